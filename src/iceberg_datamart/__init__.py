@@ -1,0 +1,1 @@
+"""Incremental, exact merges of operational tables into Apache Iceberg, and joined marts kept true."""

@@ -1,0 +1,37 @@
+"""The command line: one file for each verb, reports on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+import typer
+
+from iceberg_datamart.cli import demo, history, plan, run, status
+from iceberg_datamart.cli.output import print_error
+from iceberg_datamart.errors import DatamartError
+
+app = typer.Typer(
+    help="Merge operational tables into Apache Iceberg, incrementally and exactly, and keep marts true.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+for verb in (demo.demo, plan.plan, run.run, status.status, history.history):
+    app.command()(verb)
+
+
+def main() -> None:
+    """Run the command line; a deliberate error ends it with its message, its hint and its exit code."""
+    try:
+        app(standalone_mode=False)
+    except click.exceptions.Exit as ended:
+        sys.exit(ended.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except DatamartError as error:
+        print_error(error)
+        sys.exit(error.exit_code)

@@ -1,0 +1,52 @@
+"""Options that several verbs share."""
+
+from __future__ import annotations
+
+import os
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from iceberg_datamart.config import Config
+from iceberg_datamart.config_file import default_config_text, load_config, parse_config
+from iceberg_datamart.errors import ConfigError
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="Settings (YAML). Default: the shipped six tables.", envvar="DATAMART_CONFIG"),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+TableOption = Annotated[
+    list[str] | None, typer.Option("--table", "-t", help="Only this table; may be repeated.")
+]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Log details and stack traces.")]
+AcceptOption = Annotated[
+    bool,
+    typer.Option("--accept-new-source", help="Load fully from a source that is not the mirror's recorded one."),
+]
+
+
+class LoadType(str, Enum):
+    """How much a run reads."""
+
+    FULL = "full"
+    INCREMENTAL = "incremental"
+
+
+LoadTypeOption = Annotated[
+    LoadType, typer.Option("--load-type", help="full also removes what the source no longer has.")
+]
+
+
+def loaded(path: Path | None, tables: list[str] | None = None) -> Config:
+    """Return the settings. Raises: ConfigError, also for a `--table` that they do not name."""
+    if path is None:
+        config = parse_config(default_config_text(), os.environ, "the shipped settings")
+    else:
+        config = load_config(path, os.environ)
+    for name in tables or ():
+        if name not in config.tables or not config.tables[name].enabled:
+            raise ConfigError(f"--table: there is no enabled table '{name}'", hint=f"Known: {', '.join(config.tables)}.")
+    return config

@@ -1,0 +1,121 @@
+"""How reports and errors look: JSON for machines, tables for people, log lines where nobody watches."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from iceberg_datamart.errors import DatamartError
+    from iceberg_datamart.report import Outcome, RunReport
+
+
+def print_json(value: Any) -> None:
+    """Print one object, indented, on standard output."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def console() -> Console:
+    """Return standard output for people; wide where it is no terminal, so that nothing is cut in a log."""
+    plain = Console(highlight=False)
+    return plain if plain.is_terminal else Console(highlight=False, width=200)
+
+
+def print_error(error: DatamartError) -> None:
+    """Print what failed and its mend on standard error."""
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console.print(Text("error: ", "bold red") + Text(error.message))
+    if error.hint:
+        console.print(Text("hint:  ", "bold") + Text(error.hint))
+
+
+@contextmanager
+def logging_to_stderr(run_id: str, *, debug: bool = False) -> Iterator[None]:
+    """Show log records meanwhile: lines with the run id, or on a terminal a short form above a spinner."""
+    console = Console(stderr=True, highlight=False)
+    handler = _TerminalHandler(console) if console.is_terminal else _line_handler(run_id)
+    logger = logging.getLogger("iceberg_datamart")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG if debug else logging.INFO)
+    try:
+        if isinstance(handler, _TerminalHandler):
+            with console.status("running"):
+                yield
+        else:
+            yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+def _line_handler(run_id: str) -> logging.Handler:
+    handler = logging.StreamHandler(sys.stderr)
+    formatter = logging.Formatter(f"%(asctime)s %(levelname)s run={run_id} %(message)s", "%Y-%m-%dT%H:%M:%SZ")
+    formatter.converter = time.gmtime
+    handler.setFormatter(formatter)
+    return handler
+
+
+class _TerminalHandler(logging.Handler):
+    """Prints a record as one line, coloured by its level."""
+
+    _STYLES = {logging.WARNING: "yellow", logging.ERROR: "red"}  # noqa: RUF012  (read only)
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if record.levelno >= logging.WARNING:
+            text = f"{record.levelname.lower()}: {text}"
+        self._console.print(Text(text, self._STYLES.get(record.levelno, "")))
+        if record.exc_info:
+            self._console.print(logging.Formatter().formatException(record.exc_info), markup=False)
+
+
+def outcomes_table(title: str, report: RunReport) -> Table:
+    """Return the outcomes of a run as people read them."""
+    columns = ("table", "outcome", "read", "inserted", "updated", "deleted", "seconds")
+    table = _table(title, columns, numbers=columns[2:])
+    for name, outcome in report.tables.items():
+        table.add_row(name, *_cells(outcome))
+    if report.marts:
+        table.add_section()
+    for name, outcome in report.marts.items():
+        table.add_row(f"{name} (mart)", *_cells(outcome))
+    return table
+
+
+def rows_table(title: str, columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> Table:
+    """Return `rows` under `columns`; missing values show as a dash."""
+    names = tuple(columns)
+    table = _table(title, names, numbers=())
+    for row in rows:
+        table.add_row(*("-" if row.get(name) is None else str(row[name]) for name in names))
+    return table
+
+
+def _table(title: str, columns: tuple[str, ...], numbers: tuple[str, ...]) -> Table:
+    table = Table(title=title, title_justify="left")
+    for name in columns:
+        table.add_column(name.replace("_", " "), justify="right" if name in numbers else "left", no_wrap=True)
+    return table
+
+
+def _cells(outcome: Outcome) -> tuple[str, ...]:
+    style = {"failed": "red", "skipped": "yellow", "merged": "green"}.get(outcome.outcome, "")
+    shown = f"[{style}]{outcome.outcome}[/]" if style else outcome.outcome
+    counts = (outcome.rows_read, outcome.inserted, outcome.updated, outcome.deleted)
+    return (shown, *(f"{number:,}" for number in counts), f"{outcome.seconds:.1f}")

@@ -1,0 +1,92 @@
+"""`plan`: what a run would do, without doing it; needs no JVM."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from iceberg_datamart.cli.options import (
+    AcceptOption,
+    ConfigOption,
+    JsonOption,
+    LoadType,
+    LoadTypeOption,
+    TableOption,
+    loaded,
+)
+from iceberg_datamart.cli.output import console, print_json, rows_table
+from iceberg_datamart.planner import MaintainMart, MergeWindow, Plan, Refuse, Step, Wishes
+from iceberg_datamart.report import error_json
+from iceberg_datamart.runner import Run
+from iceberg_datamart.world import new_run
+
+
+def plan(
+    config: ConfigOption = None,
+    load_type: LoadTypeOption = LoadType.INCREMENTAL,
+    table: TableOption = None,
+    accept_new_source: AcceptOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Show what `run` would read and write, table by table. Changes nothing."""
+    wishes = Wishes(load_type.value, tuple(table or ()), accept_new_source)
+    run = new_run(loaded(config, table), wishes)
+    try:
+        shown = as_json(run, run.prepare())
+    finally:
+        run.close()
+    if json:
+        print_json(shown)
+        return
+    out = console()
+    columns = ("step", "name", "load_type", "from", "why")
+    out.print(rows_table("plan", columns, (_row(step) for step in shown["steps"])))
+    for text in shown["warnings"]:
+        out.print(f"warning: {text}", style="yellow")
+
+
+def as_json(run: Run, plan: Plan) -> dict[str, Any]:
+    """Return the plan as the documented object."""
+    return {
+        "timestamp": None if run.facts is None or run.facts.timestamp is None
+        else run.facts.timestamp.strftime("%Y-%m-%d %H:%M:%S"),
+        "steps": [_step(run, step) for step in plan.steps],
+        "warnings": list(plan.warnings),
+    }
+
+
+def _step(run: Run, step: Step) -> dict[str, Any]:
+    if isinstance(step, Refuse):
+        return {"step": "refuse", "table": step.table, "error": error_json(step.error)}
+    if isinstance(step, MaintainMart):
+        return {"step": "maintain", "mart": step.mart, "tables": list(step.tables)}
+    if isinstance(step, MergeWindow):
+        return _merge(run, step)
+    return {"step": "write_timestamp", "file": run.config.state.timestamp_file}
+
+
+def _merge(run: Run, step: MergeWindow) -> dict[str, Any]:
+    session = run.sessions[run.config.tables[step.table].source]
+    lower = step.window.lower
+    return {
+        "step": "merge",
+        "table": step.table,
+        "load_type": step.load_type,
+        "window": {"lower": None if lower is None else str(lower)},
+        "reason": step.reason,
+        "primary_key": list(step.source.primary_key),
+        "horizon": step.horizon.instant.isoformat(),
+        "columns_added": [f"{column.name} {column.type}" for column in step.change.added],
+        "columns_widened": [f"{column.name} {column.type}" for column in step.change.widened],
+        "sql": session.read(step.table, step.window).relation,
+    }
+
+
+def _row(step: dict[str, Any]) -> dict[str, Any]:
+    window = step.get("window", {}).get("lower")
+    return {
+        "step": step["step"],
+        "name": step.get("table") or step.get("mart") or step.get("file"),
+        "load_type": step.get("load_type"),
+        "from": window or ("everything" if step["step"] == "merge" else None),
+        "why": step["error"]["message"] if "error" in step else step.get("reason"),
+    }

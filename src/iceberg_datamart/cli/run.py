@@ -1,0 +1,57 @@
+"""`run`: read, merge, join, remember."""
+
+from __future__ import annotations
+
+import typer
+
+from iceberg_datamart.cli.options import (
+    AcceptOption,
+    ConfigOption,
+    DebugOption,
+    JsonOption,
+    LoadType,
+    LoadTypeOption,
+    TableOption,
+    loaded,
+)
+from iceberg_datamart.cli.output import console, logging_to_stderr, outcomes_table, print_error, print_json
+from iceberg_datamart.config import Config
+from iceberg_datamart.errors import DatamartError
+from iceberg_datamart.planner import Wishes
+from iceberg_datamart.report import RunReport, error_json
+from iceberg_datamart.world import new_run
+
+
+def run(  # noqa: PLR0913  (one parameter for each option)
+    config: ConfigOption = None,
+    load_type: LoadTypeOption = LoadType.INCREMENTAL,
+    table: TableOption = None,
+    accept_new_source: AcceptOption = False,
+    json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Read what changed in the sources, merge it into the mirrors, and bring the marts up to them."""
+    wishes = Wishes(load_type.value, tuple(table or ()), accept_new_source)
+    try:
+        report = run_once(loaded(config, table), wishes, debug=debug)
+    except DatamartError as error:
+        if json:
+            print_json({"run_id": None, "status": "failed", "tables": {}, "marts": {}, "error": error_json(error)})
+        print_error(error)
+        raise typer.Exit(error.exit_code) from error
+    if json:
+        print_json(report.as_json())
+    else:
+        console().print(outcomes_table(f"run {report.run_id}", report))
+        console().print(f"timestamp file: {report.timestamp or 'not written'}")
+    raise typer.Exit(report.exit_code)
+
+
+def run_once(config: Config, wishes: Wishes, *, debug: bool = False) -> RunReport:
+    """Return the report of one run. Raises: DatamartError where it could not even be planned."""
+    run = new_run(config, wishes)
+    with logging_to_stderr(run.run_id, debug=debug):
+        try:
+            return run.execute(run.prepare())
+        finally:
+            run.close()

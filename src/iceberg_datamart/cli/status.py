@@ -1,0 +1,81 @@
+"""`status`: where every mirror and mart stands; needs no JVM."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from iceberg_datamart.cli.options import ConfigOption, JsonOption, loaded
+from iceberg_datamart.cli.output import console, print_json, rows_table
+from iceberg_datamart.config import Config
+from iceberg_datamart.lake.catalog import LakeCatalog
+from iceberg_datamart.receipt import TableHistory
+from iceberg_datamart.timestamp_file import timestamp_file
+
+
+def status(config: ConfigOption = None, json: JsonOption = False) -> None:
+    """Show the timestamp file, and each table's watermark, rows and last run."""
+    settings = loaded(config)
+    shown = as_json(settings)
+    if json:
+        print_json(shown)
+        return
+    out = console()
+    file = shown["timestamp_file"]
+    out.print(f"timestamp file {file['location']}: {file['timestamp'] or 'missing'}")
+    columns = ("table", "rows", "watermark", "complete_through", "run_id", "snapshot_id")
+    out.print(rows_table("mirrors", columns, ({"table": n, **t} for n, t in shown["tables"].items())))
+    columns = ("mart", "rows", "behind", "run_id", "snapshot_id")
+    rows = ({"mart": n, **m, "behind": ", ".join(m["behind"]) or None} for n, m in shown["marts"].items())
+    out.print(rows_table("marts", columns, rows))
+
+
+def as_json(config: Config) -> dict[str, Any]:
+    """Return the documented object."""
+    catalog = LakeCatalog(config.catalog, config.database)
+    said = timestamp_file(config.state.timestamp_file).read()
+    mirrors = {name: catalog.history(name) for name in config.tables}
+    return {
+        "timestamp_file": {
+            "location": config.state.timestamp_file,
+            "timestamp": None if said is None else said.strftime("%Y-%m-%d %H:%M:%S"),
+        },
+        "tables": {name: _mirror(history) for name, history in mirrors.items()},
+        "marts": {name: _mart(catalog.history(name), mirrors) for name in config.marts},
+    }
+
+
+def _table(history: TableHistory | None) -> dict[str, Any]:
+    current = None if history is None else history.current
+    return {
+        "exists": history is not None,
+        "rows": 0 if current is None else current.rows,
+        "snapshot_id": None if current is None else current.snapshot_id,
+        "committed_at": None if current is None else current.committed_at.isoformat(),
+    }
+
+
+def _mirror(history: TableHistory | None) -> dict[str, Any]:
+    states = () if history is None else history.mirror_states()
+    state = states[0] if states else None
+    return {
+        **_table(history),
+        "run_id": None if state is None else state.run_id,
+        "load_type": None if state is None else state.load_type,
+        "watermark": None if state is None or state.watermark is None else str(state.watermark),
+        "complete_through": None if state is None else state.complete_through.isoformat(),
+        "source": None if state is None else state.source,
+    }
+
+
+def _mart(history: TableHistory | None, mirrors: dict[str, TableHistory | None]) -> dict[str, Any]:
+    state = None if history is None else history.mart_state()
+    consumed = {} if state is None else dict(state.consumed)
+    present = {name: m.current for name, m in mirrors.items() if m is not None and m.current is not None}
+    behind = [n for n, c in consumed.items() if n in present and present[n].snapshot_id != c]
+    return {
+        **_table(history),
+        "run_id": None if state is None else state.run_id,
+        "consumed": consumed,
+        "behind": behind,
+        "uneven": [] if state is None else list(state.uneven),
+    }

@@ -1,0 +1,238 @@
+"""The configuration file: YAML and environment variables in, settings or every problem with its line out."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from pydantic import ValidationError
+
+from iceberg_datamart.config import Config, Problem
+from iceberg_datamart.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from iceberg_datamart.config import SettingPath
+
+_TAG = "tag:yaml.org,2002:"
+_KINDS = ("map", "seq", "str", "int", "float", "bool", "null", "timestamp", "merge", "value")
+_TAGS = {_TAG + kind for kind in _KINDS}
+_REFERENCE = re.compile(
+    r"\$\$\{|\$\{(?:(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>(?:(?!\$\{)[^}])*))?\})?"
+)
+_PLAIN_KEY = re.compile(r"[\w$-]+")
+_START_HINT = "Run 'iceberg-datamart init' to write a configuration file, or name another one with --config."
+
+
+def load_config(path: Path, environment: Mapping[str, str]) -> Config:
+    """Return the settings in the file at `path`; relative paths in it are left as written.
+
+    Raises ConfigError with every problem at once.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        msg = f"There is no configuration file {path}."
+        raise ConfigError(msg, hint=_START_HINT) from None
+    except IsADirectoryError:
+        msg = f"{path} is a directory, not a configuration file."
+        raise ConfigError(msg, hint="Name the file in it, such as datamart.yaml.") from None
+    except OSError as error:
+        msg = f"The configuration file {path} cannot be read: {error.strerror}."
+        raise ConfigError(msg, hint="Check the path and its permissions.") from error
+    return parse_config(_decoded(content, str(path)), environment, str(path))
+
+
+def parse_config(text: str, environment: Mapping[str, str], where: str) -> Config:
+    """Return the settings that `text` holds; `where` names it in messages.
+
+    Raises ConfigError with every problem at once.
+    """
+    reading = _Reading(environment)
+    values = reading.value(_root(text, where), ())
+    try:
+        config = Config.model_validate(values)
+    except ValidationError as error:
+        reading.add(Problem(each["loc"], each["msg"]) for each in error.errors())
+    else:
+        if not reading.problems:
+            return config
+    # Outside the except clause: a chained validation error would print the values, passwords included.
+    raise reading.refusal(where)
+
+
+def default_config_text() -> str:
+    """Return the shipped configuration, as it is written in `default.yaml`."""
+    return (files("iceberg_datamart") / "default.yaml").read_text("utf-8")
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of the configuration file, for editors."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Config.model_json_schema()}
+    return {**schema, "title": "iceberg-datamart configuration"}
+
+
+def _decoded(content: bytes, where: str) -> str:
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        msg = f"{where} is not UTF-8 text: line {line} holds the byte 0x{content[error.start]:02x}."
+        raise ConfigError(msg, hint="Save the file as UTF-8.") from None
+
+
+def _root(text: str, where: str) -> yaml.MappingNode:
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        msg = f"{where} is not valid YAML: {_syntax_fault(error, text)}."
+        hint = (
+            "Check the indentation; values that begin with one of * & ! % @ ` { [ or hold ': ' need quotes."
+        )
+        raise ConfigError(msg, hint=hint) from None
+    if node is None or node.tag == _TAG + "null":
+        msg = f"{where} is empty."
+        raise ConfigError(msg, hint=_START_HINT)
+    if not isinstance(node, yaml.MappingNode):
+        msg = f"{where} must begin with settings, such as 'version: 1'; line {_line(node)} is something else."
+        raise ConfigError(msg, hint=_START_HINT)
+    return node
+
+
+def _syntax_fault(error: yaml.YAMLError, text: str) -> str:
+    if isinstance(error, yaml.reader.ReaderError):
+        line = text.count("\n", 0, error.position) + 1
+        return f"line {line}: the character U+{error.character:04X} is not allowed"
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return "it cannot be read"
+    # What the parser quotes may be an unquoted password: *secret is read as the name of an anchor.
+    fault = " ".join(each for each in (error.context, error.problem) if each)
+    fault = re.sub(r"'[^'\s,<\\][^'\s]+'", "'…'", fault)
+    return f"line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}: {fault}"
+
+
+def _line(node: yaml.Node) -> int:
+    return int(node.start_mark.line) + 1
+
+
+def _shown(path: SettingPath) -> str:
+    """Return `path` as people write it: marts.orders.joins[0].table."""
+    parts = (f"[{each}]" if isinstance(each, int) else f".{_key(each)}" for each in path)
+    return "".join(parts).removeprefix(".")
+
+
+def _key(name: str) -> str:
+    return name if _PLAIN_KEY.fullmatch(name) else f'"{name}"'
+
+
+class _Reading:
+    """Turns YAML nodes into plain values; keeps the line of each path, and what is wrong with the text.
+
+    Every scalar stays text and the model gives it its type. YAML's own guesses would turn a column `on`
+    into true, a password 0123 into 83, and a substituted value into whatever it looks like.
+    """
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self._lines: dict[SettingPath, int] = {}
+        self._open: list[yaml.Node] = []
+        self._unread: set[SettingPath] = set()
+        self.problems: list[Problem] = []
+
+    def add(self, problems: Iterable[Problem]) -> None:
+        """Add `problems`, but none about a value that could not be read in the first place."""
+        self.problems += [each for each in problems if each.path not in self._unread]
+
+    def refusal(self, where: str) -> ConfigError:
+        """Return one error that lists all problems in the order of their lines."""
+        located = sorted(
+            {(self._line_of(each.path), _shown(each.path), each.message) for each in self.problems}
+        )
+        heading = f"{len(located)} problem{'s' if len(located) > 1 else ''} in {where}:"
+        lines = [f"  line {line}: {path + ': ' if path else ''}{message}" for line, path, message in located]
+        hint = "Correct the file and try again; docs/configuration.md describes every setting."
+        return ConfigError("\n".join([heading, *lines]), hint=hint)
+
+    def value(self, node: yaml.Node, path: SettingPath) -> Any:
+        """Return the plain value of `node`: a mapping, a list, text or None."""
+        self._lines.setdefault(path, _line(node))
+        if node.tag not in _TAGS:
+            return self._unreadable(
+                path, "YAML tags have no meaning here; leave the tag out, or put quotes around it"
+            )
+        if node in self._open:
+            return self._unreadable(path, "the alias stands inside of what it repeats")
+        if isinstance(node, yaml.ScalarNode):
+            return None if node.tag == _TAG + "null" else self._substituted(node.value, path)
+        self._open.append(node)
+        value = self._mapping(node, path) if isinstance(node, yaml.MappingNode) else self._list(node, path)
+        self._open.pop()
+        return value
+
+    def _unreadable(self, path: SettingPath, message: str) -> None:
+        self.problems.append(Problem(path, message))
+        self._unread.add(path)
+
+    def _line_of(self, path: SettingPath) -> int:
+        """Return the line of the setting or, where it is not written, of the block that lacks it."""
+        return next(self._lines[path[:end]] for end in range(len(path), -1, -1) if path[:end] in self._lines)
+
+    def _list(self, node: yaml.Node, path: SettingPath) -> list[Any]:
+        return [self.value(each, (*path, index)) for index, each in enumerate(node.value)]
+
+    def _mapping(self, node: yaml.MappingNode, path: SettingPath) -> dict[str, Any]:
+        pairs = self._pairs(node, path)
+        self._lines.update({(*path, name): _line(key) for name, (key, _) in pairs.items()})
+        return {name: self.value(value, (*path, name)) for name, (_, value) in pairs.items()}
+
+    def _pairs(self, node: yaml.MappingNode, path: SettingPath) -> dict[str, tuple[yaml.Node, yaml.Node]]:
+        """Return the keys and values of `node` by name; its own come before those that `<<` merges in."""
+        pairs: dict[str, tuple[yaml.Node, yaml.Node]] = {}
+        for key, value in node.value:
+            if key.tag == _TAG + "merge":
+                continue
+            if not isinstance(key, yaml.ScalarNode):
+                self.problems.append(Problem(path, f"the name on line {_line(key)} must be text"))
+            elif key.value in pairs:
+                lines = f"on lines {_line(pairs[key.value][0])} and {_line(key)}"
+                self.problems.append(Problem((*path, key.value), f"written twice, {lines}"))
+            else:
+                pairs[key.value] = (key, value)
+        for source in self._merged(node, path):
+            pairs = {**self._pairs(source, path), **pairs}
+        return pairs
+
+    def _merged(self, node: yaml.MappingNode, path: SettingPath) -> Iterator[yaml.MappingNode]:
+        merges = [value for key, value in node.value if key.tag == _TAG + "merge"]
+        for value in merges:
+            for source in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+                if isinstance(source, yaml.MappingNode) and source not in self._open:
+                    yield source
+                else:
+                    self.problems.append(
+                        Problem(path, "'<<' must name a block, or a list of blocks, to merge")
+                    )
+
+    def _substituted(self, text: str, path: SettingPath) -> str:
+        """Return `text` with its variables replaced, once: what a variable holds is never read again."""
+
+        def replacement(match: re.Match[str]) -> str:
+            name, default = match["name"], match["default"]
+            if match[0] == "$${":
+                return "${"
+            if name is None:
+                message = "write ${NAME} or ${NAME:-default}; for the characters ${ themselves, write $${"
+                self._unreadable(path, message)
+                return match[0]
+            if default is None and name not in self._environment:
+                message = f"the environment variable {name} is not set; set it, or write ${{{name}:-default}}"
+                self._unreadable(path, message)
+                return match[0]
+            # As in a shell, the default also stands in for an empty variable.
+            return self._environment.get(name) or default or ""
+
+        return _REFERENCE.sub(replacement, text)

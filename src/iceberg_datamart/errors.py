@@ -1,0 +1,97 @@
+"""Every deliberate error of this package: what went wrong, with the values, and the mend.
+
+    DatamartError                    1  something failed
+    ├── ConfigError                  2  settings that cannot work; nothing was read or written
+    ├── MissingPartError             2  Java, Spark or PostgreSQL is not on this machine
+    ├── TimestampFileError           2  the timestamp file says nothing that can be trusted
+    ├── SourceError                  1  a source cannot be read
+    │   ├── SourceUnreachableError   1  the connection failed or was lost (retryable)
+    │   ├── SourceTableMissingError  1  the table or one of its columns is not there
+    │   ├── SourceIdentityError      1  the mirror was filled from another source (R13)
+    │   └── UnfitValueError          1  a value that the mirror's type cannot hold (R10)
+    ├── LakeError                    1  Iceberg or Spark refused
+    │   ├── SchemaChangeError        1  a column changed in a way that Iceberg cannot follow
+    │   ├── DeleteGuardError         1  a run would remove more rows than allowed
+    │   └── CommitConflictError     75  another writer committed first (retryable)
+    └── TimestampFileConflictError  75  another run moved the timestamp file (retryable)
+"""
+
+from __future__ import annotations
+
+
+class DatamartError(Exception):
+    """Something failed that a person can mend; `hint` says how."""
+
+    exit_code = 1
+    retryable = False
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class ConfigError(DatamartError):
+    """The settings cannot work; the message lists every problem with its path and line."""
+
+    exit_code = 2
+
+
+class MissingPartError(DatamartError):
+    """A program that the job stands on is not on this machine."""
+
+    exit_code = 2
+
+
+class TimestampFileError(DatamartError):
+    """The timestamp file is malformed; never taken for a missing one (R5)."""
+
+    exit_code = 2
+
+
+class TimestampFileConflictError(DatamartError):
+    """The timestamp file changed between this run's reading and writing it."""
+
+    exit_code = 75
+    retryable = True
+
+
+class SourceError(DatamartError):
+    """A source cannot be read."""
+
+
+class SourceUnreachableError(SourceError):
+    """The connection to a source failed or was lost."""
+
+    retryable = True
+
+
+class SourceTableMissingError(SourceError):
+    """A source table, or a column that the settings name, does not exist."""
+
+
+class SourceIdentityError(SourceError):
+    """The mirror was filled from another server, database or table (R13)."""
+
+
+class UnfitValueError(SourceError):
+    """A source value does not fit the mirror's type; rounding it is not an option (R10)."""
+
+
+class LakeError(DatamartError):
+    """Iceberg or Spark refused."""
+
+
+class SchemaChangeError(LakeError):
+    """A column changed in a way that Iceberg cannot follow; nothing was written."""
+
+
+class DeleteGuardError(LakeError):
+    """The run would remove a greater part of the mirror than `max_delete_fraction` allows."""
+
+
+class CommitConflictError(LakeError):
+    """Another writer committed to the table first; a retry starts from fresh state (R12)."""
+
+    exit_code = 75
+    retryable = True

@@ -1,0 +1,1 @@
+"""The lake behind `ports.Lake`: Iceberg tables, written by Spark, described by PyIceberg."""

@@ -1,0 +1,91 @@
+"""The catalog without a JVM: histories, new tables, schema changes, by PyIceberg."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from itertools import count
+from typing import TYPE_CHECKING
+
+from pyiceberg.catalog import Catalog, load_catalog
+from pyiceberg.exceptions import NoSuchTableError, TableAlreadyExistsError
+
+from iceberg_datamart.lake.types import iceberg_schema, iceberg_type
+from iceberg_datamart.receipt import Snapshot, TableHistory
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pyiceberg.table import Table
+    from pyiceberg.table.snapshots import Snapshot as IcebergSnapshot
+
+    from iceberg_datamart.config import CatalogConfig
+    from iceberg_datamart.reading import Column
+    from iceberg_datamart.schema import SchemaChange
+
+
+class LakeCatalog:
+    """One namespace of one Iceberg catalog."""
+
+    def __init__(self, config: CatalogConfig, database: str) -> None:
+        """Open the catalog; a SQL catalog's own tables are created where they are missing."""
+        properties = {"type": config.type, "warehouse": config.warehouse, **config.properties}
+        if config.uri is not None:
+            properties["uri"] = config.uri
+        self._catalog: Catalog = load_catalog(config.name, **properties)
+        self._database = database
+
+    def history(self, table: str) -> TableHistory | None:
+        """Return the table's columns and its current snapshot's ancestors; None where there is no table."""
+        try:
+            found = self._load(table)
+        except NoSuchTableError:
+            return None
+        columns = {field.name: str(field.field_type) for field in found.schema().fields}
+        identifiers = found.schema().identifier_field_names()
+        key = tuple(name for name in columns if name in identifiers)
+        return TableHistory(columns, key, tuple(_ancestors(found)))
+
+    def create(
+        self, table: str, columns: Sequence[Column], key: Sequence[str], properties: Mapping[str, str]
+    ) -> None:
+        """Create an empty table with identifier fields; a table that another run just created is left as it is."""
+        self._catalog.create_namespace_if_not_exists(self._database)
+        schema = iceberg_schema(columns, key)
+        try:
+            self._catalog.create_table((self._database, table), schema=schema, properties=dict(properties))
+        except TableAlreadyExistsError:
+            return
+
+    def evolve(self, table: str, change: SchemaChange) -> None:
+        """Add and widen columns: one metadata commit, no snapshot."""
+        if not (change.added or change.widened):
+            return
+        with self._load(table).update_schema() as update:
+            for column in change.added:
+                update.add_column((column.name,), iceberg_type(column.type, count(1)))
+            for column in change.widened:
+                update.update_column((column.name,), iceberg_type(column.type, count(1)))  # type: ignore[arg-type]
+
+    def _load(self, table: str) -> Table:
+        return self._catalog.load_table((self._database, table))
+
+
+def _ancestors(table: Table) -> list[Snapshot]:
+    found = []
+    current = table.current_snapshot()
+    while current is not None:
+        found.append(_snapshot(current))
+        parent = current.parent_snapshot_id
+        current = None if parent is None else table.snapshot_by_id(parent)
+    return found
+
+
+def _snapshot(snapshot: IcebergSnapshot) -> Snapshot:
+    summary = snapshot.summary
+    return Snapshot(
+        snapshot_id=snapshot.snapshot_id,
+        parent_id=snapshot.parent_snapshot_id,
+        committed_at=datetime.fromtimestamp(snapshot.timestamp_ms / 1000, tz=timezone.utc),
+        operation="" if summary is None else summary.operation.value,
+        summary={} if summary is None else dict(summary.additional_properties),
+    )

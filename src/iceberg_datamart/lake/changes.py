@@ -1,0 +1,190 @@
+"""A changeset held in Spark's memory, counted once, then committed by one write."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
+
+from pyspark import StorageLevel
+from pyspark.sql import functions as f
+
+from iceberg_datamart.lake.types import spark_type
+from iceberg_datamart.receipt import PREFIX, CommitReceipt
+from iceberg_datamart.sql import (
+    CHANGE,
+    DELETE,
+    INSERT,
+    LINEAGE,
+    UPDATE,
+    key_ranges,
+    literal,
+    merge_sql,
+    quoted,
+    within,
+)
+from iceberg_datamart.watermark import EPOCH, microseconds
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pyspark.sql import DataFrame, SparkSession
+
+    from iceberg_datamart.lake.staging import Staging
+    from iceberg_datamart.reading import Column
+
+FEW_KEYS = 10_000
+
+
+@dataclass
+class Changeset:
+    """The rows of one table that a commit inserts, updates and deletes.
+
+    Held in memory and on disk until `release`: MERGE reads its source twice, and a source may answer
+    differently each time. `base` is the snapshot that the rows were compared with.
+    """
+
+    table: str
+    target: str
+    base: int | None
+    key: tuple[Column, ...]
+    columns: tuple[str, ...]
+    frame: DataFrame
+    absent: tuple[Column, ...] = ()
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def materialised(  # noqa: PLR0913  (the fields)
+        cls,
+        *,
+        table: str,
+        target: str,
+        base: int | None,
+        key: tuple[Column, ...],
+        columns: Sequence[str],
+        frame: DataFrame,
+        absent: Sequence[Column] = (),
+    ) -> Changeset:
+        """Return the changeset in `frame`, computed and counted in one pass."""
+        held = frame.persist(StorageLevel.MEMORY_AND_DISK)
+        counts = {row[0]: row[1] for row in held.groupBy(CHANGE).count().collect()}
+        return cls(table, target, base, key, tuple(columns), held, tuple(absent), counts)
+
+    @property
+    def rows(self) -> int:
+        """Return how many rows change."""
+        return sum(self.counts.values())
+
+    @property
+    def deletes(self) -> int:
+        """Return how many rows are deleted."""
+        return self.counts.get(DELETE, 0)
+
+    def summary(self) -> dict[str, str]:
+        """Return the counts as snapshot properties."""
+        names = {"inserted": INSERT, "updated": UPDATE, "deleted": DELETE}
+        return {PREFIX + name: str(self.counts.get(change, 0)) for name, change in names.items()}
+
+    def receipt(self, snapshot_id: int) -> CommitReceipt:
+        """Return the proof of this changeset's commit."""
+        return CommitReceipt(
+            self.table,
+            snapshot_id,
+            inserted=self.counts.get(INSERT, 0),
+            updated=self.counts.get(UPDATE, 0),
+            deleted=self.deletes,
+        )
+
+    def commit(
+        self, session: SparkSession, staging: Staging, summary: Mapping[str, str], lineage: Lineage
+    ) -> CommitReceipt | None:
+        """Commit the rows and `summary` in one snapshot; None where no row changes (R3)."""
+        if not self.rows:
+            return None
+        said = {**summary, **self.summary()}
+        if set(self.counts) == {INSERT}:
+            rows = self.frame.drop(CHANGE)
+            snapshot_id = append(rows, self.target, self.base, staging, said, lineage, self.absent)
+        else:
+            self.frame.createOrReplaceTempView(view := f"changes_of_{self.table}".replace(" ", "_"))
+            text = merge_sql(
+                target=self.target,
+                changes=quoted(view),
+                key=[column.name for column in self.key],
+                columns=self.columns,
+                bounds=self.bounds(),
+                run_id=lineage.run_id,
+                merged_at=microseconds(lineage.merged_at),
+                absent=[column.name for column in self.absent],
+                null_safe=any(column.nullable for column in self.key),
+            )
+            snapshot_id = staging.commit(self.target, self.base, said, lambda: session.sql(text))
+        return self.receipt(snapshot_id)
+
+    def bounds(self) -> str:
+        """Return literal bounds of the key columns, so that the MERGE prunes files; `true` for many rows."""
+        if self.rows > FEW_KEYS:
+            return "true"
+        rows = self.frame.select(*(quoted(column.name) for column in self.key)).collect()
+        return bounds_of(self.key, rows)
+
+    def release(self) -> None:
+        """Give the memory back."""
+        self.frame.unpersist()
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """What every row of a run carries."""
+
+    run_id: str
+    merged_at: datetime
+
+
+def append(  # noqa: PLR0913  (one commit)
+    rows: DataFrame,
+    target: str,
+    base: int | None,
+    staging: Staging,
+    summary: Mapping[str, str],
+    lineage: Lineage,
+    absent: Sequence[Column] = (),
+) -> int:
+    """Commit `rows` as new ones, in one snapshot on top of `base`; return its id.
+
+    Right without a MERGE because publishing is refused unless the table is still at `base`, where
+    none of these keys existed.
+    """
+    columns = [quoted(name) for name in rows.columns]
+    run_id, merged_at = (column.name for column in LINEAGE)
+    frame = rows.selectExpr(
+        *columns,
+        *(f"CAST(NULL AS {spark_type(column.type)}) AS {quoted(column.name)}" for column in absent),
+        f"{literal(lineage.run_id)} AS {run_id}",
+        f"{literal(microseconds(lineage.merged_at), 'timestamptz')} AS {merged_at}",
+    )
+    return staging.commit(target, base, summary, lambda: frame.writeTo(target).append())
+
+
+def bounds_of(key: Sequence[Column], rows: Sequence[Sequence[Any]], alias: str = "t") -> str:
+    """Return the predicate that each key column lies near one of `rows`; columns with a NULL are left out."""
+    parts = []
+    for position, column in enumerate(key):
+        values = [_number(row[position]) for row in rows]
+        if None not in values:
+            parts.append(within(column.name, key_ranges(column, values), alias))
+    return " AND ".join(part for part in parts if part != "true") or "true"
+
+
+def _number(value: Any) -> Any:
+    """Return a collected timestamp or date as the number that `sql.literal` takes."""
+    if isinstance(value, datetime):
+        return microseconds(value.astimezone(EPOCH.tzinfo))
+    if isinstance(value, date):
+        return (value - EPOCH.date()).days
+    return value
+
+
+def sorted_within_partitions(frame: DataFrame, columns: Sequence[str]) -> DataFrame:
+    """Return the rows sorted within each file to be, so that later reads by key skip row groups."""
+    return frame.sortWithinPartitions(*(f.col(quoted(name)) for name in columns))

@@ -1,0 +1,68 @@
+"""What the JVM's exceptions mean in this package's errors; no py4j class gets past here."""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from py4j.protocol import Py4JError
+from pyspark.errors import PySparkException
+
+from iceberg_datamart.errors import (
+    CommitConflictError,
+    DatamartError,
+    LakeError,
+    SourceUnreachableError,
+    UnfitValueError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_CONFLICTS = (
+    "CommitFailedException",
+    "ValidationException",
+    "Cannot fast-forward",
+    "Ref main already exists",
+    "database is locked",
+    "SQLITE_BUSY",
+)
+_CONNECTION = re.compile(r"PSQLException: (.*(?:connection|Connection|terminating|shutting down|I/O error).*)")
+_UNFIT = re.compile(r'"([^"]* does not fit [^"]*)"')
+_CAUSE = re.compile(r"^(?:Caused by: )?([\w.$]+(?:Exception|Error)): (.*)$", re.MULTILINE)
+
+
+@contextmanager
+def translating(table: str) -> Iterator[None]:
+    """Turn what Spark, Iceberg and JDBC raise meanwhile into a DatamartError that names `table`."""
+    try:
+        yield
+    except DatamartError:
+        raise
+    except (Py4JError, PySparkException) as error:
+        raise translated(table, error) from error
+
+
+def translated(table: str, error: Exception) -> DatamartError:
+    """Return the error of this package for one of Spark's."""
+    text = str(getattr(error, "stackTrace", "") or "") + "\n" + str(error)
+    unfit = _UNFIT.search(text)
+    if unfit is not None:
+        hint = "Set a wider type in `columns`, or `type: string`. Nothing of this table was written."
+        return UnfitValueError(f"value {unfit[1]}", hint=hint)
+    lost = _CONNECTION.search(text)
+    if lost is not None:
+        return SourceUnreachableError(f"the connection to the source was lost: {lost[1]}")
+    if any(name in text for name in _CONFLICTS):
+        message = f"another run committed to {table} while this one was merging"
+        return CommitConflictError(message, hint="Run again: it starts from what the other run committed.")
+    return LakeError(f"{table}: {_root_cause(text)}")
+
+
+def _root_cause(text: str) -> str:
+    causes = _CAUSE.findall(text)
+    if not causes:
+        return text.strip().splitlines()[0]
+    name, message = causes[-1]
+    return f"{message or name.rsplit('.', 1)[-1]}"

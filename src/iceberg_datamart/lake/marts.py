@@ -1,0 +1,106 @@
+"""A mart's changeset: the join at the mirrors' present snapshots, compared with what the mart holds."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from iceberg_datamart.lake.changes import FEW_KEYS, Changeset, bounds_of
+from iceberg_datamart.mart import Delta, changed_keys_sql, restricted_sql
+from iceberg_datamart.reading import Column
+from iceberg_datamart.sql import changeset_sql
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from iceberg_datamart.lake.views import Views
+    from iceberg_datamart.mart import Arm
+    from iceberg_datamart.ports import ConsumedMirror, MartMaintenance
+
+_ICEBERG_TYPES = {
+    "bigint": "long",
+    "smallint": "int",
+    "tinyint": "int",
+    "timestamp": "timestamptz",
+    "timestamp_ntz": "timestamp",
+}
+
+
+class MartComparison:
+    """One mart, its mirrors pinned to snapshots, and its own base snapshot."""
+
+    def __init__(self, session: SparkSession, maintenance: MartMaintenance, views: Views) -> None:
+        """Take the snapshots from `maintenance`; nothing is read yet."""
+        self._session, self._maintenance, self._views = session, maintenance, views
+        self._shape = maintenance.shape
+        self._pinned = {
+            mirror.table: views.relation(mirror.table, mirror.now) for mirror in maintenance.mirrors
+        }
+        self._join = f"({self._shape.join_sql(self._pinned)})"
+
+    def columns(self) -> tuple[Column, ...]:
+        """Return the mart's columns with the types that Spark finds for the join."""
+        required = set() if self._shape.null_safe else set(self._shape.key)
+        return tuple(
+            Column(item.name, iceberg_type(item.dataType.simpleString()), nullable=item.name not in required)
+            for item in self._session.sql(f"SELECT * FROM {self._join}").schema
+        )
+
+    def changeset(self, columns: tuple[Column, ...]) -> Changeset:
+        """Return what must change in the mart, restricted to what the mirrors' changes can touch (R8)."""
+        shape, base = self._shape, self._maintenance.base
+        snapshot = None if base is None or base.current is None else base.current.snapshot_id
+        target = self._views.relation(shape.name)
+        arms = [] if snapshot is None else self._arms(columns)
+        new = restricted_sql(self._join, shape.columns, arms)
+        old = restricted_sql(self._views.relation(shape.name, snapshot), shape.columns, arms)
+        text = changeset_sql(
+            new=f"({new})",
+            old=f"({old})",
+            key=shape.key,
+            columns=shape.columns,
+            full=True,
+            null_safe=shape.null_safe,
+        )
+        return Changeset.materialised(
+            table=shape.name,
+            target=target,
+            base=snapshot,
+            key=tuple(column for column in columns if column.name in shape.key),
+            columns=shape.columns,
+            frame=self._session.sql(text),
+        )
+
+    def _arms(self, columns: tuple[Column, ...]) -> list[tuple[Arm, str, str]]:
+        """Return each arm with the view that holds its keys and the literal bounds of those keys."""
+        found = []
+        for mirror in self._maintenance.mirrors:
+            if self._maintenance.changed is not None and mirror.table in self._maintenance.changed:
+                found.append(self._arm(mirror, {column.name: column for column in columns}))
+        return found
+
+    def _arm(self, mirror: ConsumedMirror, columns: dict[str, Column]) -> tuple[Arm, str, str]:
+        delta = Delta(
+            now=self._views.relation(mirror.table, mirror.now),
+            before=self._views.relation(mirror.table, mirror.before),
+            run_ids=mirror.run_ids,
+            deletes=mirror.deletes,
+        )
+        node = next(node for node in self._shape.nodes if node.table == mirror.table)
+        changed = self._views.add(self._session.sql(changed_keys_sql(delta, node.shape.primary_key)))
+        arm = self._shape.arm(mirror.table, delta, changed)
+        keys = self._views.held(self._session.sql(arm.keys))
+        rows = keys.limit(FEW_KEYS + 1).collect()
+        few = len(rows) <= FEW_KEYS
+        bounds = bounds_of([columns[name] for name in arm.outputs], rows, "r") if few and rows else "true"
+        return arm, self._views.add(keys), bounds
+
+
+def iceberg_type(spark_type: str) -> str:
+    """Return the Iceberg type that holds what Spark calls `spark_type`."""
+    if spark_type.startswith("array<"):
+        return f"list<{iceberg_type(spark_type[6:-1])}>"
+    decimal = re.fullmatch(r"decimal\((\d+),(\d+)\)", spark_type)
+    if decimal is not None:
+        return f"decimal({decimal[1]}, {decimal[2]})"
+    return _ICEBERG_TYPES.get(spark_type, spark_type)

@@ -1,0 +1,112 @@
+"""A Spark session for one run: Glue's own where there is one, else an embedded one.
+
+Sessions share one JVM but neither settings nor temporary views, so runs in one process stay apart.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pyspark import SparkConf, SparkContext
+from pyspark.java_gateway import launch_gateway
+from pyspark.sql import SparkSession
+
+from iceberg_datamart.embedded.java import find_java
+from iceberg_datamart.errors import MissingPartError
+
+if TYPE_CHECKING:
+    from iceberg_datamart.config import CatalogConfig, Config
+
+PACKAGES = (
+    "org.apache.iceberg:iceberg-spark-runtime-3.5_2.12:1.10.0",
+    "org.postgresql:postgresql:42.7.8",
+    "org.xerial:sqlite-jdbc:3.50.3.0",
+)
+_EXTENSIONS = "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions"
+_EMBEDDED = {
+    "spark.jars.packages": ",".join(PACKAGES),
+    "spark.sql.extensions": _EXTENSIONS,
+    "spark.master": "local[*]",
+    "spark.driver.memory": "2g",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.driver.host": "127.0.0.1",
+    "spark.ui.enabled": "false",
+    "spark.sql.shuffle.partitions": "4",
+    "spark.driver.extraJavaOptions": "-XX:+UseParallelGC -XX:-UsePerfData",
+}
+# What the SQL of this package relies on, whatever the cluster's own settings are.
+_RELIED_ON = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.caseSensitive": "true",
+    "spark.sql.ansi.enabled": "true",
+    "spark.sql.storeAssignmentPolicy": "ANSI",
+}
+_CATALOG_IMPLEMENTATIONS = {
+    "glue": "org.apache.iceberg.aws.glue.GlueCatalog",
+    "sql": "org.apache.iceberg.jdbc.JdbcCatalog",
+    "rest": "org.apache.iceberg.rest.RESTCatalog",
+}
+
+
+def open_session(config: Config) -> SparkSession:
+    """Return a session that sees the configured catalog. Raises: MissingPartError."""
+    session = _any_session(config).newSession()
+    for name, value in {**_RELIED_ON, **catalog_settings(config.catalog)}.items():
+        session.conf.set(name, value)
+    return session
+
+
+def catalog_settings(catalog: CatalogConfig) -> dict[str, str]:
+    """Return the Spark settings of the Iceberg catalog."""
+    prefix = f"spark.sql.catalog.{catalog.name}"
+    settings = {
+        "catalog-impl": _CATALOG_IMPLEMENTATIONS[catalog.type],
+        "warehouse": catalog.warehouse,
+        "cache-enabled": "false",
+    }
+    if catalog.type == "sql":
+        # PyIceberg makes the catalog's own tables; Spark would lock the file while it looks for them.
+        settings |= {"clients": "1", "jdbc.init-catalog-tables": "false"}
+    if catalog.uri is not None:
+        settings["uri"] = _jdbc_uri(catalog.uri) if catalog.type == "sql" else catalog.uri
+    settings |= catalog.properties
+    return {prefix: "org.apache.iceberg.spark.SparkCatalog"} | {
+        f"{prefix}.{name}": value for name, value in settings.items()
+    }
+
+
+def _jdbc_uri(uri: str) -> str:
+    """Return SQLAlchemy's `sqlite:///path` as JDBC spells it."""
+    return "jdbc:sqlite:" + uri.removeprefix("sqlite:///") if uri.startswith("sqlite:") else f"jdbc:{uri}"
+
+
+def _any_session(config: Config) -> SparkSession:
+    active = SparkSession.getActiveSession()
+    if active is not None or SparkContext._active_spark_context is not None:  # noqa: SLF001
+        return SparkSession.builder.getOrCreate()
+    os.environ["JAVA_HOME"] = str(find_java(os.environ))
+    os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
+    conf = SparkConf(loadDefaults=False).setAppName("iceberg-datamart")
+    scratch = tempfile.gettempdir()
+    for name, value in {**_EMBEDDED, "spark.sql.warehouse.dir": scratch, **config.spark.properties}.items():
+        conf.set(name, value)
+    context = SparkContext(gateway=_gateway(conf), conf=conf)
+    context.setLogLevel("ERROR")
+    return SparkSession(context)
+
+
+def _gateway(conf: SparkConf) -> Any:
+    """Start the JVM with its chatter in a file: standard output is for reports alone."""
+    log = Path(tempfile.gettempdir()) / f"iceberg-datamart-spark-{os.getpid()}.log"
+    with log.open("w") as chatter:
+        try:
+            gateway = launch_gateway(conf, {"stdout": chatter, "stderr": chatter})
+        except Exception as error:
+            tail = " ".join(log.read_text(errors="replace").splitlines()[-5:])
+            message = f"Spark did not start: {tail or error}"
+            raise MissingPartError(message, hint=f"The whole log is in {log}.") from error
+    return gateway

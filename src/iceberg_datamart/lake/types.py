@@ -1,0 +1,64 @@
+"""Iceberg's types as Spark SQL and PyIceberg spell them, and how values leave the JDBC wire."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyiceberg.schema import Schema
+from pyiceberg.types import IcebergType, ListType, NestedField
+
+from iceberg_datamart.sql import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from iceberg_datamart.reading import Column
+
+_SPARK_TYPES = {"long": "bigint", "timestamptz": "timestamp", "timestamp": "timestamp_ntz"}
+
+
+def spark_type(iceberg_type: str) -> str:
+    """Return the Spark SQL type of an Iceberg type."""
+    if iceberg_type.startswith("list<"):
+        return f"array<{spark_type(iceberg_type[5:-1])}>"
+    return _SPARK_TYPES.get(iceberg_type, iceberg_type)
+
+
+def decoded(column: Column) -> str:
+    """Return the Spark expression that turns a column from `reading.JdbcRead` into its Iceberg type.
+
+    The session's time zone must be UTC: the cast to timestamp_ntz goes through it.
+    """
+    name = quoted(column.name)
+    if column.type == "timestamptz":
+        return f"timestamp_micros({name}) AS {name}"
+    if column.type == "timestamp":
+        return f"CAST(timestamp_micros({name}) AS timestamp_ntz) AS {name}"
+    if column.type == "date":
+        return f"date_from_unix_date({name}) AS {name}"
+    return f"CAST({name} AS {spark_type(column.type)}) AS {name}"
+
+
+def iceberg_schema(columns: Sequence[Column], key: Iterable[str]) -> Schema:
+    """Return the schema of a new table; `key` becomes its identifier fields, unless one of
+    them may be NULL or is a floating-point number, which Iceberg does not allow there.
+    """
+    identifiers = set(key)
+    counter = iter(range(len(columns) + 1, 3 * len(columns) + 1))
+    fields = [
+        NestedField(position, column.name, iceberg_type(column.type, counter), required=not column.nullable)
+        for position, column in enumerate(columns, start=1)
+    ]
+    ids = [field.field_id for field in fields if field.name in identifiers]
+    usable = all(field.required for field in fields if field.name in identifiers) and not any(
+        column.type in ("float", "double") for column in columns if column.name in identifiers
+    )
+    return Schema(*fields, identifier_field_ids=ids if usable else [])
+
+
+def iceberg_type(text: str, element_ids: Iterable[int]) -> IcebergType:
+    """Return PyIceberg's type for its own text; a list's element takes the next of `element_ids`."""
+    if text.startswith("list<"):
+        element = iceberg_type(text[5:-1], element_ids)
+        return ListType(next(iter(element_ids)), element, element_required=False)
+    return NestedField(1, "x", text).field_type  # type: ignore[arg-type]

@@ -1,0 +1,267 @@
+"""A mart as a join tree over mirrors: its columns, its SQL, and which of its rows a change touches (R8)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from iceberg_datamart.errors import ConfigError
+from iceberg_datamart.sql import RUN_ID, literal, matching, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from iceberg_datamart.config import JoinConfig, MartConfig
+
+
+@dataclass(frozen=True)
+class MirrorShape:
+    """The columns and the primary key of one mirror."""
+
+    columns: tuple[str, ...]
+    primary_key: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Node:
+    """One table of the join tree. `on` pairs the parent's columns with its own; the root has no parent."""
+
+    table: str
+    shape: MirrorShape
+    parent: str | None = None
+    on: tuple[tuple[str, str], ...] = ()
+    how: str = "inner"
+
+
+@dataclass(frozen=True)
+class Output:
+    """One column of the mart, and the table and column that it shows."""
+
+    name: str
+    table: str
+    column: str
+
+
+@dataclass(frozen=True)
+class Arm:
+    """The mart rows whose `outputs` are among the keys that `keys` selects, under the same names."""
+
+    outputs: tuple[str, ...]
+    keys: str
+
+
+@dataclass(frozen=True)
+class Delta:
+    """How to find what changed in a mirror since the mart consumed it.
+
+    `now` and `before` are the mirror's relations at its current and at the consumed snapshot.
+    """
+
+    now: str
+    before: str
+    run_ids: tuple[str, ...]
+    deletes: bool
+
+
+@dataclass(frozen=True)
+class MartShape:
+    """A mart with every name resolved. `key` is the union of the primary keys, under their output names."""
+
+    name: str
+    nodes: tuple[Node, ...]
+    outputs: tuple[Output, ...]
+    key: tuple[str, ...]
+    selected: tuple[str, ...]
+    expressions: Mapping[str, str]
+    filter: str | None
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """Return the joined tables, the root first."""
+        return tuple(node.table for node in self.nodes)
+
+    @property
+    def null_safe(self) -> bool:
+        """Return whether key columns may be NULL, which left joins make them."""
+        return any(node.how == "left" for node in self.nodes)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Return the mart's own columns, in order, without the lineage columns."""
+        return (*self.selected, *self.expressions)
+
+    @property
+    def definition(self) -> str:
+        """Return a digest that changes when the same mirrors would make another mart."""
+        text = self.join_sql({table: quoted(table) for table in self.tables}) + repr(self.key)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def output_of(self, table: str, column: str) -> str:
+        """Return the name under which the mart shows a column; a join key shows as its parent's."""
+        node = self._node(table)
+        for parents, own in node.on:
+            if own == column and node.parent is not None:
+                return self.output_of(node.parent, parents)
+        return next(o.name for o in self.outputs if (o.table, o.column) == (table, column))
+
+    def join_sql(self, relations: Mapping[str, str]) -> str:
+        """Return the SELECT of the whole mart from `relations`, a relation for each table."""
+        aliases = {table: f"j{position}" for position, table in enumerate(self.tables)}
+        shown = ", ".join(
+            f"{aliases[o.table]}.{quoted(o.column)} AS {quoted(o.name)}" for o in self.outputs
+        )
+        root, *others = self.nodes
+        joins = [f"{relations[root.table]} AS {aliases[root.table]}"]
+        for node in others:
+            on = " AND ".join(
+                f"{aliases[node.table]}.{quoted(own)} = {aliases[node.parent or '']}.{quoted(parents)}"
+                for parents, own in node.on
+            )
+            joins.append(f"{node.how.upper()} JOIN {relations[node.table]} AS {aliases[node.table]} ON {on}")
+        values = [quoted(name) for name in self.selected]
+        values += [f"{text} AS {quoted(name)}" for name, text in self.expressions.items()]
+        where = f" WHERE {self.filter}" if self.filter else ""
+        return f"SELECT {', '.join(values)} FROM (SELECT {shown} FROM {' '.join(joins)}) AS r{where}"
+
+    def arm(self, table: str, delta: Delta, changed: str) -> Arm:
+        """Return the mart rows that the changed rows of `table` can touch; `changed` holds their keys.
+
+        An inner-joined table's rows are found by its own key. A left-joined one's first match replaces
+        a mart row that carries NULL, and its last match leaves one, so all mart rows that share the
+        parent's join value are taken: the values that the changed rows have now, and had before.
+        """
+        node = self._node(table)
+        if node.how == "inner":
+            return self._arm(node.table, node.shape.primary_key, node.shape.primary_key, changed)
+        own = tuple(own for _, own in node.on)
+        by_key = matching(node.shape.primary_key, "c", "x")
+        values = " UNION ".join(
+            f"SELECT {_names(own, 'x')} FROM {relation} AS x "
+            f"WHERE EXISTS (SELECT 1 FROM {changed} AS c WHERE {by_key})"
+            for relation in (delta.now, delta.before)
+        )
+        parents = tuple(parents for parents, _ in node.on)
+        return self._arm(node.parent or "", parents, own, f"({values})")
+
+    def _arm(self, table: str, columns: Sequence[str], source: Sequence[str], relation: str) -> Arm:
+        outputs = tuple(self.output_of(table, column) for column in columns)
+        shown = ", ".join(
+            f"{quoted(own)} AS {quoted(output)}" for own, output in zip(source, outputs, strict=True)
+        )
+        return Arm(outputs, f"SELECT DISTINCT {shown} FROM {relation} AS k")
+
+    def _node(self, table: str) -> Node:
+        return next(node for node in self.nodes if node.table == table)
+
+
+def mart_shape(name: str, config: MartConfig, mirrors: Mapping[str, MirrorShape]) -> MartShape:
+    """Return the mart that the settings describe. Raises: ConfigError for names that do not resolve."""
+    nodes = [Node(config.from_, mirrors[config.from_])]
+    for position, join in enumerate(config.joins):
+        nodes.append(_joined(nodes, join, mirrors, f"marts.{name}.joins[{position}]"))
+    resolved = _inner_where_descendants_are(nodes)
+    outputs = _named(name, resolved)
+    shape = MartShape(name, resolved, outputs, (), (), dict(config.expressions), config.filter)
+    key = _distinct(
+        shape.output_of(node.table, column) for node in resolved for column in node.shape.primary_key
+    )
+    needed = key + tuple(
+        shape.output_of(node.parent or "", column)
+        for node in resolved
+        if node.how == "left"
+        for column, _ in node.on
+    )
+    return replace(shape, key=key, selected=_selected(name, config, outputs, needed))
+
+
+def changed_keys_sql(delta: Delta, key: Sequence[str]) -> str:
+    """Return the SELECT of the primary keys written since the mart consumed the mirror, and of those deleted."""
+    runs = ", ".join(literal(run_id) for run_id in delta.run_ids)
+    written = f"SELECT {_names(key, 'x')} FROM {delta.now} AS x WHERE x.{quoted(RUN_ID)} IN ({runs})"
+    if not delta.deletes:
+        return written
+    present = f"SELECT 1 FROM {delta.now} AS y WHERE {matching(key, 'y', 'x')}"
+    return f"{written} UNION ALL SELECT {_names(key, 'x')} FROM {delta.before} AS x WHERE NOT EXISTS ({present})"
+
+
+def restricted_sql(relation: str, columns: Sequence[str], arms: Sequence[tuple[Arm, str, str]]) -> str:
+    """Return the SELECT of the rows of `relation` that any arm takes; all rows where there are no arms.
+
+    Each arm comes with the relation that holds its keys and a literal predicate that bounds them.
+    """
+    names = _names(columns, "r")
+    if not arms:
+        return f"SELECT {names} FROM {relation} AS r"
+    return " UNION ".join(
+        f"SELECT {names} FROM {relation} AS r WHERE {bounds} AND "
+        f"EXISTS (SELECT 1 FROM {keys} AS a WHERE {matching(arm.outputs, 'a', 'r')})"
+        for arm, keys, bounds in arms
+    )
+
+
+def _joined(
+    nodes: Sequence[Node], join: JoinConfig, mirrors: Mapping[str, MirrorShape], where: str
+) -> Node:
+    shape = mirrors[join.table]
+    for _, own in join.on:
+        if own not in shape.columns:
+            raise ConfigError(f"{where}: table '{join.table}' has no column '{own}'", hint="Correct `on`.")
+    wanted = {parents for parents, _ in join.on}
+    candidates = [n for n in nodes if join.to in (None, n.table) and wanted <= set(n.shape.columns)]
+    if not candidates:
+        names = ", ".join(sorted(wanted))
+        hint = "Name the parent's columns in `on` as {parent column: own column}, and the parent in `to`."
+        raise ConfigError(f"{where}: no table joined before '{join.table}' has the columns {names}", hint=hint)
+    return Node(join.table, shape, candidates[0].table, join.on, join.how)
+
+
+def _inner_where_descendants_are(nodes: Sequence[Node]) -> tuple[Node, ...]:
+    """Return the tree with a left join made inner where an inner join below it drops its NULL rows anyway."""
+    inner: set[str | None] = set()
+    for node in reversed(nodes):
+        if node.how == "inner" or node.table in inner:
+            inner |= {node.table, node.parent}
+    return tuple(replace(n, how="inner") if n.table in inner else n for n in nodes)
+
+
+def _named(mart: str, nodes: Sequence[Node]) -> tuple[Output, ...]:
+    """Return the columns of all tables; names that collide, whatever their case, get their table's as prefix."""
+    shown = [
+        Output(column, node.table, column)
+        for node in nodes
+        for column in node.shape.columns
+        if column not in {own for _, own in node.on}
+    ]
+    for _ in range(2):
+        counts = Counter(output.name.lower() for output in shown)
+        shown = [
+            replace(o, name=f"{o.table}_{o.column}") if counts[o.name.lower()] > 1 else o for o in shown
+        ]
+    twice = [name for name, count in Counter(o.name.lower() for o in shown).items() if count > 1]
+    if twice:
+        hint = "Exclude one of the columns from its table."
+        raise ConfigError(f"marts.{mart}: two columns would both be named '{twice[0]}'", hint=hint)
+    return tuple(shown)
+
+
+def _selected(
+    mart: str, config: MartConfig, outputs: Sequence[Output], needed: Sequence[str]
+) -> tuple[str, ...]:
+    names = [output.name for output in outputs]
+    if config.columns is None:
+        return tuple(names)
+    unknown = [name for name in config.columns if name not in names]
+    if unknown:
+        hint = f"The mart can show: {', '.join(names)}."
+        raise ConfigError(f"marts.{mart}.columns: there is no column '{unknown[0]}'", hint=hint)
+    return tuple(name for name in names if name in (*config.columns, *needed))
+
+
+def _names(columns: Iterable[str], alias: str) -> str:
+    return ", ".join(f"{alias}.{quoted(name)}" for name in columns)
+
+
+def _distinct(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))

@@ -1,0 +1,92 @@
+"""One mart's step: which mirrors moved since it consumed them, and whether that can be told exactly."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from iceberg_datamart.mart import MirrorShape, mart_shape
+from iceberg_datamart.ports import ConsumedMirror, MartMaintenance
+from iceberg_datamart.receipt import MartState
+from iceberg_datamart.report import FAILED, MERGED, SKIPPED, UNCHANGED, Outcome
+from iceberg_datamart.sql import LINEAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from iceberg_datamart.mart import MartShape
+    from iceberg_datamart.planner import MaintainMart
+    from iceberg_datamart.receipt import TableHistory
+    from iceberg_datamart.runner import Run
+
+_REPLACE = "replace"
+_LINEAGE_NAMES = {column.name for column in LINEAGE}
+
+
+def maintain_mart(run: Run, step: MaintainMart, tables: Mapping[str, Outcome]) -> Outcome:
+    """Return what became of the mart, given what became of its mirrors in this run."""
+    config = run.config.marts[step.mart]
+    failed = {name for name, outcome in tables.items() if outcome.outcome == FAILED}
+    required = sorted(failed & set(config.require))
+    if required:
+        return Outcome(SKIPPED, reason=f"the required table '{required[0]}' failed")
+    histories = {table: run.world.lake.history(table) for table in step.tables}
+    mirrors = {table: history for table, history in histories.items() if history is not None}
+    missing = [table for table in step.tables if table not in mirrors]
+    if missing:
+        return Outcome(SKIPPED, reason=f"the mirror '{missing[0]}' does not exist yet")
+    shapes = {table: _mirror_shape(run, table, history) for table, history in mirrors.items()}
+    shape = mart_shape(step.mart, config, shapes)
+    maintenance = _maintenance(run, shape, mirrors, sorted(failed & set(step.tables)))
+    if maintenance is None:
+        return Outcome(UNCHANGED)
+    merged = run.world.lake.maintain(maintenance)
+    receipt = merged.receipt
+    return Outcome(
+        MERGED if merged.rows_read else UNCHANGED,
+        rows_read=merged.rows_read,
+        inserted=receipt.inserted if receipt else 0,
+        updated=receipt.updated if receipt else 0,
+        deleted=receipt.deleted if receipt else 0,
+        snapshot_id=receipt.snapshot_id if receipt else None,
+    )
+
+
+def _maintenance(
+    run: Run, shape: MartShape, mirrors: Mapping[str, TableHistory], uneven: list[str]
+) -> MartMaintenance | None:
+    """Return the mart's change; None where no mirror moved since the mart consumed it."""
+    base = run.world.lake.history(shape.name)
+    saved = None if base is None or base.current is None else base.mart_state()
+    consumed = [_consumed(table, mirrors[table], saved) for table in shape.tables]
+    now = {mirror.table: mirror.now for mirror in consumed if mirror.now is not None}
+    same = saved is not None and saved.definition == shape.definition
+    changed: list[str] | None = None
+    if same and all(mirror.followed for mirror in consumed):
+        changed = [mirror.table for mirror in consumed if mirror.run_ids]
+        if not changed:
+            return None
+    state = MartState(run.run_id, shape.definition, now, tuple(uneven))
+    properties = run.config.marts[shape.name].properties
+    return MartMaintenance(shape, consumed, changed, base, state, properties)
+
+
+def _consumed(table: str, mirror: TableHistory, saved: MartState | None) -> ConsumedMirror:
+    """Return what happened to a mirror since the mart consumed it, as far as its history tells.
+
+    A rollback, an expired snapshot or a foreign commit that may have changed rows cannot be followed;
+    a foreign compaction can: it changes no row.
+    """
+    now = None if mirror.current is None else mirror.current.snapshot_id
+    before = None if saved is None else saved.consumed.get(table)
+    if saved is not None and before is None and now is None:
+        return ConsumedMirror(table, None, followed=True)
+    since = None if before is None else mirror.since(before)
+    if since is None or any(s.run_id is None and s.operation != _REPLACE for s in since):
+        return ConsumedMirror(table, now)
+    runs = tuple(dict.fromkeys(s.run_id for s in since if s.run_id is not None))
+    return ConsumedMirror(table, now, before, runs, any(s.changed("deleted") for s in since), followed=True)
+
+
+def _mirror_shape(run: Run, table: str, history: TableHistory) -> MirrorShape:
+    columns = tuple(name for name in history.columns if name not in _LINEAGE_NAMES)
+    return MirrorShape(columns, history.key or run.config.tables[table].primary_key or ())

@@ -1,0 +1,125 @@
+"""One table's step: look at the window, leave it where nothing changed, else merge it with its state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from iceberg_datamart.errors import UnfitValueError
+from iceberg_datamart.planner import FULL
+from iceberg_datamart.ports import MirrorMerge
+from iceberg_datamart.reading import Probe
+from iceberg_datamart.receipt import MirrorState
+from iceberg_datamart.report import MERGED, SKIPPED, UNCHANGED, Outcome
+from iceberg_datamart.watermark import CursorKind, ReadWindow, Watermark, advanced, least_cursor
+
+if TYPE_CHECKING:
+    from iceberg_datamart.planner import MergeWindow
+    from iceberg_datamart.ports import SourceSession
+    from iceberg_datamart.runner import Run
+
+
+def merge_window(run: Run, step: MergeWindow) -> Outcome:
+    """Return what became of the table. Raises: DatamartError, with nothing of the table changed."""
+    session = run.sessions[run.config.tables[step.table].source]
+    if _looks_as_recorded(session, step):
+        return Outcome(UNCHANGED, watermark=_text(step.saved))
+    probe = session.probe(step.table, step.window)
+    if session.has_null_keys(step.table, step.window):
+        raise UnfitValueError(
+            f"a row of the source has NULL in its key {', '.join(step.source.primary_key)}",
+            hint=f"Choose another tables.{step.table}.primary_key, or mend the row.",
+        )
+    merge = _mirror_merge(run, session, step, probe)
+    if probe.empty and (step.mirror is None or step.mirror.current is None):
+        run.world.lake.create_mirror(merge)
+        return Outcome(SKIPPED, reason="the source is empty")
+    if probe.empty and step.load_type != FULL:
+        return Outcome(UNCHANGED, watermark=_text(step.saved))
+    merged = run.world.lake.merge(merge)
+    if merged.receipt is None:
+        return Outcome(UNCHANGED, rows_read=merged.rows_read, watermark=_text(step.saved))
+    return Outcome(
+        MERGED,
+        rows_read=merged.rows_read,
+        inserted=merged.receipt.inserted,
+        updated=merged.receipt.updated,
+        deleted=merged.receipt.deleted,
+        snapshot_id=merged.receipt.snapshot_id,
+        watermark=_text(merge.state.watermark),
+    )
+
+
+def _mirror_merge(run: Run, session: SourceSession, step: MergeWindow, probe: Probe) -> MirrorMerge:
+    table = run.config.tables[step.table]
+    return MirrorMerge(
+        table=step.table,
+        source=step.source,
+        read=session.read(step.table, step.window),
+        probe=probe,
+        full=step.load_type == FULL,
+        base=step.mirror,
+        state=_state(run, session, step, probe),
+        cursor=table.cursor,
+        max_delete_fraction=table.max_delete_fraction,
+        properties=table.properties,
+    )
+
+
+def _state(run: Run, session: SourceSession, step: MergeWindow, probe: Probe) -> MirrorState:
+    """Return the CDC state that the merge commits with its rows (R1), never past the horizon (R7)."""
+    zone = run.config.tables[step.table].cursor_timezone
+    kind, instant = step.source.cursor, step.horizon.instant
+    limit = None if kind is None else least_cursor(kind, zone, instant)
+    watermark = advanced(step.saved, probe.greatest, limit)
+    again = None if kind is None else least_cursor(kind, zone, instant.replace(microsecond=0))
+    return MirrorState(
+        run_id=run.run_id,
+        load_type=step.load_type,
+        source=step.source.identity,
+        complete_through=instant,
+        read_at=step.horizon.clock,
+        watermark=watermark,
+        greatest=probe.greatest,
+        fingerprint=_fingerprint(session, step, _least(watermark, again, probe.greatest)),
+    )
+
+
+def _fingerprint(session: SourceSession, step: MergeWindow, lower: Watermark | None) -> str | None:
+    """Return the content of the window that the next run would read, as far as it is foreseeable."""
+    if lower is None:
+        return None
+    digest = session.fingerprint(step.table, ReadWindow(lower))
+    return None if digest is None else f"{lower} {digest}"
+
+
+def _looks_as_recorded(session: SourceSession, step: MergeWindow) -> bool:
+    """Return whether the source's window still holds exactly the rows that the mirror's commit recorded.
+
+    A window that starts earlier than asked for is looked at: it holds the one asked for.
+    """
+    current = None if step.mirror is None else step.mirror.current
+    states = () if step.mirror is None else step.mirror.mirror_states()
+    if step.load_type == FULL or step.window.lower is None or not states or current is None:
+        return False
+    recorded = states[0].fingerprint
+    if recorded is None or current.run_id != states[0].run_id or step.change.added or step.change.widened:
+        return False
+    text, _, digest = recorded.rpartition(" ")
+    lower = Watermark.parse(step.window.lower.kind, text)
+    if lower.value > step.window.lower.value:
+        return False
+    return session.fingerprint(step.table, ReadWindow(lower)) == digest
+
+
+def _least(
+    watermark: Watermark | None, again: Watermark | None, greatest: Watermark | None
+) -> Watermark | None:
+    """Return where the next window starts: see `planner._start`; an integer's is its greatest value by then."""
+    if greatest is not None and greatest.kind is CursorKind.INTEGER:
+        return greatest
+    found = [mark for mark in (watermark, again) if mark is not None]
+    return None if watermark is None else min(found, key=lambda mark: mark.value)
+
+
+def _text(mark: Watermark | None) -> str | None:
+    return None if mark is None else str(mark)

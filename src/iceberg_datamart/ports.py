@@ -1,0 +1,135 @@
+"""What the runner needs of the world: protocols, and the values that pass through them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from iceberg_datamart.config import TableConfig
+    from iceberg_datamart.mart import MartShape
+    from iceberg_datamart.reading import JdbcRead, Probe, SourceTable
+    from iceberg_datamart.receipt import CommitReceipt, MartState, MirrorState, TableHistory
+    from iceberg_datamart.watermark import Horizon, ReadWindow
+
+
+@dataclass(frozen=True)
+class MirrorMerge:
+    """One mirror's change, ready to run: what to read, what it is compared with, what to record.
+
+    `base` is the mirror as it was when the change was planned; None where there is none yet.
+    """
+
+    table: str
+    source: SourceTable
+    read: JdbcRead
+    probe: Probe
+    full: bool
+    base: TableHistory | None
+    state: MirrorState
+    cursor: str | None = None
+    max_delete_fraction: float = 0.5
+    properties: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ConsumedMirror:
+    """A mirror as a mart reads it: at `now`; `before` is what the mart consumed last.
+
+    `run_ids` are the runs that wrote it in between, and `deletes` says whether any removed rows.
+    `followed` is false where the mirror's history does not tell what happened in between.
+    """
+
+    table: str
+    now: int | None
+    before: int | None = None
+    run_ids: tuple[str, ...] = ()
+    deletes: bool = False
+    followed: bool = False
+
+
+@dataclass(frozen=True)
+class MartMaintenance:
+    """One mart's change, ready to run. `changed` is None where the full join must be compared."""
+
+    shape: MartShape
+    mirrors: Sequence[ConsumedMirror]
+    changed: Sequence[str] | None
+    base: TableHistory | None
+    state: MartState
+    properties: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What a merge did. `receipt` is None where nothing differed, so nothing was committed (R3)."""
+
+    rows_read: int
+    receipt: CommitReceipt | None = None
+
+
+class SourceSession(Protocol):
+    """One consistent point of one source (§5): every table of a run is read at it."""
+
+    horizon: Horizon
+    warnings: list[str]
+
+    def describe(self, table: str, config: TableConfig) -> SourceTable:
+        """Return what the source's catalog says of a table. Raises: SourceError."""
+
+    def probe(self, table: str, window: ReadWindow) -> Probe:
+        """Return what a described table's window holds, without reading it whole."""
+
+    def fingerprint(self, table: str, window: ReadWindow) -> str | None:
+        """Return a digest of the window's content, or None where it is large."""
+
+    def has_null_keys(self, table: str, window: ReadWindow) -> bool:
+        """Return whether a row of the window has NULL in its key."""
+
+    def read(self, table: str, window: ReadWindow) -> JdbcRead:
+        """Return how the window is to be read."""
+
+    def close(self) -> None:
+        """Give the consistent point up."""
+
+
+class Lake(Protocol):
+    """The Iceberg tables of one run."""
+
+    def history(self, table: str) -> TableHistory | None:
+        """Return a table's columns and ancestors, or None where there is no table."""
+
+    def create_mirror(self, merge: MirrorMerge) -> None:
+        """Create the mirror where it is missing, without rows."""
+
+    def merge(self, merge: MirrorMerge) -> Merged:
+        """Commit one mirror's change and its state in one snapshot (R1).
+
+        Raises: CommitConflictError where another writer came first, DeleteGuardError, LakeError.
+        """
+
+    def maintain(self, maintenance: MartMaintenance) -> Merged:
+        """Commit what makes the mart equal its join again. Raises: as `merge`."""
+
+    def close(self) -> None:
+        """Release what the lake holds."""
+
+
+class TimestampFile(Protocol):
+    """The file that operators know (R6)."""
+
+    def read(self) -> datetime | None:
+        """Return the instant it says, None where it is missing. Raises: TimestampFileError."""
+
+    def write(self, instant: datetime, expected: datetime | None) -> None:
+        """Replace `expected` by `instant`. Raises: TimestampFileConflictError."""
+
+
+class Clock(Protocol):
+    """The time of this machine, for lineage columns and reports; never for windows."""
+
+    def now(self) -> datetime:
+        """Return the aware present instant."""

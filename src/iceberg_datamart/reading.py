@@ -1,0 +1,68 @@
+"""What a source says of a table, and how one window of it is to be read: values without effects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from iceberg_datamart.watermark import CursorKind, Watermark
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column by its name in the source and its Iceberg type, such as `decimal(18, 2)`."""
+
+    name: str
+    type: str
+    nullable: bool = True
+
+
+@dataclass(frozen=True)
+class SourceTable:
+    """A source table as the source's own catalog describes it.
+
+    `identity` names the server, database and table (R13). `key_is_unique` says whether the source
+    guarantees one row per key, and no NULL in it. `cursor` is None where none is configured.
+    """
+
+    identity: str
+    columns: tuple[Column, ...]
+    primary_key: tuple[str, ...]
+    key_is_unique: bool
+    cursor: CursorKind | None = None
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a look at a window told before it is read.
+
+    `rows` is exact for a small window and None for a large one, `greatest` its greatest cursor
+    value, and `keys` all its primary keys, unsorted, where there are few. `empty` says that there is no row.
+    """
+
+    rows: int | None
+    greatest: Watermark | None
+    keys: tuple[tuple[Any, ...], ...] | None = None
+    empty: bool = False
+
+
+@dataclass(frozen=True)
+class JdbcRead:
+    """One window of one table as Spark's JDBC reader is to fetch it.
+
+    `relation` is a parenthesised SELECT; each of `predicates` selects one partition of it, and
+    together they select every row once. Timestamps arrive as microseconds since 1970, dates as days
+    since 1970, so that no zone of any machine can shift them; `deleted` names a boolean column that
+    marks rows to delete. `session` is the statement that each connection runs first.
+    """
+
+    url: str
+    relation: str
+    predicates: tuple[str, ...]
+    session: str
+    columns: tuple[Column, ...]
+    deleted: str | None = None
+    credentials: Mapping[str, str] = field(default_factory=dict, repr=False)

@@ -1,0 +1,199 @@
+"""What one commit records in its snapshot summary, and what a table's history says (R1, R11)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from iceberg_datamart.watermark import CursorKind, Watermark
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PREFIX = "iceberg-datamart."
+_CONSUMED = PREFIX + "consumed."
+
+
+@dataclass(frozen=True)
+class MirrorState:
+    """The CDC state that travels in the same commit as a mirror's rows.
+
+    `greatest` and `read_at` matter to integer cursors: the greatest value that was read becomes the
+    watermark once every transaction that was open at `read_at` has ended. `fingerprint` tells what
+    the window's rows looked like, so that a later run can see that nothing changed without reading.
+    """
+
+    run_id: str
+    load_type: str
+    source: str
+    complete_through: datetime
+    read_at: datetime
+    watermark: Watermark | None = None
+    greatest: Watermark | None = None
+    fingerprint: str | None = None
+
+    def settled(self, horizon: datetime) -> Watermark | None:
+        """Return the watermark as it stands now that the horizon has come to `horizon`."""
+        integer = self.greatest is not None and self.greatest.kind is CursorKind.INTEGER
+        return self.greatest if integer and horizon >= self.read_at else self.watermark
+
+    def summary(self) -> dict[str, str]:
+        """Return the summary properties; `mirror_state` reads them back."""
+        kind = (self.watermark or self.greatest or _NO_KIND).kind
+        found = {
+            "run-id": self.run_id,
+            "load-type": self.load_type,
+            "source": self.source,
+            "complete-through": _text(self.complete_through),
+            "read-at": _text(self.read_at),
+            "cursor-type": kind.value if self.watermark or self.greatest else None,
+            "watermark": None if self.watermark is None else str(self.watermark),
+            "greatest-cursor": None if self.greatest is None else str(self.greatest),
+            "fingerprint": self.fingerprint,
+        }
+        return {PREFIX + key: value for key, value in found.items() if value is not None}
+
+
+_NO_KIND = Watermark(CursorKind.INTEGER, 0)
+
+
+@dataclass(frozen=True)
+class MartState:
+    """What a mart's commit records: the mirrors' snapshots that it is the join of (R8)."""
+
+    run_id: str
+    definition: str
+    consumed: Mapping[str, int]
+    uneven: tuple[str, ...] = ()
+
+    def summary(self) -> dict[str, str]:
+        """Return the summary properties; `mart_state` reads them back."""
+        found = {
+            PREFIX + "run-id": self.run_id,
+            PREFIX + "load-type": "mart",
+            PREFIX + "definition": self.definition,
+            **{_CONSUMED + table: str(snapshot) for table, snapshot in self.consumed.items()},
+        }
+        return found | ({PREFIX + "uneven": ", ".join(self.uneven)} if self.uneven else {})
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """An Iceberg snapshot as `history` tells it. `committed_at` is the catalog client's clock."""
+
+    snapshot_id: int
+    parent_id: int | None
+    committed_at: datetime
+    operation: str
+    summary: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def run_id(self) -> str | None:
+        """Return the run that wrote it; None for a foreign commit, such as a compaction."""
+        return self.summary.get(PREFIX + "run-id")
+
+    @property
+    def rows(self) -> int:
+        """Return the rows the table held: data file records less those that position deletes hide."""
+        return self._number("total-records") - self._number("total-position-deletes")
+
+    def changed(self, kind: str) -> int:
+        """Return the rows `inserted`, `updated` or `deleted` by this commit, 0 where it is foreign."""
+        if kind == "inserted" and self.run_id is not None and PREFIX + kind not in self.summary:
+            return self._number("added-records")
+        return self._number(PREFIX + kind)
+
+    def _number(self, key: str) -> int:
+        return int(self.summary.get(key, "0"))
+
+
+@dataclass(frozen=True)
+class TableHistory:
+    """An existing Iceberg table: its columns by name and type, its key, its current snapshot's ancestors.
+
+    `key` is the identifier fields; `snapshots` come newest first.
+    """
+
+    columns: Mapping[str, str]
+    key: tuple[str, ...]
+    snapshots: tuple[Snapshot, ...]
+
+    @property
+    def current(self) -> Snapshot | None:
+        """Return the snapshot that readers see."""
+        return self.snapshots[0] if self.snapshots else None
+
+    def since(self, snapshot_id: int | None) -> tuple[Snapshot, ...] | None:
+        """Return the snapshots after `snapshot_id`, newest first; None where it is no ancestor."""
+        for position, snapshot in enumerate(self.snapshots):
+            if snapshot.snapshot_id == snapshot_id:
+                return self.snapshots[:position]
+        return None
+
+    def mirror_states(self) -> tuple[MirrorState, ...]:
+        """Return the CDC states of the ancestors, newest first (R11: commits without one are passed over)."""
+        found = (mirror_state(snapshot.summary) for snapshot in self.snapshots)
+        return tuple(state for state in found if state is not None)
+
+    def mart_state(self) -> MartState | None:
+        """Return what the mart consumed last, or None where no ancestor says."""
+        found = (mart_state(snapshot.summary) for snapshot in self.snapshots)
+        return next((state for state in found if state is not None), None)
+
+
+@dataclass(frozen=True)
+class CommitReceipt:
+    """Proof that Iceberg committed one change; only a `ports.Lake` issues one."""
+
+    table: str
+    snapshot_id: int
+    inserted: int = 0
+    updated: int = 0
+    deleted: int = 0
+
+
+def mirror_state(summary: Mapping[str, str]) -> MirrorState | None:
+    """Return the CDC state that a summary records, or None where it records none."""
+    if PREFIX + "source" not in summary:
+        return None
+    said = {key.removeprefix(PREFIX): value for key, value in summary.items() if key.startswith(PREFIX)}
+    kind = CursorKind(said["cursor-type"]) if "cursor-type" in said else None
+    return MirrorState(
+        run_id=said["run-id"],
+        load_type=said["load-type"],
+        source=said["source"],
+        complete_through=_instant(said["complete-through"]),
+        read_at=_instant(said["read-at"]),
+        watermark=_watermark(kind, said.get("watermark")),
+        greatest=_watermark(kind, said.get("greatest-cursor")),
+        fingerprint=said.get("fingerprint"),
+    )
+
+
+def mart_state(summary: Mapping[str, str]) -> MartState | None:
+    """Return what a mart's summary says it consumed, or None where it says nothing."""
+    if PREFIX + "definition" not in summary:
+        return None
+    return MartState(
+        run_id=summary[PREFIX + "run-id"],
+        definition=summary[PREFIX + "definition"],
+        consumed={
+            key.removeprefix(_CONSUMED): int(value)
+            for key, value in summary.items()
+            if key.startswith(_CONSUMED)
+        },
+        uneven=tuple(filter(None, summary.get(PREFIX + "uneven", "").split(", "))),
+    )
+
+
+def _text(instant: datetime) -> str:
+    return instant.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _instant(text: str) -> datetime:
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+def _watermark(kind: CursorKind | None, text: str | None) -> Watermark | None:
+    return None if kind is None or text is None else Watermark.parse(kind, text)

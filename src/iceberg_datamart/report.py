@@ -1,0 +1,92 @@
+"""What a run tells its caller: outcomes, exit code, and the documented JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from iceberg_datamart.errors import DatamartError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MERGED, UNCHANGED, FAILED, SKIPPED = "merged", "unchanged", "failed", "skipped"
+_TRY_AGAIN = 75
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one table or mart. `error` says why it failed, `reason` why it was skipped."""
+
+    outcome: str
+    rows_read: int = 0
+    inserted: int = 0
+    updated: int = 0
+    deleted: int = 0
+    rejected: int = 0
+    snapshot_id: int | None = None
+    watermark: str | None = None
+    seconds: float = 0.0
+    error: DatamartError | None = None
+    reason: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the documented object."""
+        return {
+            "outcome": self.outcome,
+            "rows_read": self.rows_read,
+            "inserted": self.inserted,
+            "updated": self.updated,
+            "deleted": self.deleted,
+            "rejected": self.rejected,
+            "snapshot_id": self.snapshot_id,
+            "watermark": self.watermark,
+            "seconds": round(self.seconds, 3),
+            "error": None if self.error is None else error_json(self.error),
+            "reason": self.reason,
+        }
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """The truth about one run (D9)."""
+
+    run_id: str
+    tables: Mapping[str, Outcome]
+    marts: Mapping[str, Outcome]
+    seconds: float = 0.0
+    timestamp: str | None = None
+    warnings: tuple[str, ...] = ()
+    error: DatamartError | None = None
+
+    @property
+    def failures(self) -> tuple[DatamartError, ...]:
+        """Return every error of the run."""
+        found = [outcome.error for outcome in (*self.tables.values(), *self.marts.values())]
+        return tuple(error for error in (*found, self.error) if error is not None)
+
+    @property
+    def exit_code(self) -> int:
+        """Return 0 for all good, 75 where trying again is all it needs, else 1 (2 for the timestamp file)."""
+        codes = {error.exit_code for error in self.failures}
+        if not codes:
+            return 0
+        return _TRY_AGAIN if codes == {_TRY_AGAIN} else 1
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the documented object of `run --json`."""
+        return {
+            "run_id": self.run_id,
+            "status": "failed" if self.failures else "succeeded",
+            "tables": {name: outcome.as_json() for name, outcome in self.tables.items()},
+            "marts": {name: outcome.as_json() for name, outcome in self.marts.items()},
+            "timestamp": self.timestamp,
+            "seconds": round(self.seconds, 3),
+            "warnings": list(self.warnings),
+            "error": None if self.error is None else error_json(self.error),
+        }
+
+
+def error_json(error: DatamartError) -> dict[str, str]:
+    """Return an error as machines read it."""
+    return {"type": type(error).__name__, "message": error.message, "hint": error.hint}

@@ -1,0 +1,199 @@
+"""The order of effects of one run: gather facts, plan, merge, maintain, write the timestamp file last."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from iceberg_datamart.errors import CommitConflictError, DatamartError, SourceError
+from iceberg_datamart.mart_runner import maintain_mart
+from iceberg_datamart.mirror_runner import merge_window
+from iceberg_datamart.planner import Facts, MaintainMart, Plan, Refuse, TableFacts, Wishes, plan_run, plan_table
+from iceberg_datamart.report import FAILED, Outcome, RunReport
+from iceberg_datamart.watermark import least_instant
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from iceberg_datamart.config import Config, SourceConfig
+    from iceberg_datamart.planner import MergeWindow
+    from iceberg_datamart.ports import Clock, Lake, SourceSession, TimestampFile
+
+log = logging.getLogger(__name__)
+_ATTEMPTS = 4
+
+
+@dataclass(frozen=True)
+class World:
+    """What a run touches."""
+
+    lake: Lake
+    timestamp_file: TimestampFile
+    clock: Clock
+    open_source: Callable[[str, SourceConfig], SourceSession]
+
+
+@dataclass
+class Run:
+    """One run. `prepare` gathers facts and plans; `execute` does exactly what the plan says."""
+
+    config: Config
+    wishes: Wishes
+    world: World
+    run_id: str
+    sessions: dict[str, SourceSession] = field(default_factory=dict)
+    facts: Facts | None = None
+
+    def prepare(self) -> Plan:
+        """Return the plan; the sources' consistent points stay open until `close`."""
+        timestamp = self.world.timestamp_file.read()
+        errors = self._open_sources()
+        facts = {name: self._table_facts(name, errors) for name in self._chosen()}
+        self.facts = Facts(timestamp, facts)
+        plan = plan_run(self.config, self.facts, self.wishes)
+        said = [text for session in self.sessions.values() for text in session.warnings]
+        return replace(plan, warnings=(*said, *plan.warnings))
+
+    def execute(self, plan: Plan) -> RunReport:
+        """Return what became of each step. Raises nothing that concerns one table alone (R9)."""
+        started = time.monotonic()
+        for text in plan.warnings:
+            log.warning(text)
+        tables = self._merge_tables(plan)
+        marts = {
+            step.mart: self._timed(step.mart, lambda step=step: maintain_mart(self, step, tables))
+            for step in plan.steps
+            if isinstance(step, MaintainMart)
+        }
+        report = RunReport(self.run_id, tables, marts, warnings=plan.warnings)
+        try:
+            moved = self._move_timestamp(tables)
+        except DatamartError as error:
+            log.error("timestamp file: %s", error)  # noqa: TRY400  (people read this line, not a trace)
+            return replace(report, error=error, seconds=time.monotonic() - started)
+        text = None if moved is None else moved.strftime("%Y-%m-%d %H:%M:%S")
+        return replace(report, timestamp=text, seconds=time.monotonic() - started)
+
+    def close(self) -> None:
+        """Give up the sources' consistent points and the lake."""
+        for session in self.sessions.values():
+            session.close()
+        self.world.lake.close()
+
+    def _chosen(self) -> list[str]:
+        enabled = [name for name, table in self.config.tables.items() if table.enabled]
+        return [name for name in enabled if not self.wishes.tables or name in self.wishes.tables]
+
+    def _open_sources(self) -> dict[str, DatamartError]:
+        """Open the sources that the chosen tables need; return those that could not be, with the reason."""
+        errors: dict[str, DatamartError] = {}
+        for name in dict.fromkeys(self.config.tables[table].source for table in self._chosen()):
+            try:
+                self.sessions[name] = self.world.open_source(name, self.config.sources[name])
+            except SourceError as error:
+                errors[name] = error
+        return errors
+
+    def _table_facts(self, name: str, errors: Mapping[str, DatamartError]) -> TableFacts:
+        table = self.config.tables[name]
+        if table.source in errors:
+            return TableFacts(errors[table.source])
+        session = self.sessions[table.source]
+        try:
+            described = session.describe(name, table)
+            return TableFacts(described, self.world.lake.history(name), session.horizon)
+        except DatamartError as error:
+            return TableFacts(error)
+
+    def _merge_tables(self, plan: Plan) -> dict[str, Outcome]:
+        steps = plan.table_steps
+        with ThreadPoolExecutor(self.config.run.parallel_tables, "table") as pool:
+            futures = {
+                step.table: pool.submit(self._timed, step.table, lambda step=step: self._merge(step))
+                for step in steps
+            }
+            return {table: future.result() for table, future in futures.items()}
+
+    def _merge(self, step: MergeWindow | Refuse) -> Outcome:
+        """Merge one table; where another run committed first, start again from fresh state (R12)."""
+        if isinstance(step, Refuse):
+            raise step.error
+        planned: MergeWindow | Refuse = step
+        for attempt in Retrying(
+            retry=retry_if_exception_type(CommitConflictError),
+            stop=stop_after_attempt(_ATTEMPTS),
+            wait=wait_random_exponential(multiplier=0.2, max=5),
+            reraise=True,
+        ):
+            with attempt:
+                if attempt.retry_state.attempt_number > 1:
+                    planned = self._planned_again(step.table)
+                if isinstance(planned, Refuse):
+                    raise planned.error
+                return merge_window(self, planned)
+        raise AssertionError(RetryError)
+
+    def _planned_again(self, table: str) -> MergeWindow | Refuse:
+        assert self.facts is not None  # noqa: S101  (prepare came first)
+        fresh = replace(self.facts.tables[table], mirror=self.world.lake.history(table))
+        facts = replace(self.facts, tables={**self.facts.tables, table: fresh})
+        return plan_table(table, self.config, facts, self.wishes)
+
+    def _timed(self, name: str, work: Callable[[], Outcome]) -> Outcome:
+        """Return the outcome of `work` with its seconds; an error is an outcome, too (R9)."""
+        started = time.monotonic()
+        try:
+            outcome = work()
+        except DatamartError as error:
+            outcome = Outcome(FAILED, error=error)
+        except Exception as error:
+            log.debug("'%s' failed unexpectedly", name, exc_info=True)
+            outcome = Outcome(FAILED, error=DatamartError(f"{type(error).__name__}: {error}"))
+        outcome = replace(outcome, seconds=time.monotonic() - started)
+        _log_outcome(name, outcome)
+        return outcome
+
+    def _move_timestamp(self, tables: Mapping[str, Outcome]) -> datetime | None:
+        """Write the least complete-through of all enabled tables, unless one of them did not get there (R6)."""
+        assert self.facts is not None  # noqa: S101  (prepare came first)
+        present = self.facts.timestamp
+        enabled = [name for name, table in self.config.tables.items() if table.enabled]
+        if any(name not in tables or tables[name].outcome == FAILED for name in enabled):
+            return present
+        horizons = [session.horizon for session in self.sessions.values()]
+        reached = least_instant(horizon.instant for horizon in horizons)
+        if reached is None or reached == present:
+            return present
+        if present is not None and reached < present:
+            if present <= max(horizon.clock for horizon in horizons):
+                return present
+            log.warning("the timestamp file was ahead of the source's clock; it is set back to %s", reached)
+        self.world.timestamp_file.write(reached, present)
+        return reached
+
+
+def new_run_id(now: datetime) -> str:
+    """Return an identifier that sorts by time: `20260131T081500.123456Z-1a2b3c4d`."""
+    return f"{now.strftime('%Y%m%dT%H%M%S.%fZ')}-{secrets.token_hex(4)}"
+
+
+def _log_outcome(name: str, outcome: Outcome) -> None:
+    if outcome.error is not None:
+        hint = f" {outcome.error.hint}" if outcome.error.hint else ""
+        log.error("'%s' failed: %s%s", name, outcome.error.message, hint)
+        return
+    if outcome.reason is not None:
+        log.warning("'%s' %s: %s", name, outcome.outcome, outcome.reason)
+        return
+    log.info(
+        "'%s' %s: %d read, %d inserted, %d updated, %d deleted in %.1f s",
+        *(name, outcome.outcome, outcome.rows_read, outcome.inserted, outcome.updated, outcome.deleted),
+        outcome.seconds,
+    )

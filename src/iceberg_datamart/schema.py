@@ -1,0 +1,75 @@
+"""Which columns a mirror must gain or widen, and which changes Iceberg cannot follow."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from iceberg_datamart.errors import SchemaChangeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from iceberg_datamart.reading import Column
+
+_DECIMAL = re.compile(r"decimal\((\d+), ?(\d+)\)")
+_WIDER = {("int", "long"), ("float", "double")}
+
+
+@dataclass(frozen=True)
+class SchemaChange:
+    """What must happen to a table before rows of a new shape are written: columns to add and to widen.
+
+    `absent` names the columns that only the table still has; their new rows hold NULL.
+    """
+
+    added: tuple[Column, ...] = ()
+    widened: tuple[Column, ...] = ()
+    absent: tuple[str, ...] = ()
+
+
+def schema_change(
+    table: str, wanted: Iterable[Column], present: Mapping[str, str], key: Iterable[str]
+) -> SchemaChange:
+    """Return the changes from the columns `present` (name to Iceberg type) to those `wanted`.
+
+    Raises: SchemaChangeError for a change that Iceberg cannot follow.
+    """
+    columns = tuple(wanted)
+    for column in columns:
+        old = present.get(column.name)
+        if old is not None and not (fits(column.type, old) or fits(old, column.type)):
+            raise _impossible(table, column, old)
+    absent = tuple(sorted(set(present) - {column.name for column in columns}))
+    missing_key = [name for name in key if present and name not in present]
+    if missing_key:
+        message = f"the key column '{missing_key[0]}' is not in the mirror, which has another key"
+        raise SchemaChangeError(message, hint=f"Drop the mirror '{table}' and load it again.")
+    return SchemaChange(
+        added=tuple(column for column in columns if column.name not in present),
+        widened=tuple(c for c in columns if c.name in present and not fits(c.type, present[c.name])),
+        absent=absent,
+    )
+
+
+def fits(narrow: str, wide: str) -> bool:
+    """Return whether every value of the Iceberg type `narrow` is one of `wide`, by Iceberg's promotions."""
+    if narrow == wide or (narrow, wide) in _WIDER:
+        return True
+    small, large = _DECIMAL.fullmatch(narrow), _DECIMAL.fullmatch(wide)
+    if small is None or large is None:
+        return False
+    return small[2] == large[2] and int(small[1]) <= int(large[1])
+
+
+def _impossible(table: str, column: Column, old: str) -> SchemaChangeError:
+    message = (
+        f"column '{column.name}' changed from {old} to {column.type} in the source; "
+        f"Iceberg cannot change {old} to {column.type}"
+    )
+    hint = (
+        f"Set tables.{table}.columns.{column.name}.type, or exclude the column with tables.{table}.exclude. "
+        f"Nothing was written to '{table}'."
+    )
+    return SchemaChangeError(message, hint=hint)

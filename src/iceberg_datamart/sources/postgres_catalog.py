@@ -1,0 +1,115 @@
+"""What PostgreSQL's own catalog says of a table: its columns, its key, its identity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from psycopg.rows import dict_row
+
+from iceberg_datamart.errors import SourceTableMissingError
+from iceberg_datamart.sources.postgres_types import PostgresColumn
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+    from iceberg_datamart.config import SourceName
+
+_RELATION = """
+select c.oid::int8 as oid, n.nspname as schema, c.relname as table, c.relkind as kind,
+       c.relpages as pages, c.reltuples::int8 as rows
+from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where c.relname = %(table)s and c.relkind in ('r', 'p', 'v', 'm', 'f')
+  and (n.nspname = %(schema)s or (%(schema)s::text is null and pg_table_is_visible(c.oid)))
+"""
+# A domain stands for its base type, which may be a domain again and carries the type modifier.
+_COLUMNS = """
+with recursive resolved as (
+    select a.attnum, a.attname, a.attnotnull, a.attndims::int4, a.atttypid as type, a.atttypmod as modifier
+    from pg_attribute a where a.attrelid = %(oid)s and a.attnum > 0 and not a.attisdropped
+  union all
+    select r.attnum, r.attname, r.attnotnull or t.typnotnull, greatest(r.attndims, t.typndims::int4),
+           t.typbasetype, t.typtypmod
+    from resolved r join pg_type t on t.oid = r.type and t.typtype = 'd'
+)
+select r.attname as name, t.typname as type_name, r.attnotnull as not_null, r.attndims as dimensions,
+       case when t.typname = 'numeric' and r.modifier >= 0 then ((r.modifier - 4) >> 16) & 65535 end as precision,
+       case when t.typname = 'numeric' and r.modifier >= 0
+            then (((r.modifier - 4) & 2047) # 1024) - 1024 end as scale,
+       case when t.typcategory = 'A' then e.typname end as element
+from resolved r join pg_type t on t.oid = r.type and t.typtype <> 'd'
+left join pg_type e on e.oid = t.typelem
+order by r.attnum
+"""
+_UNIQUE_KEYS = """
+select i.indisprimary as is_primary,
+       array(select a.attname::text from unnest(i.indkey) with ordinality k(attnum, position)
+             join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
+             where k.position <= i.indnkeyatts order by k.position) as columns
+from pg_index i
+where i.indrelid = %(oid)s and i.indisunique and i.indisvalid and i.indimmediate
+  and i.indpred is null and i.indexprs is null
+"""
+_IDENTITY = """
+select (select system_identifier from pg_control_system())::text as system, current_database() as database
+"""
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A table or view of the server. `rows` and `pages` are the planner's estimates; -1 for unknown."""
+
+    oid: int
+    schema: str
+    table: str
+    kind: str
+    pages: int
+    rows: int
+
+
+def find_relation(connection: Connection[Any], name: SourceName) -> Relation:
+    """Return the relation that `name` means: as written, else in lower case as PostgreSQL folds names.
+
+    Raises: SourceTableMissingError.
+    """
+    for fold in (str, str.lower):
+        schema = None if name.schema is None else fold(name.schema)
+        with connection.cursor(row_factory=dict_row) as cursor:
+            row = cursor.execute(_RELATION, {"schema": schema, "table": fold(name.table)}).fetchone()
+        if row is not None:
+            return Relation(**row)
+    message = f"source table {name} does not exist in database '{connection.info.dbname}'"
+    raise SourceTableMissingError(message, hint="Correct `from`, or grant the role usage on its schema.")
+
+
+def columns_of(connection: Connection[Any], relation: Relation) -> tuple[PostgresColumn, ...]:
+    """Return the columns in the table's order."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return tuple(PostgresColumn(**row) for row in cursor.execute(_COLUMNS, {"oid": relation.oid}))
+
+
+def primary_key_of(connection: Connection[Any], relation: Relation) -> tuple[str, ...]:
+    """Return the columns of the declared primary key; none where there is no such key."""
+    rows = connection.execute(_UNIQUE_KEYS, {"oid": relation.oid}).fetchall()
+    return next((tuple(columns) for is_primary, columns in rows if is_primary), ())
+
+
+def guarantees_unique(
+    connection: Connection[Any],
+    relation: Relation,
+    columns: tuple[PostgresColumn, ...],
+    key: tuple[str, ...],
+) -> bool:
+    """Return whether a unique index over some of `key`, and no NULL in it, make each key one row."""
+    nullable = {column.name for column in columns if not column.not_null}
+    if nullable & set(key):
+        return False
+    rows = connection.execute(_UNIQUE_KEYS, {"oid": relation.oid}).fetchall()
+    return any(set(unique) <= set(key) for _, unique in rows)
+
+
+def identity_of(connection: Connection[Any], relation: Relation) -> str:
+    """Return the server, database and table as one text that changes when any of them does (R13)."""
+    row = connection.execute(_IDENTITY).fetchone()
+    system, database = row if row is not None else ("?", "?")
+    return f"postgres:{system}/{database}/{relation.oid}"

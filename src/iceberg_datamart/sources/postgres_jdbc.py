@@ -1,0 +1,61 @@
+"""The JDBC URL and credentials for what the settings say in PostgreSQL's own form.
+
+Parameters: https://jdbc.postgresql.org/documentation/use/#connection-parameters
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlencode
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from iceberg_datamart.errors import ConfigError
+
+if TYPE_CHECKING:
+    from iceberg_datamart.config import PostgresSource
+
+_JDBC_NAMES = {
+    "sslmode": "sslmode",
+    "sslrootcert": "sslrootcert",
+    "sslcert": "sslcert",
+    "sslkey": "sslkey",
+    "connect_timeout": "connectTimeout",
+    "application_name": "ApplicationName",
+    "options": "options",
+}
+_OWN = {"host", "port", "dbname", "user", "password"}
+
+
+def jdbc_url(config: PostgresSource) -> str:
+    """Return the JDBC URL, without credentials. Raises: ConfigError for what JDBC cannot express."""
+    parts = _parts(config)
+    unknown = sorted(set(parts) - set(_JDBC_NAMES) - _OWN)
+    if unknown or "," in parts.get("host", ""):
+        what = ", ".join(unknown) or "several hosts"
+        raise ConfigError(f"the url of a postgres source may not use {what}", hint="Remove it from the url.")
+    parameters = {"tcpKeepAlive": "true"} | {
+        _JDBC_NAMES[name]: value for name, value in parts.items() if name in _JDBC_NAMES
+    }
+    host = parts.get("host", "localhost")
+    place = f"[{host}]" if ":" in host else host
+    database = quote(parts.get("dbname") or parts.get("user", ""), safe="")
+    return f"jdbc:postgresql://{place}:{parts.get('port', '5432')}/{database}?{urlencode(parameters, quote_via=quote)}"
+
+
+def credentials_of(config: PostgresSource) -> dict[str, str]:
+    """Return `user` and `password` as Spark's JDBC options, as far as the settings hold them."""
+    parts = _parts(config)
+    user = config.user or parts.get("user")
+    password = config.password.get_secret_value() if config.password else parts.get("password")
+    found = {"user": user, "password": password}
+    return {name: value for name, value in found.items() if value}
+
+
+def _parts(config: PostgresSource) -> dict[str, str]:
+    try:
+        return {name: str(value) for name, value in conninfo_to_dict(config.url).items() if value is not None}
+    except psycopg.Error as error:
+        hint = "Percent-encode special characters, or set `user` and `password` beside the url."
+        raise ConfigError("the url of a postgres source is malformed", hint=hint) from error

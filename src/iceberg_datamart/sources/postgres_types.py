@@ -1,0 +1,165 @@
+"""How each PostgreSQL type travels: its Iceberg type, and the SELECT expression that carries it.
+
+Timestamps and dates leave the server as numbers since 1970, so that no client zone can shift them.
+A value that the Iceberg type cannot hold makes the server raise an error that names it (R10).
+Types: https://www.postgresql.org/docs/current/datatype.html
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from iceberg_datamart.errors import SourceError
+from iceberg_datamart.watermark import CursorKind
+
+UNFIT = "does not fit"
+_PLAIN = {
+    "int2": "int",
+    "int4": "int",
+    "int8": "long",
+    "float4": "float",
+    "float8": "double",
+    "bool": "boolean",
+    "text": "string",
+    "varchar": "string",
+    "bpchar": "string",
+    "bytea": "binary",
+}
+_CURSORS = {
+    "timestamptz": CursorKind.TIMESTAMPTZ,
+    "timestamp": CursorKind.TIMESTAMP,
+    "date": CursorKind.DATE,
+    "int2": CursorKind.INTEGER,
+    "int4": CursorKind.INTEGER,
+    "int8": CursorKind.INTEGER,
+}
+# Elements that Spark's PostgreSQL dialect reads as they are; all others travel as text[].
+_PLAIN_ELEMENTS = {"int4", "int8", "float4", "float8", "bool", "text", "varchar"}
+_EXACT_NUMBERS = {"numeric", "int2", "int4", "int8"}
+_GREATEST_PRECISION = 38
+_DECIMAL = re.compile(r"decimal\((\d+),\s*(\d+)\)")
+
+
+@dataclass(frozen=True)
+class PostgresColumn:
+    """A column of the server's catalog, its domain resolved to the base type.
+
+    `precision` and `scale` are None where a numeric has none; `element` is an array's element type;
+    `dimensions` are those declared.
+    """
+
+    name: str
+    type_name: str
+    not_null: bool
+    precision: int | None = None
+    scale: int | None = None
+    element: str | None = None
+    dimensions: int = 0
+
+
+@dataclass(frozen=True)
+class Wire:
+    """The Iceberg type of a column, and the expression that carries its values."""
+
+    type: str
+    expression: sql.Composable
+
+
+def cursor_kind(column: PostgresColumn) -> CursorKind:
+    """Return the kind of cursor a column makes. Raises: SourceError for a type that does not grow."""
+    if column.type_name not in _CURSORS:
+        message = f"cursor column '{column.name}' has type {column.type_name}"
+        raise SourceError(message, hint="Use a timestamp, timestamptz, date or integer column as cursor.")
+    return _CURSORS[column.type_name]
+
+
+def wire(column: PostgresColumn, configured: str | None = None) -> Wire | None:
+    """Return how a column travels; None for a numeric that needs a configured decimal(p,s).
+
+    `configured` is the type that the settings give the column: `decimal(p,s)` or `string`.
+    """
+    name = sql.Identifier(column.name)
+    if configured == "string":
+        return Wire("string", sql.SQL("{}::text").format(name))
+    if configured is not None and column.type_name not in _EXACT_NUMBERS:
+        message = f"column '{column.name}' has type {column.type_name}, which {configured} cannot hold exactly"
+        raise SourceError(message, hint=f"Remove columns.{column.name}.type, or set it to string.")
+    if configured is not None or column.type_name == "numeric":
+        return _decimal(column, configured)
+    if column.type_name in _PLAIN:
+        return Wire(_PLAIN[column.type_name], name)
+    if column.type_name in ("timestamptz", "timestamp", "date"):
+        return Wire(column.type_name, number_since_1970(column.name, column.type_name))
+    if column.type_name == "oid":
+        return Wire("long", sql.SQL("{}::bigint").format(name))
+    if column.element is not None:
+        return _array(column, column.element)
+    return Wire("string", sql.SQL("{}::text").format(name))
+
+
+def number_since_1970(column: str, type_name: str) -> sql.Composed:
+    """Return an expression for microseconds (days for a date) since 1970; infinite values raise."""
+    name = sql.Identifier(column)
+    exact = "({} - date '1970-01-01')" if type_name == "date" else "(extract(epoch from {}) * 1000000)::int8"
+    template = sql.SQL("case when isfinite({}) or {} is null then {} else {} end")
+    iceberg_type = "a column of type " + type_name
+    return template.format(name, name, sql.SQL(exact).format(name), _unfit(column, iceberg_type, "int8"))
+
+
+def literal_since_1970(type_name: str, value: int) -> sql.Composed:
+    """Return the timestamp, date or integer literal of a number that a cursor travels as."""
+    number = sql.Literal(value)
+    if type_name == CursorKind.DATE.value:
+        return sql.SQL("(date '1970-01-01' + {}::int)").format(number)
+    if type_name == CursorKind.INTEGER.value:
+        return sql.SQL("{}").format(number)
+    start = "timestamptz '1970-01-01 00:00:00+00'" if type_name == "timestamptz" else "timestamp '1970-01-01'"
+    template = sql.SQL("(" + start + " + {} * interval '1 second' + {} * interval '1 microsecond')")
+    seconds, rest = divmod(value, 1_000_000)
+    return template.format(sql.Literal(seconds), sql.Literal(rest))
+
+
+def _decimal(column: PostgresColumn, configured: str | None) -> Wire | None:
+    name = sql.Identifier(column.name)
+    if configured is None:
+        if not _declared_precision_fits(column):
+            return None
+        return Wire(f"decimal({column.precision}, {column.scale})", name)
+    precision, scale = (int(part) for part in _DECIMAL.fullmatch(configured).groups())  # type: ignore[union-attr]
+    iceberg_type = f"decimal({precision}, {scale})"
+    fits = sql.SQL("{c} = round({c}, {s}) and abs({c}) < {limit}").format(
+        c=name, s=sql.Literal(scale), limit=sql.SQL(str(10 ** (precision - scale)))
+    )
+    template = sql.SQL("(case when {} is null or ({}) then {} else {} end)::numeric({}, {})")
+    unfit = _unfit(column.name, iceberg_type, "numeric")
+    size = (sql.Literal(precision), sql.Literal(scale))
+    return Wire(iceberg_type, template.format(name, fits, name, unfit, *size))
+
+
+def _declared_precision_fits(column: PostgresColumn) -> bool:
+    """Return whether decimal can hold it; PostgreSQL 15 also allows scales below 0 and above the precision."""
+    if column.precision is None or column.scale is None:
+        return False
+    return column.precision <= _GREATEST_PRECISION and 0 <= column.scale <= column.precision
+
+
+def _array(column: PostgresColumn, element: str) -> Wire:
+    name = sql.Identifier(column.name)
+    if column.dimensions > 1:
+        return Wire("string", sql.SQL("to_jsonb({})::text").format(name))
+    if element == "int2":
+        return Wire("list<int>", sql.SQL("{}::int4[]").format(name))
+    if element in _PLAIN_ELEMENTS:
+        return Wire(f"list<{_PLAIN[element]}>", name)
+    return Wire("list<string>", sql.SQL("{}::text[]").format(name))
+
+
+def _unfit(column: str, iceberg_type: str, sql_type: str) -> sql.Composed:
+    """Return an expression whose cast fails on the server with a text that names the value."""
+    template = sql.SQL("(left({}::text, 60) || {})::" + sql_type)
+    return template.format(
+        sql.Identifier(column), sql.Literal(f" in column '{column}' {UNFIT} {iceberg_type}")
+    )

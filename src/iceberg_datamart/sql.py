@@ -1,0 +1,164 @@
+"""The SQL text that Spark runs: quoting, literals, key ranges, changesets and MERGE.
+
+SELECTs keep to what Spark and DuckDB share. Names are always quoted, values always literals.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from iceberg_datamart.reading import Column
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+RUN_ID = "_run_id"
+MERGED_AT = "_merged_at"
+CHANGE = "_datamart_change"
+LINEAGE = (Column(RUN_ID, "string"), Column(MERGED_AT, "timestamptz"))
+PLACE = "_datamart_place"
+INSERT, UPDATE, DELETE = "insert", "update", "delete"
+_MOST_RANGES = 31
+_RANGED_TYPES = ("int", "long", "string", "date", "timestamptz", "decimal")
+
+
+@dataclass(frozen=True)
+class KeyRange:
+    """The values of one column from `low` to `high`, both closed, as the SQL literals they are."""
+
+    low: str
+    high: str
+
+
+def quoted(*names: str) -> str:
+    """Return a dotted identifier in Spark's quotes."""
+    return ".".join("`" + name.replace("`", "``") + "`" for name in names)
+
+
+def literal(value: Any, iceberg_type: str = "string") -> str:
+    """Return a Spark literal. Timestamps and dates are given as microseconds or days since 1970."""
+    if iceberg_type == "timestamptz":
+        return f"timestamp_micros({int(value)}L)"
+    if iceberg_type == "date":
+        return f"date_from_unix_date({int(value)})"
+    if iceberg_type == "long":
+        return f"{int(value)}L"
+    if isinstance(value, (int, Decimal)) and not isinstance(value, bool):
+        return f"{value:f}BD" if isinstance(value, Decimal) else str(value)
+    return "'" + str(value).replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def key_ranges(column: Column, values: Iterable[Any]) -> tuple[KeyRange, ...]:
+    """Return at most 31 ranges that hold all `values`, cut at the largest gaps; none where no range helps.
+
+    Measured on 200 sorted files: an IN list of scattered keys prunes nothing, such ranges prune all
+    but the files that hold a key. Values without a distance, such as text, make one range.
+    """
+    known = sorted({value for value in values if value is not None})
+    if not known or not column.type.startswith(_RANGED_TYPES):
+        return ()
+    cuts: list[int] = []
+    if not isinstance(known[0], str):
+        gaps = sorted(range(1, len(known)), key=lambda at: known[at] - known[at - 1], reverse=True)
+        cuts = sorted(at for at in gaps[: _MOST_RANGES - 1] if known[at] - known[at - 1] > 1)
+    edges = [0, *cuts, len(known)]
+    pairs = [(known[low], known[high - 1]) for low, high in zip(edges, edges[1:], strict=False)]
+    return tuple(KeyRange(literal(low, column.type), literal(high, column.type)) for low, high in pairs)
+
+
+def within(column: str, ranges: Sequence[KeyRange], alias: str = "t") -> str:
+    """Return the predicate that a column lies in one of `ranges`; `true` for no ranges."""
+    name = f"{alias}.{quoted(column)}"
+    found = [
+        f"{name} = {part.low}" if part.low == part.high else f"({name} >= {part.low} AND {name} <= {part.high})"
+        for part in ranges
+    ]
+    return "(" + " OR ".join(found) + ")" if found else "true"
+
+
+def matching(columns: Iterable[str], left: str, right: str, *, null_safe: bool = False) -> str:
+    """Return the predicate that two rows have the same `columns`."""
+    sign = "<=>" if null_safe else "="
+    return " AND ".join(f"{left}.{quoted(name)} {sign} {right}.{quoted(name)}" for name in columns)
+
+
+def changeset_sql(  # noqa: PLR0913  (one clause of the statement each)
+    *,
+    new: str,
+    old: str,
+    key: Sequence[str],
+    columns: Sequence[str],
+    bounds: str = "true",
+    full: bool,
+    deleted: str | None = None,
+    null_safe: bool = False,
+) -> str:
+    """Return the SELECT of the rows of `new` that differ from `old`, each with its change.
+
+    With `full`, rows that only `old` holds are deletes. Rows of `new` whose column `deleted` is true
+    are deletes where `old` holds them, and nothing otherwise. Comparison is null-safe.
+    """
+    gone = f"coalesce(n.{quoted(deleted)}, false)" if deleted else "false"
+    same = matching(columns, "n", "t", null_safe=True)
+    values = ", ".join(
+        f"CASE WHEN n._datamart_here IS NULL THEN t.{quoted(name)} ELSE n.{quoted(name)} END AS {quoted(name)}"
+        if full
+        else f"n.{quoted(name)}"
+        for name in columns
+    )
+    change = (
+        f"CASE WHEN n._datamart_here IS NULL OR {gone} THEN '{DELETE}' "
+        f"WHEN t._datamart_here IS NULL THEN '{INSERT}' ELSE '{UPDATE}' END AS {CHANGE}"
+    )
+    join = "FULL OUTER JOIN" if full else "LEFT JOIN"
+    on = matching(key, "t", "n", null_safe=null_safe)
+    wanted = f"n._datamart_here IS NULL OR (t._datamart_here IS NULL AND NOT {gone}) OR (t._datamart_here AND ({gone} OR NOT ({same})))"
+    return (
+        f"SELECT {values}, {change} FROM (SELECT *, true AS _datamart_here FROM {new}) AS n "
+        f"{join} (SELECT *, true AS _datamart_here FROM {old} AS t WHERE {bounds}) AS t ON {on} WHERE {wanted}"
+    )
+
+
+def merge_sql(  # noqa: PLR0913  (one clause of the statement each)
+    *,
+    target: str,
+    changes: str,
+    key: Sequence[str],
+    columns: Sequence[str],
+    bounds: str,
+    run_id: str,
+    merged_at: int,
+    absent: Sequence[str] = (),
+    null_safe: bool = False,
+) -> str:
+    """Return the MERGE that applies a changeset. Every column is named: Iceberg 1.0 demands it.
+
+    `bounds` prunes files: Iceberg scans the whole target without literal bounds in ON. Run id and
+    time are literals: nothing nondeterministic may stand in a MERGE (iceberg issue 14585). `absent`
+    are columns that only the target has: NULL in new rows, kept in others.
+    """
+    lineage = {RUN_ID: literal(run_id), MERGED_AT: literal(merged_at, "timestamptz")}
+    values = {name: f"s.{quoted(name)}" for name in columns} | lineage
+    sets = ", ".join(f"t.{quoted(name)} = {value}" for name, value in values.items() if name not in key)
+    inserted = values | dict.fromkeys(absent, "NULL")
+    names = ", ".join(quoted(name) for name in inserted)
+    return (
+        f"MERGE INTO {target} AS t USING {changes} AS s "
+        f"ON {bounds} AND {matching(key, 't', 's', null_safe=null_safe)} "
+        f"WHEN MATCHED AND s.{CHANGE} = '{DELETE}' THEN DELETE "
+        f"WHEN MATCHED THEN UPDATE SET {sets} "
+        f"WHEN NOT MATCHED AND s.{CHANGE} <> '{DELETE}' THEN INSERT ({names}) VALUES ({', '.join(inserted.values())})"
+    )
+
+
+def deduplicated_sql(batch: str, key: Sequence[str], columns: Sequence[str], cursor: str | None) -> str:
+    """Return the SELECT that keeps one row a key: the greatest cursor, then the greatest of all values."""
+    order = [f"{quoted(cursor)} DESC NULLS LAST"] if cursor else []
+    order += [f"{quoted(name)} DESC NULLS LAST" for name in columns if name not in key and name != cursor]
+    by = ", ".join(quoted(name) for name in key)
+    return (
+        f"SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY {by} "
+        f"ORDER BY {', '.join(order) or by}) AS {PLACE} FROM {batch}) WHERE {PLACE} = 1"
+    )

@@ -1,0 +1,91 @@
+"""The timestamp file: a CSV with one `last_load_timestamp`, replaced only by compare-and-swap (R6)."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from iceberg_datamart.errors import ConfigError, TimestampFileConflictError, TimestampFileError
+
+if TYPE_CHECKING:
+    from iceberg_datamart.ports import TimestampFile
+
+HEADER = "last_load_timestamp"
+_FORM = "%Y-%m-%d %H:%M:%S"
+_LINE = re.compile(r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}")
+
+
+def parse_timestamp(content: bytes, where: str) -> datetime:
+    """Return the instant that a timestamp file says, in UTC. Raises: TimestampFileError, showing the line."""
+    lines = content.decode("utf-8-sig", errors="replace").splitlines()
+    filled = [line.strip() for line in lines if line.strip()]
+    expected = [HEADER, *filled[1:2]]
+    if len(filled) != len(expected) or filled != expected or not _LINE.fullmatch(filled[-1]):
+        wrong = next((line for line in filled if line != HEADER and not _LINE.fullmatch(line)), None)
+        shown = "it is empty" if not filled else f"it reads {wrong or ' | '.join(filled)!r}"
+        raise _malformed(where, shown[:200])
+    try:
+        return datetime.strptime(filled[-1], _FORM).replace(tzinfo=timezone.utc)
+    except ValueError as error:
+        raise _malformed(where, f"it reads {filled[-1]!r}, which is no date") from error
+
+
+def timestamp_text(instant: datetime) -> str:
+    """Return the content of a timestamp file that says `instant`, cut to the second."""
+    return f"{HEADER}\n{instant.astimezone(timezone.utc).strftime(_FORM)}\n"
+
+
+def timestamp_file(location: str) -> TimestampFile:
+    """Return the file at a path or `file:` URL. Raises: ConfigError for places not supported."""
+    scheme = urlsplit(location).scheme
+    if scheme == "file":
+        return LocalTimestampFile(Path(unquote(urlsplit(location).path)))
+    if "://" in location:
+        message = f"state.timestamp_file: {scheme} is not supported by this version"
+        raise ConfigError(message, hint="Use a path or a file: URL.")
+    return LocalTimestampFile(Path(location))
+
+
+class LocalTimestampFile:
+    """A timestamp file in a folder. Writers take a lock beside it; readers see the old or the new one."""
+
+    def __init__(self, path: Path) -> None:
+        """Name the file; it need not exist."""
+        self._path = path
+
+    def read(self) -> datetime | None:
+        """Return the instant it says, None where it is missing. Raises: TimestampFileError."""
+        try:
+            content = self._path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise TimestampFileError(f"timestamp file {self._path} cannot be read: {error.strerror}") from error
+        return parse_timestamp(content, str(self._path))
+
+    def write(self, instant: datetime, expected: datetime | None) -> None:
+        """Replace `expected` by `instant`. Raises: TimestampFileConflictError where the file says another."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.with_name(self._path.name + ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            present = self.read()
+            if present != expected:
+                message = f"timestamp file {self._path} says {present}, not {expected} as when this run began"
+                raise TimestampFileConflictError(message, hint="Another run or a person changed it: run again.")
+            draft = self._path.with_name(self._path.name + ".new")
+            with draft.open("w", encoding="utf-8") as file:
+                file.write(timestamp_text(instant))
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(self._path)
+
+
+def _malformed(where: str, what: str) -> TimestampFileError:
+    message = f"timestamp file {where} is malformed: {what}"
+    form = f"'{HEADER}', then one line such as '2026-01-31 08:15:00' (UTC)"
+    return TimestampFileError(message, hint=f"Write {form}; or remove the file for a full load.")

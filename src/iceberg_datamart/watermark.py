@@ -1,0 +1,138 @@
+"""Where a mirror stands, where the next read starts, and how far a watermark may move (R4, R7)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta, timezone
+from enum import Enum
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+MICROSECOND = timedelta(microseconds=1)
+# Sessions write dates of zones from UTC-12 to UTC+14; the least of them trails UTC by this much.
+_WESTERNMOST = timedelta(hours=12)
+# The clock is set back by at most this much where a zone leaves daylight-saving time.
+_GREATEST_SETBACK = timedelta(hours=3)
+
+
+class CursorKind(Enum):
+    """The PostgreSQL type family of a cursor column."""
+
+    TIMESTAMPTZ = "timestamptz"
+    TIMESTAMP = "timestamp"
+    DATE = "date"
+    INTEGER = "integer"
+
+
+@dataclass(frozen=True)
+class Watermark:
+    """A cursor value up to which a mirror is complete.
+
+    `value` counts microseconds since 1970 (timestamptz: of the instant; timestamp: of the local
+    time as written), days since 1970 (date), or is the integer itself.
+    """
+
+    kind: CursorKind
+    value: int
+
+    def __str__(self) -> str:
+        """Return ISO 8601 text, or the integer; `parse` reads it back."""
+        if self.kind is CursorKind.INTEGER:
+            return str(self.value)
+        if self.kind is CursorKind.DATE:
+            return (EPOCH + timedelta(days=self.value)).date().isoformat()
+        instant = (EPOCH + self.value * MICROSECOND).replace(tzinfo=None)
+        zone = "Z" if self.kind is CursorKind.TIMESTAMPTZ else ""
+        return instant.isoformat(timespec="microseconds") + zone
+
+    @classmethod
+    def parse(cls, kind: CursorKind, text: str) -> Watermark:
+        """Return the watermark that `str` wrote. Raises: ValueError."""
+        if kind is CursorKind.INTEGER:
+            return cls(kind, int(text))
+        if kind is CursorKind.DATE:
+            return cls(kind, (date.fromisoformat(text) - EPOCH.date()).days)
+        local = datetime.fromisoformat(text.removesuffix("Z")).replace(tzinfo=timezone.utc)
+        return cls(kind, microseconds(local))
+
+    def lowered_by(self, lookback: timedelta) -> Watermark:
+        """Return the watermark `lookback` earlier; whole days, rounded up, for a date. Integers stay."""
+        if self.kind is CursorKind.INTEGER:
+            return self
+        unit = timedelta(days=1) if self.kind is CursorKind.DATE else MICROSECOND
+        return Watermark(self.kind, self.value + (-lookback) // unit)
+
+
+@dataclass(frozen=True)
+class ReadWindow:
+    """The cursor values that one run reads: from `lower`, closed, without an upper end.
+
+    `None` reads everything. Rows whose cursor is NULL are in every window. What a window may not
+    see is decided by the source's snapshot, and what it may have missed by the horizon.
+    """
+
+    lower: Watermark | None = None
+
+
+@dataclass(frozen=True)
+class Horizon:
+    """The source's time below which no open transaction can still write.
+
+    `instant` is the horizon; `clock` the source's clock when it was taken. `held_since` is the start
+    of the oldest open transaction, where one holds the horizon back. `visible` is false where the
+    role may not see other sessions, so that `instant` is a guess: the clock less the lookback.
+    """
+
+    instant: datetime
+    clock: datetime
+    held_since: datetime | None = None
+    visible: bool = True
+
+
+def microseconds(instant: datetime) -> int:
+    """Return the microseconds from 1970 to an aware `instant`."""
+    return (instant - EPOCH) // MICROSECOND
+
+
+def least_cursor(kind: CursorKind, zone: str, instant: datetime) -> Watermark | None:
+    """Return the least cursor value that a writer can take from its clock at `instant` or later.
+
+    For timestamp columns, `zone` names the clock: where it is set back within the next hours, local
+    times repeat, and the least one counts. None for integers, which know no time.
+    """
+    if kind is CursorKind.INTEGER:
+        return None
+    if kind is CursorKind.TIMESTAMPTZ:
+        return Watermark(kind, microseconds(instant))
+    if kind is CursorKind.DATE:
+        return Watermark(kind, ((instant - _WESTERNMOST).date() - EPOCH.date()).days)
+    steps = range(0, int(_GREATEST_SETBACK.total_seconds()) + 1, 60)
+    local = (_local(instant + timedelta(seconds=step), zone) for step in steps)
+    return Watermark(kind, min(local))
+
+
+def least_instant(instants: Iterable[datetime]) -> datetime | None:
+    """Return the earliest, cut to whole seconds, as the timestamp file says it; None for none."""
+    found = min(instants, default=None)
+    return None if found is None else found.astimezone(timezone.utc).replace(microsecond=0)
+
+
+def advanced(
+    saved: Watermark | None, greatest: Watermark | None, limit: Watermark | None
+) -> Watermark | None:
+    """Return the watermark after a read: the greatest value seen, but never past `limit` (R7).
+
+    A limit below what was saved lowers the watermark: rows read twice are harmless.
+    """
+    if limit is None:
+        return saved
+    seen = [mark.value for mark in (saved, greatest) if mark is not None]
+    return Watermark(limit.kind, min(max(seen), limit.value)) if seen else None
+
+
+def _local(instant: datetime, zone: str) -> int:
+    return microseconds(instant.astimezone(ZoneInfo(zone)).replace(tzinfo=timezone.utc))

@@ -3,203 +3,55 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PlainSerializer,
     PlainValidator,
     SecretStr,
-    ValidationError,
     WithJsonSchema,
-    model_validator,
 )
-from pydantic_core import InitErrorDetails, PydanticCustomError
 
-if TYPE_CHECKING:
-    from pydantic.fields import FieldInfo
-    from pydantic.functional_validators import ModelWrapValidatorHandler
-    from pydantic_core import ErrorDetails
-    from typing_extensions import Self
+from iceberg_datamart.config_rules import (
+    RESERVED_COLUMNS,
+    Problem,
+    SettingPath,
+    Settings,
+    listed,
+    mapping,
+    reference_problems,
+    settings_of,
+)
+from iceberg_datamart.source_name import SourceName
 
-SettingPath: TypeAlias = tuple[str | int, ...]
+__all__ = [
+    "CatalogConfig",
+    "ColumnConfig",
+    "Config",
+    "JoinConfig",
+    "MartConfig",
+    "PostgresSource",
+    "Problem",
+    "RunConfig",
+    "SettingPath",
+    "Settings",
+    "SourceConfig",
+    "SourceName",
+    "SparkConfig",
+    "StateConfig",
+    "TableConfig",
+    "settings_of",
+]
 
-_RESERVED_COLUMNS = {"_run_id", "_merged_at"}
 _MAX_PRECISION = 38  # of a decimal in Iceberg
-_NO = {"false", "no", "off", "n", "f", "0"}  # what pydantic reads as false
-_NAME = re.compile(r"[^\W\d][\w $-]*")
-_GLUE_NAME = re.compile(r"[a-z_][a-z0-9_]*")
-_PART = r'("(?:[^"]|"")+"|[^".]+)'
 _EVERY = r"every ([1-9][0-9]{0,5}) runs?"
-
-_WORDS = {
-    "bool_parsing": "must be true or false",
-    "dict_type": "must be a mapping of names to settings",
-    "finite_number": "must be a number",
-    "float_parsing": "must be a number",
-    "greater_than_equal": "must be at least {ge:g}",
-    "int_from_float": "must be a whole number",
-    "int_parsing": "must be a whole number",
-    "int_parsing_size": "must be a whole number",
-    "less_than_equal": "must be at most {le:g}",
-    "literal_error": "must be {expected}",
-    "missing": "required, but not given",
-    "model_attributes_type": "must be a mapping of settings",
-    "model_type": "must be a mapping of settings",
-    "string_pattern_mismatch": "must be of letters, digits and _, without a digit first",
-    "string_too_short": "must not be empty",
-    "string_type": "must be text",
-    "string_unicode": "must be valid Unicode text",
-    "too_short": "must have at least one entry",
-    "tuple_type": "must be a list, such as [a, b]",
-    "value_error": "{error}",
-}
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing that is wrong, and the path of the setting where it is."""
-
-    path: SettingPath
-    message: str
-
-
-@dataclass(frozen=True)
-class SourceName:
-    """The name of a source table, exactly as the source has it; case is kept."""
-
-    schema: str | None
-    table: str
-
-    def __post_init__(self) -> None:
-        """Raise ValueError for a part that no source can have."""
-        if "" in (self.schema, self.table):
-            msg = "a schema or table name must not be empty"
-            raise ValueError(msg)
-
-    @classmethod
-    def parse(cls, text: str) -> SourceName:
-        """Return the name that `text` means: `table`, `schema.table`, or with parts in double quotes.
-
-        Raises ValueError, with the mend, where the text can be read in two ways or in none.
-        """
-        match = re.fullmatch(rf"(?:{_PART}\.)?{_PART}", text)
-        parts = match.groups() if match else ()
-        if not match or any(part and part != part.strip() for part in parts):
-            raise ValueError(_source_name_advice(text))
-        schema, table = (part and _unquoted(part) for part in parts)
-        return cls(schema, table)
-
-    def __str__(self) -> str:
-        """Return the text that `parse` reads back as this name."""
-        return ".".join(_quoted(part) for part in (self.schema, self.table) if part is not None)
-
-
-def _unquoted(part: str) -> str:
-    return part[1:-1].replace('""', '"') if part.startswith('"') else part
-
-
-def _quoted(part: str) -> str:
-    plain = part == part.strip() and not {".", '"'} & set(part)
-    return part if plain else '"' + part.replace('"', '""') + '"'
-
-
-def _source_name_advice(text: str) -> str:
-    if '"' in text:
-        why = "its double quotes do not enclose whole parts"
-    elif text.count(".") > 1:
-        why = "it has more than one dot"
-    else:
-        why = "a part is empty, or begins or ends with a space"
-    return f'{text!r} is not a table name: {why}; put double quotes around each part, as in public."my.table"'
-
-
-class Settings(BaseModel):
-    """One block of settings; reports everything that is wrong in it, in the words of the file."""
-
-    # A setting with repr=False may hold a secret: its value is kept out of messages as well.
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, hide_input_in_errors=True)
-
-    @classmethod
-    def broken_rules(cls, plain: Mapping[str, Any]) -> Iterable[Problem]:  # noqa: ARG003 - for the blocks below
-        """Return what is wrong between settings; `plain` may hold values that are wrong themselves."""
-        return ()
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _report_everything(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        try:
-            settings = handler(_without_unset(cls, data))
-            problems = list(cls.broken_rules(settings.model_dump(by_alias=True)))
-        except ValidationError as error:
-            # A list whose only entry is wrong also counts as too short: that is said of empty ones only.
-            errors = [each for each in error.errors() if each["type"] != "too_short" or not each["input"]]
-            problems = [Problem(each["loc"], _in_plain_words(cls, each)) for each in errors]
-            problems += cls.broken_rules(_mapping(data))
-        if problems:
-            raise _refusal(cls.__name__, problems)
-        return settings
-
-
-def settings_of(block: type[BaseModel]) -> dict[str, FieldInfo]:
-    """Return the settings of a block by the names that they have in the file."""
-    return {field.serialization_alias or name: field for name, field in block.model_fields.items()}
-
-
-def _without_unset(block: type[Settings], data: Any) -> Any:
-    """Return `data` without known settings that have no value: an empty `marts:` is not written at all."""
-    if not isinstance(data, Mapping):
-        return data
-    known = settings_of(block)
-    return {key: value for key, value in data.items() if value is not None or key not in known}
-
-
-def _refusal(title: str, problems: list[Problem]) -> ValidationError:
-    """Return an error that carries no input: pydantic's own would repeat passwords."""
-    details: list[InitErrorDetails] = [
-        {"type": PydanticCustomError("setting", each.message), "loc": each.path, "input": None}  # type: ignore[arg-type, unused-ignore]
-        for each in problems
-    ]
-    return ValidationError.from_exception_data(title, details)
-
-
-def _in_plain_words(block: type[Settings], error: ErrorDetails) -> str:
-    known, key, kind = settings_of(block), error["loc"][0] if error["loc"] else "", error["type"]
-    if kind == "extra_forbidden":
-        return f"unknown setting{_suggestion(str(key), known)}"
-    if kind not in _WORDS:
-        return error["msg"]
-    words = _WORDS[kind].format_map(error.get("ctx", {}))
-    told = kind.endswith(("parsing", "equal", "literal_error")) and isinstance(
-        error["input"], (str, int, float)
-    )
-    return f"{words}, not {error['input']!r}" if told and known[str(key)].repr else words
-
-
-def _suggestion(name: str, known: Iterable[str]) -> str:
-    names = sorted(known)
-    near = get_close_matches(name, names, n=1) or [each for each in names if each.lower() == name.lower()]
-    if near:
-        return f"; did you mean {near[0]!r}?"
-    return f"; known here: {', '.join(names)}" if names else ""
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    pairs = value.items() if isinstance(value, Mapping) else ()
-    return {key: each for key, each in pairs if isinstance(key, str)}
-
-
-def _list(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, (list, tuple)) else []
 
 
 def _as_text(value: Any) -> Any:
@@ -219,7 +71,7 @@ def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
 def _column_pairs(value: Any) -> Any:
     if isinstance(value, Mapping):
         return tuple(value.items())
-    return tuple((each, each) if isinstance(each, str) else each for each in _list(value)) or value
+    return tuple((each, each) if isinstance(each, str) else each for each in listed(value)) or value
 
 
 def _runs(value: Any) -> Any:
@@ -243,7 +95,7 @@ def _source_name(value: Any) -> SourceName:
         return value
     if not isinstance(value, str):
         msg = "must be text, such as public.account"
-        raise ValueError(msg)  # noqa: TRY004 - pydantic reports only a ValueError with its path
+        raise ValueError(msg)
     return SourceName.parse(value)
 
 
@@ -433,11 +285,11 @@ class TableConfig(Settings):
     @classmethod
     def broken_rules(cls, plain: Mapping[str, Any]) -> Iterable[Problem]:
         """Return each column that cannot be primary key or cursor."""
-        key = [(("primary_key", index), name) for index, name in enumerate(_list(plain.get("primary_key")))]
+        key = [(("primary_key", index), name) for index, name in enumerate(listed(plain.get("primary_key")))]
         for path, name in [*key, (("cursor",), plain.get("cursor"))]:
-            if name in _list(plain.get("exclude")):
+            if name in listed(plain.get("exclude")):
                 yield Problem(path, f"column {name!r} is in 'exclude', so it is never read")
-            if str(name).lower() in _RESERVED_COLUMNS:
+            if str(name).lower() in RESERVED_COLUMNS:
                 yield Problem(path, f"{name!r} is reserved for the column that every mirror gets")
 
 
@@ -479,8 +331,8 @@ class MartConfig(Settings):
     @classmethod
     def broken_rules(cls, plain: Mapping[str, Any]) -> Iterable[Problem]:
         """Return each expression that would hide a lineage column."""
-        for name in _mapping(plain.get("expressions")):
-            if name.lower() in _RESERVED_COLUMNS:
+        for name in mapping(plain.get("expressions")):
+            if name.lower() in RESERVED_COLUMNS:
                 yield Problem(
                     ("expressions", name), f"{name!r} is reserved for the column that every mart gets"
                 )
@@ -522,68 +374,4 @@ class Config(Settings):
     @classmethod
     def broken_rules(cls, plain: Mapping[str, Any]) -> Iterable[Problem]:
         """Return every name that is not allowed, taken twice, or names nothing."""
-        tables, marts = _entries(plain.get("tables")), _entries(plain.get("marts"))
-        yield from _name_problems(plain, tables, marts)
-        sources = _mapping(plain.get("sources"))
-        for name, table in tables.items():
-            source = table.get("source")
-            if isinstance(source, str) and source not in sources:
-                message = f"there is no source {source!r}{_suggestion(source, sources)}"
-                yield Problem(("tables", name, "source"), message)
-        for name, mart in marts.items():
-            for problem in [*_table_problems(mart, tables), *_join_problems(mart)]:
-                yield Problem(("marts", name, *problem.path), problem.message)
-
-
-def _entries(value: Any) -> dict[str, dict[str, Any]]:
-    return {name: _mapping(each) for name, each in _mapping(value).items()}
-
-
-def _name_problems(
-    plain: Mapping[str, Any], tables: Mapping[str, Any], marts: Mapping[str, Any]
-) -> Iterator[Problem]:
-    glue = _mapping(plain.get("catalog")).get("type") == "glue"
-    if isinstance(plain.get("database"), str):
-        yield from (Problem(("database",), fault) for fault in _name_faults(plain["database"], glue=glue))
-    taken: dict[str, tuple[str, str]] = {}
-    for path in [*(("tables", name) for name in tables), *(("marts", name) for name in marts)]:
-        yield from (Problem(path, fault) for fault in _name_faults(path[1], glue=glue))
-        first = taken.setdefault(path[1].casefold(), path)
-        if first != path:
-            yield Problem(
-                path, f"would be the same Iceberg table as {'.'.join(first)}; case makes no difference"
-            )
-
-
-def _name_faults(name: str, *, glue: bool) -> Iterator[str]:
-    if glue and not _GLUE_NAME.fullmatch(name):
-        yield f"{name!r} must be of a-z, 0-9 and _, without a digit first: Glue allows no other names"
-    elif not _NAME.fullmatch(name):
-        yield f"{name!r} must begin with a letter or _, and hold only letters, digits, spaces, and _ - $"
-    if name.casefold().endswith("__rejected"):
-        yield f"{name!r} ends in '__rejected', which is reserved for rejected rows"
-
-
-def _table_problems(mart: Mapping[str, Any], tables: Mapping[str, dict[str, Any]]) -> Iterator[Problem]:
-    joins = enumerate(_list(mart.get("joins")))
-    uses: list[tuple[SettingPath, Any]] = [(("from",), mart.get("from"))]
-    uses += [(("joins", index, "table"), _mapping(join).get("table")) for index, join in joins]
-    uses += [(("require", index), name) for index, name in enumerate(_list(mart.get("require")))]
-    for path, name in uses:
-        if isinstance(name, str) and name not in tables:
-            yield Problem(path, f"there is no table {name!r}{_suggestion(name, tables)}")
-        elif isinstance(name, str) and str(tables[name].get("enabled", True)).lower() in _NO:
-            yield Problem(path, f"table {name!r} is not enabled; enable it, or leave it out here")
-
-
-def _join_problems(mart: Mapping[str, Any]) -> Iterator[Problem]:
-    joined = [mart.get("from")]
-    for index, join in enumerate(map(_mapping, _list(mart.get("joins")))):
-        table, parent = join.get("table"), join.get("to")
-        if table in joined and table is not None:
-            yield Problem(("joins", index, "table"), f"table {table!r} is already in this mart")
-        if isinstance(parent, str) and parent not in joined:
-            known = [name for name in joined if isinstance(name, str)]
-            message = f"table {parent!r} is not joined earlier{_suggestion(parent, known)}"
-            yield Problem(("joins", index, "to"), message)
-        joined.append(table)
+        return reference_problems(plain)

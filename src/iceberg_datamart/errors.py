@@ -1,19 +1,19 @@
 """Every deliberate error of this package: what went wrong, with the values, and the mend.
 
-    DatamartError                    1  something failed
-    ├── ConfigError                  2  settings that cannot work; nothing was read or written
-    ├── MissingPartError             2  Java, Spark or PostgreSQL is not on this machine
-    ├── TimestampFileError           2  the timestamp file says nothing that can be trusted
-    ├── SourceError                  1  a source cannot be read
-    │   ├── SourceUnreachableError   1  the connection failed or was lost (retryable)
-    │   ├── SourceTableMissingError  1  the table or one of its columns is not there
-    │   ├── SourceIdentityError      1  the mirror was filled from another source (R13)
-    │   └── UnfitValueError          1  a value that the mirror's type cannot hold (R10)
-    ├── LakeError                    1  Iceberg or Spark refused
-    │   ├── SchemaChangeError        1  a column changed in a way that Iceberg cannot follow
-    │   ├── DeleteGuardError         1  a run would remove more rows than allowed
-    │   └── CommitConflictError     75  another writer committed first (retryable)
-    └── TimestampFileConflictError  75  another run moved the timestamp file (retryable)
+DatamartError                    1  something failed
+├── ConfigError                  2  settings that cannot work; nothing was read or written
+├── MissingPartError             2  Java, Spark or PostgreSQL is not on this machine
+├── TimestampFileError           2  the timestamp file says nothing that can be trusted
+├── SourceError                  1  a source cannot be read
+│   ├── SourceUnreachableError   1  the connection failed or was lost (retryable)
+│   ├── SourceTableMissingError  1  the table or one of its columns is not there
+│   ├── SourceIdentityError      1  the mirror was filled from another source (R13)
+│   └── UnfitValueError          1  a value that the mirror's type cannot hold (R10)
+├── LakeError                    1  Iceberg or Spark refused
+│   ├── SchemaChangeError        1  a column changed in a way that Iceberg cannot follow
+│   ├── DeleteGuardError         1  a run would remove more rows than allowed
+│   └── CommitConflictError     75  another writer committed first (retryable)
+└── TimestampFileConflictError  75  another run moved the timestamp file (retryable)
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ class DatamartError(Exception):
     retryable = False
 
     def __init__(self, message: str, *, hint: str = "") -> None:
+        """Take what happened, with the values, and the next command or the setting to change."""
         super().__init__(message)
         self.message = message
         self.hint = hint

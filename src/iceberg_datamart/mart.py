@@ -109,9 +109,7 @@ class MartShape:
     def join_sql(self, relations: Mapping[str, str]) -> str:
         """Return the SELECT of the whole mart from `relations`, a relation for each table."""
         aliases = {table: f"j{position}" for position, table in enumerate(self.tables)}
-        shown = ", ".join(
-            f"{aliases[o.table]}.{quoted(o.column)} AS {quoted(o.name)}" for o in self.outputs
-        )
+        shown = ", ".join(f"{aliases[o.table]}.{quoted(o.column)} AS {quoted(o.name)}" for o in self.outputs)
         root, *others = self.nodes
         joins = [f"{relations[root.table]} AS {aliases[root.table]}"]
         for node in others:
@@ -177,33 +175,45 @@ def mart_shape(name: str, config: MartConfig, mirrors: Mapping[str, MirrorShape]
 
 
 def changed_keys_sql(delta: Delta, key: Sequence[str]) -> str:
-    """Return the SELECT of the primary keys written since the mart consumed the mirror, and of those deleted."""
+    """Return the SELECT of the primary keys written, or deleted, since the mart consumed the mirror."""
     runs = ", ".join(literal(run_id) for run_id in delta.run_ids)
     written = f"SELECT {_names(key, 'x')} FROM {delta.now} AS x WHERE x.{quoted(RUN_ID)} IN ({runs})"
     if not delta.deletes:
         return written
     present = f"SELECT 1 FROM {delta.now} AS y WHERE {matching(key, 'y', 'x')}"
-    return f"{written} UNION ALL SELECT {_names(key, 'x')} FROM {delta.before} AS x WHERE NOT EXISTS ({present})"
+    return (
+        f"{written} UNION ALL SELECT {_names(key, 'x')} FROM {delta.before} AS x WHERE NOT EXISTS ({present})"
+    )
+
+
+def joined_arms(arms: Iterable[Arm]) -> tuple[Arm, ...]:
+    """Return one arm for each set of outputs, with the keys of all: fewer joins to compute."""
+    keys: dict[tuple[str, ...], list[str]] = {}
+    for arm in arms:
+        keys.setdefault(arm.outputs, []).append(arm.keys)
+    return tuple(Arm(outputs, " UNION ".join(selects)) for outputs, selects in keys.items())
 
 
 def restricted_sql(relation: str, columns: Sequence[str], arms: Sequence[tuple[Arm, str, str]]) -> str:
-    """Return the SELECT of the rows of `relation` that any arm takes; all rows where there are no arms.
+    """Return the SELECT of the rows of `relation` that any arm takes, once each; all without arms.
 
     Each arm comes with the relation that holds its keys and a literal predicate that bounds them.
+    Spark moves each arm's semi-join below the joins of `relation`, which an OR of arms would prevent.
     """
     names = _names(columns, "r")
     if not arms:
         return f"SELECT {names} FROM {relation} AS r"
-    return " UNION ".join(
-        f"SELECT {names} FROM {relation} AS r WHERE {bounds} AND "
-        f"EXISTS (SELECT 1 FROM {keys} AS a WHERE {matching(arm.outputs, 'a', 'r')})"
-        for arm, keys, bounds in arms
-    )
+    taken = [
+        f"EXISTS (SELECT 1 FROM {keys} AS a WHERE {matching(arm.outputs, 'a', 'r')})" for arm, keys, _ in arms
+    ]
+    selects = []
+    for position, (_, _, bounds) in enumerate(arms):
+        earlier = "".join(f" AND NOT {text}" for text in taken[:position])
+        selects.append(f"SELECT {names} FROM {relation} AS r WHERE {bounds} AND {taken[position]}{earlier}")
+    return " UNION ALL ".join(selects)
 
 
-def _joined(
-    nodes: Sequence[Node], join: JoinConfig, mirrors: Mapping[str, MirrorShape], where: str
-) -> Node:
+def _joined(nodes: Sequence[Node], join: JoinConfig, mirrors: Mapping[str, MirrorShape], where: str) -> Node:
     shape = mirrors[join.table]
     for _, own in join.on:
         if own not in shape.columns:
@@ -213,12 +223,14 @@ def _joined(
     if not candidates:
         names = ", ".join(sorted(wanted))
         hint = "Name the parent's columns in `on` as {parent column: own column}, and the parent in `to`."
-        raise ConfigError(f"{where}: no table joined before '{join.table}' has the columns {names}", hint=hint)
+        raise ConfigError(
+            f"{where}: no table joined before '{join.table}' has the columns {names}", hint=hint
+        )
     return Node(join.table, shape, candidates[0].table, join.on, join.how)
 
 
 def _inner_where_descendants_are(nodes: Sequence[Node]) -> tuple[Node, ...]:
-    """Return the tree with a left join made inner where an inner join below it drops its NULL rows anyway."""
+    """Return the tree, left joins made inner where an inner join below drops their NULL rows anyway."""
     inner: set[str | None] = set()
     for node in reversed(nodes):
         if node.how == "inner" or node.table in inner:
@@ -227,7 +239,7 @@ def _inner_where_descendants_are(nodes: Sequence[Node]) -> tuple[Node, ...]:
 
 
 def _named(mart: str, nodes: Sequence[Node]) -> tuple[Output, ...]:
-    """Return the columns of all tables; names that collide, whatever their case, get their table's as prefix."""
+    """Return all tables' columns; names that collide, whatever their case, get the table's as prefix."""
     shown = [
         Output(column, node.table, column)
         for node in nodes
@@ -236,9 +248,7 @@ def _named(mart: str, nodes: Sequence[Node]) -> tuple[Output, ...]:
     ]
     for _ in range(2):
         counts = Counter(output.name.lower() for output in shown)
-        shown = [
-            replace(o, name=f"{o.table}_{o.column}") if counts[o.name.lower()] > 1 else o for o in shown
-        ]
+        shown = [replace(o, name=f"{o.table}_{o.column}") if counts[o.name.lower()] > 1 else o for o in shown]
     twice = [name for name, count in Counter(o.name.lower() for o in shown).items() if count > 1]
     if twice:
         hint = "Exclude one of the columns from its table."

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from iceberg_datamart.errors import UnfitValueError
-from iceberg_datamart.planner import FULL
 from iceberg_datamart.ports import MirrorMerge
-from iceberg_datamart.reading import Probe
 from iceberg_datamart.receipt import MirrorState
 from iceberg_datamart.report import MERGED, SKIPPED, UNCHANGED, Outcome
 from iceberg_datamart.watermark import CursorKind, ReadWindow, Watermark, advanced, least_cursor
+from iceberg_datamart.windows import FULL
 
 if TYPE_CHECKING:
     from iceberg_datamart.planner import MergeWindow
     from iceberg_datamart.ports import SourceSession
+    from iceberg_datamart.reading import Probe
     from iceberg_datamart.runner import Run
 
 
@@ -69,7 +69,9 @@ def _state(run: Run, session: SourceSession, step: MergeWindow, probe: Probe) ->
     """Return the CDC state that the merge commits with its rows (R1), never past the horizon (R7)."""
     zone = run.config.tables[step.table].cursor_timezone
     kind, instant = step.source.cursor, step.horizon.instant
-    limit = None if kind is None else least_cursor(kind, zone, instant)
+    limit = probe.settled
+    if kind is not None and kind is not CursorKind.INTEGER:
+        limit = least_cursor(kind, zone, instant)
     watermark = advanced(step.saved, probe.greatest, limit)
     again = None if kind is None else least_cursor(kind, zone, instant.replace(microsecond=0))
     return MirrorState(
@@ -80,7 +82,7 @@ def _state(run: Run, session: SourceSession, step: MergeWindow, probe: Probe) ->
         read_at=step.horizon.clock,
         watermark=watermark,
         greatest=probe.greatest,
-        fingerprint=_fingerprint(session, step, _least(watermark, again, probe.greatest)),
+        fingerprint=_fingerprint(session, step, _least(watermark, again)),
     )
 
 
@@ -111,12 +113,8 @@ def _looks_as_recorded(session: SourceSession, step: MergeWindow) -> bool:
     return session.fingerprint(step.table, ReadWindow(lower)) == digest
 
 
-def _least(
-    watermark: Watermark | None, again: Watermark | None, greatest: Watermark | None
-) -> Watermark | None:
-    """Return where the next window starts: see `planner._start`; an integer's is its greatest value by then."""
-    if greatest is not None and greatest.kind is CursorKind.INTEGER:
-        return greatest
+def _least(watermark: Watermark | None, again: Watermark | None) -> Watermark | None:
+    """Return where the next window starts if nothing changes: see `windows`."""
     found = [mark for mark in (watermark, again) if mark is not None]
     return None if watermark is None else min(found, key=lambda mark: mark.value)
 

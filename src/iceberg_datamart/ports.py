@@ -72,10 +72,15 @@ class Merged:
 
 
 class SourceSession(Protocol):
-    """One consistent point of one source (§5): every table of a run is read at it."""
+    """One consistent point of one source (§5): every table of a run is read at it.
 
-    horizon: Horizon
+    Tables are described first, then the point is fixed, then windows are probed and read.
+    """
+
     warnings: list[str]
+
+    def fix_point(self) -> Horizon:
+        """Take the horizon, then the consistent point; return the horizon. Raises: SourceError."""
 
     def describe(self, table: str, config: TableConfig) -> SourceTable:
         """Return what the source's catalog says of a table. Raises: SourceError."""

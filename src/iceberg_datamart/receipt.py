@@ -19,9 +19,9 @@ _CONSUMED = PREFIX + "consumed."
 class MirrorState:
     """The CDC state that travels in the same commit as a mirror's rows.
 
-    `greatest` and `read_at` matter to integer cursors: the greatest value that was read becomes the
-    watermark once every transaction that was open at `read_at` has ended. `fingerprint` tells what
-    the window's rows looked like, so that a later run can see that nothing changed without reading.
+    `greatest` and `read_at` matter to integer cursors: transactions that were open at `read_at` may
+    still bring smaller values. `fingerprint` tells what the window's rows looked like, so that a later
+    run can see that nothing changed without reading.
     """
 
     run_id: str
@@ -34,7 +34,10 @@ class MirrorState:
     fingerprint: str | None = None
 
     def settled(self, horizon: datetime) -> Watermark | None:
-        """Return the watermark as it stands now that the horizon has come to `horizon`."""
+        """Return the watermark that a read from `watermark` on establishes, with the horizon at `horizon`.
+
+        An integer's is the greatest value of the earlier read, once all that were open then have ended.
+        """
         integer = self.greatest is not None and self.greatest.kind is CursorKind.INTEGER
         return self.greatest if integer and horizon >= self.read_at else self.watermark
 

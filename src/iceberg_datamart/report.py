@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from iceberg_datamart.errors import DatamartError
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from iceberg_datamart.errors import DatamartError
 
 MERGED, UNCHANGED, FAILED, SKIPPED = "merged", "unchanged", "failed", "skipped"
 _TRY_AGAIN = 75

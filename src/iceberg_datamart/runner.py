@@ -7,14 +7,29 @@ import secrets
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from tenacity import (
+    Retrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    wait_random_exponential,
+)
 
 from iceberg_datamart.errors import CommitConflictError, DatamartError, SourceError
 from iceberg_datamart.mart_runner import maintain_mart
 from iceberg_datamart.mirror_runner import merge_window
-from iceberg_datamart.planner import Facts, MaintainMart, Plan, Refuse, TableFacts, Wishes, plan_run, plan_table
+from iceberg_datamart.planner import (
+    Facts,
+    MaintainMart,
+    Plan,
+    Refuse,
+    TableFacts,
+    Wishes,
+    plan_run,
+    plan_table,
+)
 from iceberg_datamart.report import FAILED, Outcome, RunReport
 from iceberg_datamart.watermark import least_instant
 
@@ -25,6 +40,8 @@ if TYPE_CHECKING:
     from iceberg_datamart.config import Config, SourceConfig
     from iceberg_datamart.planner import MergeWindow
     from iceberg_datamart.ports import Clock, Lake, SourceSession, TimestampFile
+    from iceberg_datamart.reading import SourceTable
+    from iceberg_datamart.watermark import Horizon
 
 log = logging.getLogger(__name__)
 _ATTEMPTS = 4
@@ -49,13 +66,16 @@ class Run:
     world: World
     run_id: str
     sessions: dict[str, SourceSession] = field(default_factory=dict)
+    horizons: dict[str, Horizon] = field(default_factory=dict)
     facts: Facts | None = None
 
     def prepare(self) -> Plan:
         """Return the plan; the sources' consistent points stay open until `close`."""
         timestamp = self.world.timestamp_file.read()
         errors = self._open_sources()
-        facts = {name: self._table_facts(name, errors) for name in self._chosen()}
+        described = {name: self._described(name, errors) for name in self._chosen()}
+        self._fix_points(errors)
+        facts = {name: self._table_facts(name, source, errors) for name, source in described.items()}
         self.facts = Facts(timestamp, facts)
         plan = plan_run(self.config, self.facts, self.wishes)
         said = [text for session in self.sessions.values() for text in session.warnings]
@@ -68,7 +88,7 @@ class Run:
             log.warning(text)
         tables = self._merge_tables(plan)
         marts = {
-            step.mart: self._timed(step.mart, lambda step=step: maintain_mart(self, step, tables))
+            step.mart: self._timed(step.mart, partial(maintain_mart, self, step, tables))
             for step in plan.steps
             if isinstance(step, MaintainMart)
         }
@@ -78,8 +98,8 @@ class Run:
         except DatamartError as error:
             log.error("timestamp file: %s", error)  # noqa: TRY400  (people read this line, not a trace)
             return replace(report, error=error, seconds=time.monotonic() - started)
-        text = None if moved is None else moved.strftime("%Y-%m-%d %H:%M:%S")
-        return replace(report, timestamp=text, seconds=time.monotonic() - started)
+        said = None if moved is None else moved.strftime("%Y-%m-%d %H:%M:%S")
+        return replace(report, timestamp=said, seconds=time.monotonic() - started)
 
     def close(self) -> None:
         """Give up the sources' consistent points and the lake."""
@@ -97,18 +117,34 @@ class Run:
         for name in dict.fromkeys(self.config.tables[table].source for table in self._chosen()):
             try:
                 self.sessions[name] = self.world.open_source(name, self.config.sources[name])
-            except SourceError as error:
+            except SourceError as error:  # noqa: PERF203  (a few sources)
                 errors[name] = error
         return errors
 
-    def _table_facts(self, name: str, errors: Mapping[str, DatamartError]) -> TableFacts:
+    def _described(self, name: str, errors: Mapping[str, DatamartError]) -> SourceTable | DatamartError:
         table = self.config.tables[name]
         if table.source in errors:
-            return TableFacts(errors[table.source])
-        session = self.sessions[table.source]
+            return errors[table.source]
         try:
-            described = session.describe(name, table)
-            return TableFacts(described, self.world.lake.history(name), session.horizon)
+            return self.sessions[table.source].describe(name, table)
+        except DatamartError as error:
+            return error
+
+    def _fix_points(self, errors: dict[str, DatamartError]) -> None:
+        for name, session in self.sessions.items():
+            try:
+                self.horizons[name] = session.fix_point()
+            except SourceError as error:  # noqa: PERF203  (a few sources)
+                errors[name] = error
+
+    def _table_facts(
+        self, name: str, source: SourceTable | DatamartError, errors: Mapping[str, DatamartError]
+    ) -> TableFacts:
+        place = self.config.tables[name].source
+        if isinstance(source, DatamartError) or place in errors:
+            return TableFacts(errors.get(place) or source)
+        try:
+            return TableFacts(source, self.world.lake.history(name), self.horizons[place])
         except DatamartError as error:
             return TableFacts(error)
 
@@ -116,8 +152,7 @@ class Run:
         steps = plan.table_steps
         with ThreadPoolExecutor(self.config.run.parallel_tables, "table") as pool:
             futures = {
-                step.table: pool.submit(self._timed, step.table, lambda step=step: self._merge(step))
-                for step in steps
+                step.table: pool.submit(self._timed, step.table, partial(self._merge, step)) for step in steps
             }
             return {table: future.result() for table, future in futures.items()}
 
@@ -138,7 +173,7 @@ class Run:
                 if isinstance(planned, Refuse):
                     raise planned.error
                 return merge_window(self, planned)
-        raise AssertionError(RetryError)
+        raise AssertionError
 
     def _planned_again(self, table: str) -> MergeWindow | Refuse:
         assert self.facts is not None  # noqa: S101  (prepare came first)
@@ -161,13 +196,13 @@ class Run:
         return outcome
 
     def _move_timestamp(self, tables: Mapping[str, Outcome]) -> datetime | None:
-        """Write the least complete-through of all enabled tables, unless one of them did not get there (R6)."""
+        """Write the least complete-through of all enabled tables, unless one did not get there (R6)."""
         assert self.facts is not None  # noqa: S101  (prepare came first)
         present = self.facts.timestamp
         enabled = [name for name, table in self.config.tables.items() if table.enabled]
         if any(name not in tables or tables[name].outcome == FAILED for name in enabled):
             return present
-        horizons = [session.horizon for session in self.sessions.values()]
+        horizons = list(self.horizons.values())
         reached = least_instant(horizon.instant for horizon in horizons)
         if reached is None or reached == present:
             return present

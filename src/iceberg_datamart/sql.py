@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from iceberg_datamart.reading import Column
@@ -19,6 +20,7 @@ MERGED_AT = "_merged_at"
 CHANGE = "_datamart_change"
 LINEAGE = (Column(RUN_ID, "string"), Column(MERGED_AT, "timestamptz"))
 PLACE = "_datamart_place"
+_HERE = "_datamart_here"
 INSERT, UPDATE, DELETE = "insert", "update", "delete"
 _MOST_RANGES = 31
 _RANGED_TYPES = ("int", "long", "string", "date", "timestamptz", "decimal")
@@ -64,7 +66,7 @@ def key_ranges(column: Column, values: Iterable[Any]) -> tuple[KeyRange, ...]:
         gaps = sorted(range(1, len(known)), key=lambda at: known[at] - known[at - 1], reverse=True)
         cuts = sorted(at for at in gaps[: _MOST_RANGES - 1] if known[at] - known[at - 1] > 1)
     edges = [0, *cuts, len(known)]
-    pairs = [(known[low], known[high - 1]) for low, high in zip(edges, edges[1:], strict=False)]
+    pairs = [(known[low], known[high - 1]) for low, high in pairwise(edges)]
     return tuple(KeyRange(literal(low, column.type), literal(high, column.type)) for low, high in pairs)
 
 
@@ -72,7 +74,9 @@ def within(column: str, ranges: Sequence[KeyRange], alias: str = "t") -> str:
     """Return the predicate that a column lies in one of `ranges`; `true` for no ranges."""
     name = f"{alias}.{quoted(column)}"
     found = [
-        f"{name} = {part.low}" if part.low == part.high else f"({name} >= {part.low} AND {name} <= {part.high})"
+        f"{name} = {part.low}"
+        if part.low == part.high
+        else f"({name} >= {part.low} AND {name} <= {part.high})"
         for part in ranges
     ]
     return "(" + " OR ".join(found) + ")" if found else "true"
@@ -102,23 +106,23 @@ def changeset_sql(  # noqa: PLR0913  (one clause of the statement each)
     """
     gone = f"coalesce(n.{quoted(deleted)}, false)" if deleted else "false"
     same = matching(columns, "n", "t", null_safe=True)
-    values = ", ".join(
-        f"CASE WHEN n._datamart_here IS NULL THEN t.{quoted(name)} ELSE n.{quoted(name)} END AS {quoted(name)}"
-        if full
-        else f"n.{quoted(name)}"
-        for name in columns
-    )
-    change = (
-        f"CASE WHEN n._datamart_here IS NULL OR {gone} THEN '{DELETE}' "
-        f"WHEN t._datamart_here IS NULL THEN '{INSERT}' ELSE '{UPDATE}' END AS {CHANGE}"
-    )
-    join = "FULL OUTER JOIN" if full else "LEFT JOIN"
-    on = matching(key, "t", "n", null_safe=null_safe)
-    wanted = f"n._datamart_here IS NULL OR (t._datamart_here IS NULL AND NOT {gone}) OR (t._datamart_here AND ({gone} OR NOT ({same})))"
     return (
-        f"SELECT {values}, {change} FROM (SELECT *, true AS _datamart_here FROM {new}) AS n "
-        f"{join} (SELECT *, true AS _datamart_here FROM {old} AS t WHERE {bounds}) AS t ON {on} WHERE {wanted}"
+        f"SELECT {', '.join(_value(name, full=full) for name in columns)}, "
+        f"CASE WHEN n.{_HERE} IS NULL OR {gone} THEN '{DELETE}' "
+        f"WHEN t.{_HERE} IS NULL THEN '{INSERT}' ELSE '{UPDATE}' END AS {CHANGE} "
+        f"FROM (SELECT *, true AS {_HERE} FROM {new}) AS n {'FULL OUTER' if full else 'LEFT'} JOIN "
+        f"(SELECT *, true AS {_HERE} FROM {old} AS t WHERE {bounds}) AS t "
+        f"ON {matching(key, 't', 'n', null_safe=null_safe)} "
+        f"WHERE n.{_HERE} IS NULL OR (t.{_HERE} IS NULL AND NOT {gone}) "
+        f"OR (t.{_HERE} AND ({gone} OR NOT ({same})))"
     )
+
+
+def _value(name: str, *, full: bool) -> str:
+    column = quoted(name)
+    if not full:
+        return f"n.{column}"
+    return f"CASE WHEN n.{_HERE} IS NULL THEN t.{column} ELSE n.{column} END AS {column}"
 
 
 def merge_sql(  # noqa: PLR0913  (one clause of the statement each)
@@ -149,7 +153,8 @@ def merge_sql(  # noqa: PLR0913  (one clause of the statement each)
         f"ON {bounds} AND {matching(key, 't', 's', null_safe=null_safe)} "
         f"WHEN MATCHED AND s.{CHANGE} = '{DELETE}' THEN DELETE "
         f"WHEN MATCHED THEN UPDATE SET {sets} "
-        f"WHEN NOT MATCHED AND s.{CHANGE} <> '{DELETE}' THEN INSERT ({names}) VALUES ({', '.join(inserted.values())})"
+        f"WHEN NOT MATCHED AND s.{CHANGE} <> '{DELETE}' "
+        f"THEN INSERT ({names}) VALUES ({', '.join(inserted.values())})"
     )
 
 

@@ -65,7 +65,9 @@ class LocalTimestampFile:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise TimestampFileError(f"timestamp file {self._path} cannot be read: {error.strerror}") from error
+            raise TimestampFileError(
+                f"timestamp file {self._path} cannot be read: {error.strerror}"
+            ) from error
         return parse_timestamp(content, str(self._path))
 
     def write(self, instant: datetime, expected: datetime | None) -> None:
@@ -76,7 +78,9 @@ class LocalTimestampFile:
             present = self.read()
             if present != expected:
                 message = f"timestamp file {self._path} says {present}, not {expected} as when this run began"
-                raise TimestampFileConflictError(message, hint="Another run or a person changed it: run again.")
+                raise TimestampFileConflictError(
+                    message, hint="Another run or a person changed it: run again."
+                )
             draft = self._path.with_name(self._path.name + ".new")
             with draft.open("w", encoding="utf-8") as file:
                 file.write(timestamp_text(instant))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 
-import click
 import typer
 
 from iceberg_datamart.cli import demo, history, plan, run, status
@@ -24,14 +23,7 @@ for verb in (demo.demo, plan.plan, run.run, status.status, history.history):
 def main() -> None:
     """Run the command line; a deliberate error ends it with its message, its hint and its exit code."""
     try:
-        app(standalone_mode=False)
-    except click.exceptions.Exit as ended:
-        sys.exit(ended.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        sys.exit(130)
+        app()
     except DatamartError as error:
         print_error(error)
         sys.exit(error.exit_code)

@@ -32,7 +32,16 @@ def history(
     if json:
         print_json({"tables": shown})
         return
-    columns = ("snapshot_id", "committed_at", "load_type", "inserted", "updated", "deleted", "rows", "watermark")
+    columns = (
+        "snapshot_id",
+        "committed_at",
+        "load_type",
+        "inserted",
+        "updated",
+        "deleted",
+        "rows",
+        "watermark",
+    )
     for name, rows in shown.items():
         console().print(rows_table(name, columns, rows))
 

@@ -15,7 +15,9 @@ from iceberg_datamart.errors import ConfigError
 
 ConfigOption = Annotated[
     Path | None,
-    typer.Option("--config", "-c", help="Settings (YAML). Default: the shipped six tables.", envvar="DATAMART_CONFIG"),
+    typer.Option(
+        "--config", "-c", help="Settings (YAML). Default: the shipped six tables.", envvar="DATAMART_CONFIG"
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 TableOption = Annotated[
@@ -24,7 +26,9 @@ TableOption = Annotated[
 DebugOption = Annotated[bool, typer.Option("--debug", help="Log details and stack traces.")]
 AcceptOption = Annotated[
     bool,
-    typer.Option("--accept-new-source", help="Load fully from a source that is not the mirror's recorded one."),
+    typer.Option(
+        "--accept-new-source", help="Load fully from a source that is not the mirror's recorded one."
+    ),
 ]
 
 
@@ -48,5 +52,7 @@ def loaded(path: Path | None, tables: list[str] | None = None) -> Config:
         config = load_config(path, os.environ)
     for name in tables or ():
         if name not in config.tables or not config.tables[name].enabled:
-            raise ConfigError(f"--table: there is no enabled table '{name}'", hint=f"Known: {', '.join(config.tables)}.")
+            raise ConfigError(
+                f"--table: there is no enabled table '{name}'", hint=f"Known: {', '.join(config.tables)}."
+            )
     return config

@@ -47,7 +47,8 @@ def plan(
 def as_json(run: Run, plan: Plan) -> dict[str, Any]:
     """Return the plan as the documented object."""
     return {
-        "timestamp": None if run.facts is None or run.facts.timestamp is None
+        "timestamp": None
+        if run.facts is None or run.facts.timestamp is None
         else run.facts.timestamp.strftime("%Y-%m-%d %H:%M:%S"),
         "steps": [_step(run, step) for step in plan.steps],
         "warnings": list(plan.warnings),

@@ -22,7 +22,7 @@ from iceberg_datamart.report import RunReport, error_json
 from iceberg_datamart.world import new_run
 
 
-def run(  # noqa: PLR0913  (one parameter for each option)
+def run(
     config: ConfigOption = None,
     load_type: LoadTypeOption = LoadType.INCREMENTAL,
     table: TableOption = None,
@@ -36,7 +36,9 @@ def run(  # noqa: PLR0913  (one parameter for each option)
         report = run_once(loaded(config, table), wishes, debug=debug)
     except DatamartError as error:
         if json:
-            print_json({"run_id": None, "status": "failed", "tables": {}, "marts": {}, "error": error_json(error)})
+            print_json(
+                {"run_id": None, "status": "failed", "tables": {}, "marts": {}, "error": error_json(error)}
+            )
         print_error(error)
         raise typer.Exit(error.exit_code) from error
     if json:

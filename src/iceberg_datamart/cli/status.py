@@ -22,7 +22,7 @@ def status(config: ConfigOption = None, json: JsonOption = False) -> None:
     out = console()
     file = shown["timestamp_file"]
     out.print(f"timestamp file {file['location']}: {file['timestamp'] or 'missing'}")
-    columns = ("table", "rows", "watermark", "complete_through", "run_id", "snapshot_id")
+    columns: tuple[str, ...] = ("table", "rows", "watermark", "complete_through", "run_id", "snapshot_id")
     out.print(rows_table("mirrors", columns, ({"table": n, **t} for n, t in shown["tables"].items())))
     columns = ("mart", "rows", "behind", "run_id", "snapshot_id")
     rows = ({"mart": n, **m, "behind": ", ".join(m["behind"]) or None} for n, m in shown["marts"].items())

@@ -48,7 +48,7 @@ class LakeCatalog:
     def create(
         self, table: str, columns: Sequence[Column], key: Sequence[str], properties: Mapping[str, str]
     ) -> None:
-        """Create an empty table with identifier fields; a table that another run just created is left as it is."""
+        """Create an empty table with identifier fields; one that another run just created stays."""
         self._catalog.create_namespace_if_not_exists(self._database)
         schema = iceberg_schema(columns, key)
         try:
@@ -64,7 +64,7 @@ class LakeCatalog:
             for column in change.added:
                 update.add_column((column.name,), iceberg_type(column.type, count(1)))
             for column in change.widened:
-                update.update_column((column.name,), iceberg_type(column.type, count(1)))  # type: ignore[arg-type]
+                update.update_column((column.name,), iceberg_type(column.type, count(1)))
 
     def _load(self, table: str) -> Table:
         return self._catalog.load_table((self._database, table))

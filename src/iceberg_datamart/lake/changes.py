@@ -141,7 +141,7 @@ class Lineage:
     merged_at: datetime
 
 
-def append(  # noqa: PLR0913  (one commit)
+def append(  # noqa: PLR0913, PLR0917  (one commit)
     rows: DataFrame,
     target: str,
     base: int | None,

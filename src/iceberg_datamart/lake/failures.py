@@ -28,7 +28,9 @@ _CONFLICTS = (
     "database is locked",
     "SQLITE_BUSY",
 )
-_CONNECTION = re.compile(r"PSQLException: (.*(?:connection|Connection|terminating|shutting down|I/O error).*)")
+_CONNECTION = re.compile(
+    r"PSQLException: (.*(?:connection|Connection|terminating|shutting down|I/O error).*)"
+)
 _UNFIT = re.compile(r'"([^"]* does not fit [^"]*)"')
 _CAUSE = re.compile(r"^(?:Caused by: )?([\w.$]+(?:Exception|Error)): (.*)$", re.MULTILINE)
 

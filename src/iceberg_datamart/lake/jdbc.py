@@ -54,16 +54,12 @@ def jdbc_frame(session: SparkSession, read: JdbcRead) -> DataFrame:
         "sessionInitStatement": read.session,
         **read.credentials,
     }
-    raw = session.read.jdbc(
-        read.url, read.relation, predicates=list(read.predicates), properties=properties
-    )
+    raw = session.read.jdbc(read.url, read.relation, predicates=list(read.predicates), properties=properties)
     marks = [] if read.deleted is None else [quoted(read.deleted)]
     return raw.selectExpr(*(decoded(column) for column in read.columns), *marks)
 
 
-def _deduplicated(
-    session: SparkSession, frame: DataFrame, merge: MirrorMerge, views: Views
-) -> DataFrame:
+def _deduplicated(session: SparkSession, frame: DataFrame, merge: MirrorMerge, views: Views) -> DataFrame:
     if merge.source.key_is_unique:
         return frame
     columns = [column.name for column in merge.source.columns]

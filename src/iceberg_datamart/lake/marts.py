@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from iceberg_datamart.lake.changes import FEW_KEYS, Changeset, bounds_of
-from iceberg_datamart.mart import Delta, changed_keys_sql, restricted_sql
+from iceberg_datamart.mart import Delta, changed_keys_sql, joined_arms, restricted_sql
 from iceberg_datamart.reading import Column
 from iceberg_datamart.sql import changeset_sql
 
@@ -73,13 +73,12 @@ class MartComparison:
 
     def _arms(self, columns: tuple[Column, ...]) -> list[tuple[Arm, str, str]]:
         """Return each arm with the view that holds its keys and the literal bounds of those keys."""
-        found = []
-        for mirror in self._maintenance.mirrors:
-            if self._maintenance.changed is not None and mirror.table in self._maintenance.changed:
-                found.append(self._arm(mirror, {column.name: column for column in columns}))
-        return found
+        changed = self._maintenance.changed or ()
+        arms = joined_arms(self._arm(m) for m in self._maintenance.mirrors if m.table in changed)
+        types = {column.name: column for column in columns}
+        return [(arm, *self._keys(arm, types)) for arm in arms]
 
-    def _arm(self, mirror: ConsumedMirror, columns: dict[str, Column]) -> tuple[Arm, str, str]:
+    def _arm(self, mirror: ConsumedMirror) -> Arm:
         delta = Delta(
             now=self._views.relation(mirror.table, mirror.now),
             before=self._views.relation(mirror.table, mirror.before),
@@ -87,13 +86,15 @@ class MartComparison:
             deletes=mirror.deletes,
         )
         node = next(node for node in self._shape.nodes if node.table == mirror.table)
-        changed = self._views.add(self._session.sql(changed_keys_sql(delta, node.shape.primary_key)))
-        arm = self._shape.arm(mirror.table, delta, changed)
-        keys = self._views.held(self._session.sql(arm.keys))
-        rows = keys.limit(FEW_KEYS + 1).collect()
-        few = len(rows) <= FEW_KEYS
-        bounds = bounds_of([columns[name] for name in arm.outputs], rows, "r") if few and rows else "true"
-        return arm, self._views.add(keys), bounds
+        keys = changed_keys_sql(delta, node.shape.primary_key)
+        return self._shape.arm(mirror.table, delta, self._views.add(self._session.sql(keys)))
+
+    def _keys(self, arm: Arm, types: dict[str, Column]) -> tuple[str, str]:
+        held = self._views.held(self._session.sql(arm.keys))
+        rows = held.limit(FEW_KEYS + 1).collect()
+        few = 0 < len(rows) <= FEW_KEYS
+        bounds = bounds_of([types[name] for name in arm.outputs], rows, "r") if few else "true"
+        return self._views.add(held), bounds
 
 
 def iceberg_type(spark_type: str) -> str:

@@ -68,8 +68,8 @@ class SparkLake:
 
     def merge(self, merge: MirrorMerge) -> Merged:
         """Commit one mirror's change and its state in one snapshot (R1). Raises: see `ports.Lake`."""
-        from iceberg_datamart.lake.failures import translating  # noqa: PLC0415  (starts without Spark)
-        from iceberg_datamart.lake.jdbc import batch_of  # noqa: PLC0415
+        from iceberg_datamart.lake.failures import translating  # noqa: PLC0415  (a quiet run starts no JVM)
+        from iceberg_datamart.lake.jdbc import batch_of  # noqa: PLC0415  (a quiet run starts no JVM)
 
         self.create_mirror(merge)
         session, staging = self._spark()
@@ -88,8 +88,8 @@ class SparkLake:
 
     def maintain(self, maintenance: MartMaintenance) -> Merged:
         """Commit what makes the mart equal its join again. Raises: see `ports.Lake`."""
-        from iceberg_datamart.lake.failures import translating  # noqa: PLC0415  (starts without Spark)
-        from iceberg_datamart.lake.marts import MartComparison  # noqa: PLC0415
+        from iceberg_datamart.lake.failures import translating  # noqa: PLC0415  (a quiet run starts no JVM)
+        from iceberg_datamart.lake.marts import MartComparison  # noqa: PLC0415  (a quiet run starts no JVM)
 
         shape, summary = maintenance.shape, maintenance.state.summary()
         session, staging = self._spark()
@@ -161,7 +161,7 @@ class SparkLake:
 
     def _spark(self) -> tuple[SparkSession, Staging]:
         from iceberg_datamart.lake.session import open_session  # noqa: PLC0415  (a quiet run starts no JVM)
-        from iceberg_datamart.lake.staging import Staging  # noqa: PLC0415
+        from iceberg_datamart.lake.staging import Staging  # noqa: PLC0415  (a quiet run starts no JVM)
 
         with self._starting:
             if self._engine is None:
@@ -179,7 +179,7 @@ def _absent(merge: MirrorMerge) -> list[Column]:
 
 
 def _guard(merge: MirrorMerge, changes: Changeset) -> None:
-    """Raise DeleteGuardError where a full load would remove too much: an empty source is more often a fault."""
+    """Raise DeleteGuardError where a full load would remove too much: mostly the source is at fault."""
     current = None if merge.base is None else merge.base.current
     held = 0 if current is None else current.rows
     if merge.full and changes.deletes > merge.max_delete_fraction * held:

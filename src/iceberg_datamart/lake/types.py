@@ -40,8 +40,9 @@ def decoded(column: Column) -> str:
 
 
 def iceberg_schema(columns: Sequence[Column], key: Iterable[str]) -> Schema:
-    """Return the schema of a new table; `key` becomes its identifier fields, unless one of
-    them may be NULL or is a floating-point number, which Iceberg does not allow there.
+    """Return the schema of a new table, with `key` as its identifier fields.
+
+    There are none where one of them may be NULL or is a floating-point number: Iceberg refuses those.
     """
     identifiers = set(key)
     counter = iter(range(len(columns) + 1, 3 * len(columns) + 1))
@@ -61,4 +62,4 @@ def iceberg_type(text: str, element_ids: Iterable[int]) -> IcebergType:
     if text.startswith("list<"):
         element = iceberg_type(text[5:-1], element_ids)
         return ListType(next(iter(element_ids)), element, element_required=False)
-    return NestedField(1, "x", text).field_type  # type: ignore[arg-type]
+    return NestedField(1, "x", text).field_type

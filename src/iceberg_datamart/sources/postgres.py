@@ -1,29 +1,27 @@
-"""PostgreSQL as a source: one consistent point for all tables, a horizon, windows pushed into the query.
-
-Exported snapshots: https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-SNAPSHOT-SYNCHRONIZATION
-"""
+"""PostgreSQL as a source: one consistent point for all tables, windows pushed into the query."""
 
 from __future__ import annotations
 
 import hashlib
 import math
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
 from threading import RLock
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import sql
 
-from iceberg_datamart.errors import (
-    SourceError,
-    SourceTableMissingError,
-    SourceUnreachableError,
-    UnfitValueError,
-)
+from iceberg_datamart.errors import SourceError, SourceTableMissingError, UnfitValueError
 from iceberg_datamart.reading import Column, JdbcRead, Probe, SourceTable
 from iceberg_datamart.sources import postgres_catalog as catalog
+from iceberg_datamart.sources.postgres_connection import (
+    connected,
+    export_snapshot,
+    importing,
+    take_horizon,
+    translated,
+)
 from iceberg_datamart.sources.postgres_jdbc import credentials_of, jdbc_url
 from iceberg_datamart.sources.postgres_types import (
     Wire,
@@ -36,33 +34,14 @@ from iceberg_datamart.watermark import CursorKind, Horizon, ReadWindow, Watermar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-    from typing_extensions import LiteralString
+    from datetime import datetime
 
     from iceberg_datamart.config import PostgresSource, TableConfig
 
-DEFAULT_LOOKBACK = timedelta(minutes=5)
-# A transaction takes its now() a moment before other sessions can see that it is open.
-_UNSEEN_START = timedelta(seconds=1)
 _FEW_ROWS = 10_000
 _PAGES_PER_PARTITION = 16_384
 _MOST_PARTITIONS = 64
 DELETED = "_datamart_deleted"
-# Text forms of intervals, floats and bytes depend on these; nothing may depend on a role's defaults.
-_SETTINGS = (
-    "set timezone = 'UTC'; set intervalstyle = 'iso_8601'; set datestyle = 'ISO'; set bytea_output = 'hex'; "
-    "set extra_float_digits = 1; set statement_timeout = 0; set idle_in_transaction_session_timeout = 0"
-)
-_HORIZON = """
-select clock_timestamp() as clock, pg_is_in_recovery() as standby,
-       pg_has_role(current_user, 'pg_read_all_stats', 'member') as visible,
-       least((select min(xact_start) from pg_stat_activity
-              where datname = current_database() and pid <> pg_backend_pid()
-                and backend_type not in ('autovacuum worker', 'walsender')),
-             (select min(prepared) - %(lookback)s from pg_prepared_xacts
-              where database = current_database())) as held_since,
-       pg_last_xact_replay_timestamp() as replayed
-"""
 
 
 @dataclass(frozen=True)
@@ -72,25 +51,35 @@ class _Described:
     wires: tuple[Wire, ...]
     config: TableConfig
     cursor: tuple[str, CursorKind] | None
+    committed: tuple[int | None, datetime] | None = None
 
 
 class PostgresSession:
     """One connection that holds one snapshot open; every read of a run imports it."""
 
     def __init__(self, name: str, config: PostgresSource) -> None:
-        """Connect, take the horizon, then export the snapshot, in this order (R7).
-
-        Raises: SourceUnreachableError.
-        """
-        self.warnings: list[str] = []
+        """Connect. Raises: SourceUnreachableError."""
         self._name = name
         self._credentials, self._url = credentials_of(config), jdbc_url(config)
-        self._connection = _connected(name, config)
         self._lock = RLock()
         self._described: dict[str, _Described] = {}
-        self._connection.execute(_SETTINGS)
-        self.horizon = self._take_horizon()
-        self._snapshot = self._export_snapshot()
+        self._connection = connected(name, config)
+        self._snapshot: str | None = None
+        self._horizon: Horizon | None = None
+        self.warnings: list[str] = []
+
+    def fix_point(self) -> Horizon:
+        """Take the horizon, then export the snapshot, in this order (R7); return the horizon.
+
+        Raises: SourceError.
+        """
+        try:
+            self._horizon, inexact = take_horizon(self._connection)
+            self._snapshot, uneven = export_snapshot(self._connection)
+        except psycopg.Error as error:
+            raise translated(self._name, error) from error
+        self.warnings = [f"source '{self._name}' {text}" for text in (inexact, uneven) if text is not None]
+        return self._horizon
 
     def close(self) -> None:
         """End the snapshot; no read can import it from here on."""
@@ -131,8 +120,29 @@ class PostgresSession:
             cursor=kind,
         )
         cursor = None if kind is None or config.cursor is None else (config.cursor, kind)
-        self._described[table] = _Described(found, relation, tuple(filter(None, wires)), config, cursor)
+        described = _Described(found, relation, tuple(filter(None, wires)), config, cursor)
+        if kind is CursorKind.INTEGER:
+            described = replace(described, committed=self._greatest_committed(described))
+        self._described[table] = described
         return found
+
+    def _greatest_committed(self, described: _Described) -> tuple[int | None, datetime]:
+        """Return an integer cursor's greatest value, and a time when it was known to be committed."""
+        query = sql.SQL("select max({}) from {}").format(
+            self._cursor_number(described), self._from(described)
+        )
+        greatest = self._fetch(query)[0][0]
+        return greatest, self._fetch(sql.SQL("select clock_timestamp()").format())[0][0]
+
+    def _settled(self, described: _Described) -> Watermark | None:
+        """Return the value below which no transaction can still write: all that drew less have ended."""
+        horizon = self._horizon
+        if described.committed is None or horizon is None or not horizon.visible:
+            return None
+        greatest, when = described.committed
+        if horizon.held_since is not None and horizon.held_since <= when:
+            return None
+        return self._watermark(described, greatest)
 
     def probe(self, table: str, window: ReadWindow) -> Probe:
         """Return what the window holds; its keys where it is small. One index scan of a small window."""
@@ -147,7 +157,7 @@ class PostgresSession:
             marks = [row[-1] for row in rows if row[-1] is not None]
             found = tuple(row[:-1] for row in rows)
             greatest_mark = self._watermark(described, max(marks, default=None))
-            return Probe(len(rows), greatest_mark, found, empty=not rows)
+            return Probe(len(rows), greatest_mark, found, self._settled(described), empty=not rows)
         most = sql.SQL("select max({}) from {}").format(greatest, self._from(described))
         if described.cursor is not None:
             name = sql.Identifier(described.cursor[0])
@@ -156,7 +166,7 @@ class PostgresSession:
         number = self._fetch(most)
         some = self._fetch(sql.SQL("select 1 from {} limit 1").format(self._from(described)))
         mark = self._watermark(described, number[0][0] if number else None)
-        return Probe(None, mark, empty=not some)
+        return Probe(None, mark, settled=self._settled(described), empty=not some)
 
     def fingerprint(self, table: str, window: ReadWindow) -> str | None:
         """Return a digest of the window's rows and of how they are read; None where they are many.
@@ -186,7 +196,7 @@ class PostgresSession:
             deleted = self._deleted(described)
             names = sql.SQL("{}, {} as {}").format(names, deleted, sql.Identifier(DELETED))
         where = self._where(described, window)
-        predicates = ("true",)
+        predicates: tuple[str, ...] = ("true",)
         if window.lower is None and described.relation.kind == "r":
             names = sql.SQL("{}, ctid as _datamart_ctid").format(names)
             predicates = ctid_ranges(described.relation.pages, described.config.partitions)
@@ -195,7 +205,7 @@ class PostgresSession:
             url=self._url,
             relation=query.as_string(None),
             predicates=predicates,
-            session=self._session_statement(),
+            session=importing(self._snapshot),
             columns=described.table.columns,
             deleted=None if described.config.soft_delete is None else DELETED,
             credentials=self._credentials,
@@ -214,45 +224,15 @@ class PostgresSession:
         )
         return bool(self._fetch(query))
 
-    def _take_horizon(self) -> Horizon:
-        row = self._connection.execute(_HORIZON, {"lookback": DEFAULT_LOOKBACK}).fetchone()
-        clock, standby, visible, held_since, replayed = row or (None,) * 5
-        if standby:
-            self._warn("is a standby and does not see its primary's open transactions; reads behind by 5 minutes")
-            return Horizon(min(clock, replayed or clock) - DEFAULT_LOOKBACK, clock, visible=False)
-        if not visible:
-            self._warn(
-                "does not let this role see other sessions, so reads start 5 minutes early; "
-                "to read exactly: GRANT pg_read_all_stats TO the role"
-            )
-            return Horizon(clock - DEFAULT_LOOKBACK, clock, held_since, visible=False)
-        return Horizon(min(clock - _UNSEEN_START, held_since or clock), clock, held_since)
-
-    def _export_snapshot(self) -> str | None:
-        begin = "begin isolation level repeatable read, read only"
-        self._connection.execute(begin)
-        try:
-            row = self._connection.execute("select pg_export_snapshot()").fetchone()
-        except psycopg.Error as error:
-            self._warn(f"does not export its snapshot, so tables are read at different points: {error}")
-            self._connection.execute("rollback")
-            self._connection.execute(begin)
-            return None
-        return None if row is None else str(row[0])
-
-    def _session_statement(self) -> str:
-        if self._snapshot is None:
-            return _SETTINGS
-        start = "set transaction isolation level repeatable read; set transaction snapshot "
-        return f"{start}'{self._snapshot}'; {_SETTINGS}"
-
     def _needs_a_type(self, table: str, relation: catalog.Relation, column: str) -> UnfitValueError:
         name = sql.Identifier(column)
         query = sql.SQL("select left({}::text, 60) from {} where {} is not null limit 1")
         rows = self._fetch(query.format(name, sql.Identifier(relation.schema, relation.table), name))
         example = f", for example {rows[0][0]}" if rows else ""
         message = f"column '{column}' is numeric without a precision that Iceberg's decimal can hold{example}"
-        hint = f"Set tables.{table}.columns.{column}.type: decimal(p,s) with room for every value (p up to 38)."
+        hint = (
+            f"Set tables.{table}.columns.{column}.type: decimal(p,s) with room for every value (p up to 38)."
+        )
         return UnfitValueError(message, hint=hint)
 
     def _fetch(self, query: sql.Composed) -> list[tuple[Any, ...]]:
@@ -296,7 +276,7 @@ class PostgresSession:
     def _deleted(self, described: _Described) -> sql.Composable:
         if described.config.soft_delete is None:
             return sql.SQL("false")
-        predicate = sql.SQL(cast("LiteralString", described.config.soft_delete))
+        predicate = sql.SQL(described.config.soft_delete)
         return sql.SQL("coalesce(({})::boolean, false)").format(predicate)
 
     def _watermark(self, described: _Described, number: int | None) -> Watermark | None:
@@ -304,14 +284,11 @@ class PostgresSession:
             return None
         return Watermark(described.cursor[1], number)
 
-    def _warn(self, text: str) -> None:
-        self.warnings.append(f"source '{self._name}' {text}")
-
 
 def ctid_ranges(pages: int, partitions: int | None) -> tuple[str, ...]:
     """Return predicates that split a table's pages into ranges; the last is open-ended.
 
-    `pages` may be an old estimate: rows on later pages fall into the last range. Needs no index.
+    Rows on pages that were added since fall into the last range. Needs no index.
     """
     wanted = partitions or min(_MOST_PARTITIONS, math.ceil(max(pages, 1) / _PAGES_PER_PARTITION))
     step = math.ceil(max(pages, 1) / wanted)
@@ -319,30 +296,6 @@ def ctid_ranges(pages: int, partitions: int | None) -> tuple[str, ...]:
     lower = [f"_datamart_ctid >= '({start},0)'::tid" for start in starts]
     upper = [f" and _datamart_ctid < '({start},0)'::tid" for start in starts[1:]] + [""]
     return tuple(low + high for low, high in zip(lower, upper, strict=True))
-
-
-def translated(source: str, error: Exception) -> SourceError:
-    """Return the error of this package that says what a server's error means."""
-    primary = error.diag.message_primary if isinstance(error, psycopg.Error) else None
-    text = primary or str(error)
-    if " does not fit " in text:
-        value = text.split('"')[1] if text.count('"') > 1 else text
-        hint = "Set a wider type in `columns`, or `type: string`; nothing of this table was written."
-        return UnfitValueError(f"value {value}", hint=hint)
-    if isinstance(error, psycopg.OperationalError):
-        return SourceUnreachableError(f"source '{source}': {text.strip()}")
-    return SourceError(f"source '{source}': {text.strip()}")
-
-
-def _connected(name: str, config: PostgresSource) -> psycopg.Connection[Any]:
-    secret = {} if config.password is None else {"password": config.password.get_secret_value()}
-    user = {} if config.user is None else {"user": config.user}
-    try:
-        return psycopg.connect(config.url, autocommit=True, connect_timeout=15, **user, **secret)
-    except psycopg.Error as error:
-        message = f"source '{name}' cannot be reached: {str(error).strip()}"
-        hint = f"Check sources.{name}.url, the password, and that the server is up."
-        raise SourceUnreachableError(message, hint=hint) from error
 
 
 def _configured(config: TableConfig, column: str) -> str | None:

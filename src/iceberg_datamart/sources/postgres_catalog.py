@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _RELATION = """
 select c.oid::int8 as oid, n.nspname as schema, c.relname as table, c.relkind as kind,
-       c.relpages as pages, c.reltuples::int8 as rows
+       pg_relation_size(c.oid) / current_setting('block_size')::int8 as pages
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where c.relname = %(table)s and c.relkind in ('r', 'p', 'v', 'm', 'f')
   and (n.nspname = %(schema)s or (%(schema)s::text is null and pg_table_is_visible(c.oid)))
@@ -33,7 +33,8 @@ with recursive resolved as (
     from resolved r join pg_type t on t.oid = r.type and t.typtype = 'd'
 )
 select r.attname as name, t.typname as type_name, r.attnotnull as not_null, r.attndims as dimensions,
-       case when t.typname = 'numeric' and r.modifier >= 0 then ((r.modifier - 4) >> 16) & 65535 end as precision,
+       case when t.typname = 'numeric' and r.modifier >= 0
+            then ((r.modifier - 4) >> 16) & 65535 end as precision,
        case when t.typname = 'numeric' and r.modifier >= 0
             then (((r.modifier - 4) & 2047) # 1024) - 1024 end as scale,
        case when t.typcategory = 'A' then e.typname end as element
@@ -57,14 +58,13 @@ select (select system_identifier from pg_control_system())::text as system, curr
 
 @dataclass(frozen=True)
 class Relation:
-    """A table or view of the server. `rows` and `pages` are the planner's estimates; -1 for unknown."""
+    """A table or view; `kind` as in pg_class.relkind, `pages` 0 for what has no pages of its own."""
 
     oid: int
     schema: str
     table: str
     kind: str
     pages: int
-    rows: int
 
 
 def find_relation(connection: Connection[Any], name: SourceName) -> Relation:

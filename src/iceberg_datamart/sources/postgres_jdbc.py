@@ -41,7 +41,8 @@ def jdbc_url(config: PostgresSource) -> str:
     host = parts.get("host", "localhost")
     place = f"[{host}]" if ":" in host else host
     database = quote(parts.get("dbname") or parts.get("user", ""), safe="")
-    return f"jdbc:postgresql://{place}:{parts.get('port', '5432')}/{database}?{urlencode(parameters, quote_via=quote)}"
+    query = urlencode(parameters, quote_via=quote)
+    return f"jdbc:postgresql://{place}:{parts.get('port', '5432')}/{database}?{query}"
 
 
 def credentials_of(config: PostgresSource) -> dict[str, str]:

@@ -85,7 +85,9 @@ def wire(column: PostgresColumn, configured: str | None = None) -> Wire | None:
     if configured == "string":
         return Wire("string", sql.SQL("{}::text").format(name))
     if configured is not None and column.type_name not in _EXACT_NUMBERS:
-        message = f"column '{column.name}' has type {column.type_name}, which {configured} cannot hold exactly"
+        message = (
+            f"column '{column.name}' has type {column.type_name}, which {configured} cannot hold exactly"
+        )
         raise SourceError(message, hint=f"Remove columns.{column.name}.type, or set it to string.")
     if configured is not None or column.type_name == "numeric":
         return _decimal(column, configured)
@@ -140,7 +142,7 @@ def _decimal(column: PostgresColumn, configured: str | None) -> Wire | None:
 
 
 def _declared_precision_fits(column: PostgresColumn) -> bool:
-    """Return whether decimal can hold it; PostgreSQL 15 also allows scales below 0 and above the precision."""
+    """Return whether decimal holds it; PostgreSQL 15 also has scales below 0 and above the precision."""
     if column.precision is None or column.scale is None:
         return False
     return column.precision <= _GREATEST_PRECISION and 0 <= column.scale <= column.precision

@@ -1,0 +1,40 @@
+# Everything runs in .venv, built from the hashes in requirements/dev.txt.
+PYTHON ?= $(shell command -v python3.11 || command -v python3.10 || command -v python3)
+BIN := .venv/bin
+DEMO ?= demo
+ROWS ?= 50000
+SIZE ?= S
+
+.PHONY: demo setup check test bench lock clean
+
+demo: setup  ## A PostgreSQL, six tables, their mirrors and mart, and the proof, in folder `demo`
+	$(BIN)/iceberg-datamart demo --directory $(DEMO) --rows $(ROWS)
+
+setup: .venv/.made  ## The environment in .venv
+
+.venv/.made: requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; ok = (3, 10) <= sys.version_info < (3, 12); \
+	    sys.exit(not ok and "Python 3.10 or 3.11 is needed (Spark 3.5): make PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+check: setup  ## Format, lint, types and pure tests, in seconds
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest -q -n 2 tests/unit tests/golden tests/contracts tests/test_architecture.py
+
+test: check  ## Everything, on real PostgreSQL, Spark and Iceberg
+	$(BIN)/pytest tests/sources tests/e2e
+
+bench: setup  ## Seconds of a run beside a hand-written Spark job's; SIZE=S or M
+	$(BIN)/python -m bench --size $(SIZE)
+
+lock: setup  ## Requirement files anew; needs uv
+	uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url \
+	    --extra local --extra dev --quiet --no-header --output-file requirements/dev.txt pyproject.toml
+
+clean:  ## Remove what the targets made, but for a demo folder
+	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache .hypothesis

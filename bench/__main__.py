@@ -1,0 +1,34 @@
+"""`python -m bench [--size S|M] [--repeat N]`, from the root of the repository."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from bench.measure import SIZES, measure, seed
+from bench.results import save, table
+from iceberg_datamart.demo.settings import DATABASE
+from iceberg_datamart.embedded import postgres
+
+
+def main() -> None:
+    """Seed, measure, prove, print."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--size", choices=SIZES, default="S", help="S: 200 k settlement transactions, M: 2 M")
+    parser.add_argument("--repeat", type=int, default=1, help="repetitions; the median is shown")
+    arguments = parser.parse_args()
+    rows = SIZES[arguments.size]
+    with tempfile.TemporaryDirectory(prefix="iceberg-datamart-bench-") as folder:
+        directory = Path(folder)
+        with postgres.running(directory / "postgres", durable=False) as server:
+            print(f"loading {rows:,} settlement transactions", file=sys.stderr, flush=True)
+            seed(server, rows)
+            measured, _ = measure(directory, server.url(DATABASE), arguments.repeat)
+    print(table(arguments.size, rows, arguments.repeat, measured))
+    save(arguments.size, rows, measured)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,206 @@
+"""What holds for every block of settings: all problems at once, in the words of the file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+    from pydantic.functional_validators import ModelWrapValidatorHandler
+    from pydantic_core import ErrorDetails
+    from typing_extensions import Self
+
+SettingPath: TypeAlias = tuple[str | int, ...]
+
+RESERVED_COLUMNS = {"_run_id", "_merged_at"}
+_NO = {"false", "no", "off", "n", "f", "0"}  # what pydantic reads as false
+_NAME = re.compile(r"[^\W\d][\w $-]*")
+_GLUE_NAME = re.compile(r"[a-z_][a-z0-9_]*")
+
+_WORDS = {
+    "bool_parsing": "must be true or false",
+    "dict_type": "must be a mapping of names to settings",
+    "finite_number": "must be a number",
+    "float_parsing": "must be a number",
+    "greater_than_equal": "must be at least {ge:g}",
+    "int_from_float": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_parsing_size": "must be a whole number",
+    "less_than_equal": "must be at most {le:g}",
+    "literal_error": "must be {expected}",
+    "missing": "required, but not given",
+    "model_attributes_type": "must be a mapping of settings",
+    "model_type": "must be a mapping of settings",
+    "string_pattern_mismatch": "must be of letters, digits and _, without a digit first",
+    "string_too_short": "must not be empty",
+    "string_type": "must be text",
+    "string_unicode": "must be valid Unicode text",
+    "too_short": "must have at least one entry",
+    "tuple_type": "must be a list, such as [a, b]",
+    "value_error": "{error}",
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong, and the path of the setting where it is."""
+
+    path: SettingPath
+    message: str
+
+
+class Settings(BaseModel):
+    """One block of settings; reports everything that is wrong in it, in the words of the file."""
+
+    # A setting with repr=False may hold a secret: its value is kept out of messages as well.
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, hide_input_in_errors=True)
+
+    @classmethod
+    def broken_rules(cls, plain: Mapping[str, Any]) -> Iterable[Problem]:
+        """Return what is wrong between settings; `plain` may hold values that are wrong themselves."""
+        return ()
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _report_everything(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            settings = handler(_without_unset(cls, data))
+            problems = list(cls.broken_rules(settings.model_dump(by_alias=True)))
+        except ValidationError as error:
+            # A list whose only entry is wrong also counts as too short: that is said of empty ones only.
+            errors = [each for each in error.errors() if each["type"] != "too_short" or not each["input"]]
+            problems = [Problem(each["loc"], _in_plain_words(cls, each)) for each in errors]
+            problems += cls.broken_rules(mapping(data))
+        if problems:
+            raise _refusal(cls.__name__, problems)
+        return settings
+
+
+def settings_of(block: type[BaseModel]) -> dict[str, FieldInfo]:
+    """Return the settings of a block by the names that they have in the file."""
+    return {field.serialization_alias or name: field for name, field in block.model_fields.items()}
+
+
+def _without_unset(block: type[Settings], data: Any) -> Any:
+    """Return `data` without known settings that have no value: an empty `marts:` is not written at all."""
+    if not isinstance(data, Mapping):
+        return data
+    known = settings_of(block)
+    return {key: value for key, value in data.items() if value is not None or key not in known}
+
+
+def _refusal(title: str, problems: list[Problem]) -> ValidationError:
+    """Return an error that carries no input: pydantic's own would repeat passwords."""
+    details: list[InitErrorDetails] = [
+        {"type": PydanticCustomError("setting", each.message), "loc": each.path, "input": None}  # type: ignore[arg-type, unused-ignore]
+        for each in problems
+    ]
+    return ValidationError.from_exception_data(title, details)
+
+
+def _in_plain_words(block: type[Settings], error: ErrorDetails) -> str:
+    known, key, kind = settings_of(block), error["loc"][0] if error["loc"] else "", error["type"]
+    if kind == "extra_forbidden":
+        return f"unknown setting{_suggestion(str(key), known)}"
+    if kind not in _WORDS:
+        return error["msg"]
+    words = _WORDS[kind].format_map(error.get("ctx", {}))
+    told = kind.endswith(("parsing", "equal", "literal_error")) and isinstance(
+        error["input"], (str, int, float)
+    )
+    return f"{words}, not {error['input']!r}" if told and known[str(key)].repr else words
+
+
+def _suggestion(name: str, known: Iterable[str]) -> str:
+    names = sorted(known)
+    near = get_close_matches(name, names, n=1) or [each for each in names if each.lower() == name.lower()]
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    return f"; known here: {', '.join(names)}" if names else ""
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    """Return `value` where it is a mapping, without keys that are no text; else an empty one."""
+    pairs = value.items() if isinstance(value, Mapping) else ()
+    return {key: each for key, each in pairs if isinstance(key, str)}
+
+
+def listed(value: Any) -> list[Any]:
+    """Return `value` where it is a list; else an empty one."""
+    return list(value) if isinstance(value, (list, tuple)) else []
+
+
+def reference_problems(plain: Mapping[str, Any]) -> Iterator[Problem]:
+    """Return every name that is not allowed, taken twice, or names nothing."""
+    tables, marts = _entries(plain.get("tables")), _entries(plain.get("marts"))
+    yield from _name_problems(plain, tables, marts)
+    sources = mapping(plain.get("sources"))
+    for name, table in tables.items():
+        source = table.get("source")
+        if isinstance(source, str) and source not in sources:
+            message = f"there is no source {source!r}{_suggestion(source, sources)}"
+            yield Problem(("tables", name, "source"), message)
+    for name, mart in marts.items():
+        for problem in [*_table_problems(mart, tables), *_join_problems(mart)]:
+            yield Problem(("marts", name, *problem.path), problem.message)
+
+
+def _entries(value: Any) -> dict[str, dict[str, Any]]:
+    return {name: mapping(each) for name, each in mapping(value).items()}
+
+
+def _name_problems(
+    plain: Mapping[str, Any], tables: Mapping[str, Any], marts: Mapping[str, Any]
+) -> Iterator[Problem]:
+    glue = mapping(plain.get("catalog")).get("type") == "glue"
+    if isinstance(plain.get("database"), str):
+        yield from (Problem(("database",), fault) for fault in _name_faults(plain["database"], glue=glue))
+    taken: dict[str, tuple[str, str]] = {}
+    for path in [*(("tables", name) for name in tables), *(("marts", name) for name in marts)]:
+        yield from (Problem(path, fault) for fault in _name_faults(path[1], glue=glue))
+        first = taken.setdefault(path[1].casefold(), path)
+        if first != path:
+            yield Problem(
+                path, f"would be the same Iceberg table as {'.'.join(first)}; case makes no difference"
+            )
+
+
+def _name_faults(name: str, *, glue: bool) -> Iterator[str]:
+    if glue and not _GLUE_NAME.fullmatch(name):
+        yield f"{name!r} must be of a-z, 0-9 and _, without a digit first: Glue allows no other names"
+    elif not _NAME.fullmatch(name):
+        yield f"{name!r} must begin with a letter or _, and hold only letters, digits, spaces, and _ - $"
+    if name.casefold().endswith("__rejected"):
+        yield f"{name!r} ends in '__rejected', which is reserved for rejected rows"
+
+
+def _table_problems(mart: Mapping[str, Any], tables: Mapping[str, dict[str, Any]]) -> Iterator[Problem]:
+    joins = enumerate(listed(mart.get("joins")))
+    uses: list[tuple[SettingPath, Any]] = [(("from",), mart.get("from"))]
+    uses += [(("joins", index, "table"), mapping(join).get("table")) for index, join in joins]
+    uses += [(("require", index), name) for index, name in enumerate(listed(mart.get("require")))]
+    for path, name in uses:
+        if isinstance(name, str) and name not in tables:
+            yield Problem(path, f"there is no table {name!r}{_suggestion(name, tables)}")
+        elif isinstance(name, str) and str(tables[name].get("enabled", True)).lower() in _NO:
+            yield Problem(path, f"table {name!r} is not enabled; enable it, or leave it out here")
+
+
+def _join_problems(mart: Mapping[str, Any]) -> Iterator[Problem]:
+    joined = [mart.get("from")]
+    for index, join in enumerate(map(mapping, listed(mart.get("joins")))):
+        table, parent = join.get("table"), join.get("to")
+        if table in joined and table is not None:
+            yield Problem(("joins", index, "table"), f"table {table!r} is already in this mart")
+        if isinstance(parent, str) and parent not in joined:
+            known = [name for name in joined if isinstance(name, str)]
+            message = f"table {parent!r} is not joined earlier{_suggestion(parent, known)}"
+            yield Problem(("joins", index, "to"), message)
+        joined.append(table)

@@ -1,0 +1,119 @@
+"""A connection whose settings nothing depends on, the horizon it sees, and what its errors mean.
+
+Exported snapshots: https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-SNAPSHOT-SYNCHRONIZATION
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg.rows import class_row
+
+from iceberg_datamart.errors import SourceError, SourceUnreachableError, UnfitValueError
+from iceberg_datamart.sources.postgres_types import UNFIT
+from iceberg_datamart.watermark import Horizon
+
+if TYPE_CHECKING:
+    from iceberg_datamart.config import PostgresSource
+
+DEFAULT_LOOKBACK = timedelta(minutes=5)
+# A transaction takes its now() a moment before other sessions can see that it is open.
+_UNSEEN_START = timedelta(seconds=1)
+# Text forms of intervals, floats and bytes depend on these; nothing may depend on a role's defaults.
+SETTINGS = (
+    "set timezone = 'UTC'; set intervalstyle = 'iso_8601'; set datestyle = 'ISO'; set bytea_output = 'hex'; "
+    "set extra_float_digits = 1; set statement_timeout = 0; set idle_in_transaction_session_timeout = 0"
+)
+_BEGIN = "begin isolation level repeatable read, read only"
+_HORIZON = """
+select clock_timestamp() as clock, pg_is_in_recovery() as standby,
+       pg_has_role(current_user, 'pg_read_all_stats', 'member') as visible,
+       least((select min(xact_start) from pg_stat_activity
+              where datname = current_database() and pid <> pg_backend_pid()
+                and backend_type not in ('autovacuum worker', 'walsender')),
+             (select min(prepared) - %(lookback)s from pg_prepared_xacts
+              where database = current_database())) as held_since,
+       pg_last_xact_replay_timestamp() as replayed
+"""
+_STANDBY = "is a standby and does not see its primary's open transactions, so reads start 5 minutes early"
+_HIDDEN = (
+    "does not let this role see other sessions, so reads start 5 minutes early; "
+    "to read exactly: GRANT pg_read_all_stats TO the role"
+)
+
+
+@dataclass(frozen=True)
+class _Activity:
+    clock: datetime
+    standby: bool
+    visible: bool
+    held_since: datetime | None
+    replayed: datetime | None
+
+
+def connected(name: str, config: PostgresSource) -> psycopg.Connection[Any]:
+    """Return an open connection in autocommit mode. Raises: SourceUnreachableError."""
+    parameters: dict[str, Any] = {"connect_timeout": 15}
+    if config.user is not None:
+        parameters["user"] = config.user
+    if config.password is not None:
+        parameters["password"] = config.password.get_secret_value()
+    try:
+        connection = psycopg.connect(config.url, autocommit=True, **parameters)
+        connection.execute(SETTINGS)
+    except psycopg.Error as error:
+        message = f"source '{name}' cannot be reached: {str(error).strip()}"
+        hint = f"Check sources.{name}.url, the password, and that the server is up."
+        raise SourceUnreachableError(message, hint=hint) from error
+    return connection
+
+
+def take_horizon(connection: psycopg.Connection[Any]) -> tuple[Horizon, str | None]:
+    """Return the horizon, and what keeps it from being exact, to be said after the source's name.
+
+    Take it before the snapshot is exported: a transaction that starts in between begins above it.
+    """
+    with connection.cursor(row_factory=class_row(_Activity)) as cursor:
+        seen = cursor.execute(_HORIZON, {"lookback": DEFAULT_LOOKBACK}).fetchall()[0]
+    clock, held_since = seen.clock, seen.held_since
+    if seen.standby:
+        guess = min(clock, seen.replayed or clock) - DEFAULT_LOOKBACK
+        return Horizon(guess, clock, visible=False), _STANDBY
+    if not seen.visible:
+        return Horizon(clock - DEFAULT_LOOKBACK, clock, held_since, visible=False), _HIDDEN
+    return Horizon(min(clock - _UNSEEN_START, held_since or clock), clock, held_since), None
+
+
+def export_snapshot(connection: psycopg.Connection[Any]) -> tuple[str | None, str | None]:
+    """Begin a transaction that holds one snapshot; return its id, or None and why it has none."""
+    connection.execute(_BEGIN)
+    try:
+        row = connection.execute("select pg_export_snapshot()").fetchone()
+    except psycopg.Error as error:
+        connection.execute("rollback")
+        connection.execute(_BEGIN)
+        return None, f"exports no snapshot, so its tables are read at different points: {error}"
+    return (None if row is None else str(row[0])), None
+
+
+def importing(snapshot: str | None) -> str:
+    """Return the statement by which another connection comes to see the exported snapshot."""
+    if snapshot is None:
+        return SETTINGS
+    start = "set transaction isolation level repeatable read; set transaction snapshot "
+    return f"{start}'{snapshot}'; {SETTINGS}"
+
+
+def translated(source: str, error: psycopg.Error) -> SourceError:
+    """Return the error of this package that says what a server's error means."""
+    text = (error.diag.message_primary or str(error)).strip()
+    if f" {UNFIT} " in text:
+        value = text.split('"')[1] if text.count('"') > 1 else text
+        hint = "Set a wider type in `columns`, or `type: string`. Nothing of this table was written."
+        return UnfitValueError(f"value {value}", hint=hint)
+    if isinstance(error, psycopg.OperationalError):
+        return SourceUnreachableError(f"source '{source}': {text}")
+    return SourceError(f"source '{source}': {text}")

@@ -1,0 +1,103 @@
+"""Where one table's next read starts: the older of two witnesses wins (R4, R5, R11)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from iceberg_datamart.watermark import CursorKind, Watermark, least_cursor
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from iceberg_datamart.config import TableConfig
+    from iceberg_datamart.reading import SourceTable
+    from iceberg_datamart.receipt import MirrorState, TableHistory
+
+FULL, INCREMENTAL = "full", "incremental"
+
+
+@dataclass(frozen=True)
+class Witnesses:
+    """What is known of how far a mirror got: the timestamp file, and the mirror's own history."""
+
+    timestamp: datetime | None
+    mirror: TableHistory | None
+    horizon: datetime
+
+    @property
+    def states(self) -> tuple[MirrorState, ...]:
+        """Return the mirror's CDC states, newest first."""
+        return () if self.mirror is None else self.mirror.mirror_states()
+
+    @property
+    def state(self) -> MirrorState | None:
+        """Return the mirror's newest CDC state."""
+        return next(iter(self.states), None)
+
+
+@dataclass(frozen=True)
+class Start:
+    """How a table is read: everything with `full`, else from `lower`, closed (None: all rows); and why."""
+
+    load_type: str
+    lower: Watermark | None
+    reason: str
+
+
+def next_start(
+    table: TableConfig, source: SourceTable, seen: Witnesses, *, asked: str, on_missing: str
+) -> Start:
+    """Return where the next read of a table starts.
+
+    `asked` is the load type that the caller wishes; `on_missing` says what a missing timestamp file
+    means (R5). A window may start earlier than needed, never later.
+    """
+    why = _why_full(source, seen, asked, on_missing)
+    if why is not None:
+        return Start(FULL, None, why)
+    lower, reason = (
+        _integer_start(seen) if source.cursor is CursorKind.INTEGER else _start(table, source, seen)
+    )
+    if lower is not None and table.lookback is not None:
+        lower = lower.lowered_by(table.lookback)
+    return Start(INCREMENTAL, lower, reason)
+
+
+def _why_full(source: SourceTable, seen: Witnesses, asked: str, on_missing: str) -> str | None:
+    state = seen.state
+    missing = seen.timestamp is None
+    reasons = {
+        "asked for": asked == FULL,
+        "the table has no cursor column": source.cursor is None,
+        "the mirror is empty": seen.mirror is None or seen.mirror.current is None,
+        "the timestamp file is missing": missing and on_missing == "full_load",
+        "neither the timestamp file nor the mirror's history says where to start": missing and state is None,
+        "the source is a new one": state is not None and state.source != source.identity,
+    }
+    return next((reason for reason, holds in reasons.items() if holds), None)
+
+
+def _start(table: TableConfig, source: SourceTable, seen: Witnesses) -> tuple[Watermark | None, str]:
+    state = seen.state
+    file = None
+    if seen.timestamp is not None and source.cursor is not None:
+        file = least_cursor(source.cursor, table.cursor_timezone, seen.timestamp)
+    if state is None:
+        return file, "the timestamp file; the mirror's history says nothing"
+    if state.watermark is None or state.watermark.kind is not source.cursor:
+        return None, "the mirror has no watermark of this cursor column yet"
+    if file is not None and file.value < state.watermark.value:
+        return file, "the timestamp file, older than the mirror's watermark"
+    return state.watermark, "the mirror's watermark"
+
+
+def _integer_start(seen: Witnesses) -> tuple[Watermark | None, str]:
+    """Return the newest recorded state that the timestamp file does not contradict: integers know no time."""
+    for position, state in enumerate(seen.states):
+        whole_second = state.complete_through.replace(microsecond=0)
+        if seen.timestamp is not None and whole_second > seen.timestamp:
+            continue
+        when = "" if position == 0 else " at the timestamp file's time"
+        return state.watermark, "the mirror's watermark" + when
+    return None, "the timestamp file is older than the mirror's history"

@@ -1,0 +1,35 @@
+"""One PostgreSQL server for all tests that need one; each test gets a database and a folder of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from laptop import Databases, Laptop
+
+from iceberg_datamart.embedded import postgres
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(scope="session")
+def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
+    """Yield the server; every line of its log begins with the database's name."""
+    directory = tmp_path_factory.mktemp("postgres")
+    settings = {"log_line_prefix": "%d ", "max_prepared_transactions": "4"}
+    with postgres.running(directory, durable=False, settings=settings) as server:
+        yield Databases(server)
+
+
+@pytest.fixture
+def database(databases: Databases) -> str:
+    """Return the name of a fresh, empty database."""
+    return databases.new()
+
+
+@pytest.fixture
+def laptop(tmp_path: Path, databases: Databases, database: str) -> Laptop:
+    """Return a folder whose source is the test's database; nothing is configured yet."""
+    return Laptop(tmp_path, databases.server.url(database))

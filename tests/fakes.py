@@ -1,0 +1,240 @@
+"""Small parts in memory that stand for the world of a run; the contract suites hold them true."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from iceberg_datamart.config import Config
+from iceberg_datamart.errors import CommitConflictError, TimestampFileConflictError
+from iceberg_datamart.planner import Wishes
+from iceberg_datamart.ports import Merged
+from iceberg_datamart.reading import Column, JdbcRead, Probe, SourceTable
+from iceberg_datamart.receipt import CommitReceipt, Snapshot, TableHistory
+from iceberg_datamart.runner import Run, World
+from iceberg_datamart.sql import LINEAGE
+from iceberg_datamart.timestamp_file import parse_timestamp, timestamp_text
+from iceberg_datamart.watermark import CursorKind, Horizon, Watermark, microseconds
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from iceberg_datamart.config import PostgresSource, TableConfig
+    from iceberg_datamart.ports import MartMaintenance, MirrorMerge
+    from iceberg_datamart.watermark import ReadWindow
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
+MINUTE = timedelta(minutes=1)
+COLUMNS = (Column("id", "long", nullable=False), Column("at", "timestamptz"), Column("v", "string"))
+# A row of a fake source: its value, and when it changed; None where its cursor is NULL.
+SourceRows = dict[int, tuple[str, datetime | None]]
+
+
+def configured(*tables: str, **blocks: Any) -> Config:
+    """Return settings of `tables`, all from source `prd` and with cursor `at`."""
+    settings: dict[str, Any] = {
+        "version": 1,
+        "catalog": {"type": "sql", "uri": "sqlite:///catalog.db", "warehouse": "lake"},
+        "database": "datamart",
+        "state": {"timestamp_file": "last.csv"},
+        "sources": {"prd": {"type": "postgres", "url": "postgresql://reader@db/prd"}},
+        "tables": {name: table(name) for name in tables},
+    }
+    return Config.model_validate({**settings, **blocks})
+
+
+def table(name: str, **settings: Any) -> dict[str, Any]:
+    return {"source": "prd", "from": name, "primary_key": ["id"], "cursor": "at", **settings}
+
+
+def mart(root: str, *joined: str, **settings: Any) -> dict[str, Any]:
+    return {"from": root, "joins": [{"table": name, "on": ["id"]} for name in joined], **settings}
+
+
+@dataclass
+class FakeClock:
+    """A clock that stands still until it is moved."""
+
+    instant: datetime = NOON
+
+    def now(self) -> datetime:
+        return self.instant
+
+
+class FakeTimestampFile:
+    """The timestamp file as bytes in memory."""
+
+    def __init__(self, effects: list[str] | None = None) -> None:
+        self.content: bytes | None = None
+        self.effects = [] if effects is None else effects
+        self._lock = Lock()
+
+    def read(self) -> datetime | None:
+        return None if self.content is None else parse_timestamp(self.content, "memory")
+
+    def write(self, instant: datetime, expected: datetime | None) -> None:
+        with self._lock:
+            present = self.read()
+            if present != expected:
+                message = f"timestamp file memory says {present}, not {expected} as when this run began"
+                raise TimestampFileConflictError(message, hint="Run again.")
+            self.content = timestamp_text(instant).encode()
+            self.effects.append(f"timestamp {self.content.decode().split()[-1]}")
+
+
+@dataclass
+class FakeSource:
+    """A database: rows by table, and the instant at which the next session sees it.
+
+    `faults` are raised when a table is described; `unreachable` when a session is opened.
+    """
+
+    tables: dict[str, SourceRows]
+    clock: datetime = NOON
+    identity: str = "fake:1/prd"
+    unreachable: Exception | None = None
+    faults: dict[str, Exception] = field(default_factory=dict)
+    reads: dict[str, SourceRows] = field(default_factory=dict)
+    sessions: list[FakeSourceSession] = field(default_factory=list)
+
+    def open(self, name: str, config: PostgresSource) -> FakeSourceSession:
+        del name, config
+        if self.unreachable is not None:
+            raise self.unreachable
+        self.sessions.append(FakeSourceSession(self))
+        return self.sessions[-1]
+
+
+class FakeSourceSession:
+    """One consistent point: a copy of the rows, taken when the session is opened."""
+
+    def __init__(self, source: FakeSource) -> None:
+        self.horizon = Horizon(source.clock, source.clock)
+        self.warnings: list[str] = []
+        self.closed = False
+        self._source = source
+        self._tables = {name: dict(rows) for name, rows in source.tables.items()}
+        self._names: dict[str, str] = {}
+
+    def describe(self, table: str, config: TableConfig) -> SourceTable:
+        if table in self._source.faults:
+            raise self._source.faults[table]
+        self._names[table] = config.from_.table
+        kind = None if config.cursor is None else CursorKind.TIMESTAMPTZ
+        return SourceTable(f"{self._source.identity}/{config.from_}", COLUMNS, ("id",), True, kind)  # noqa: FBT003
+
+    def probe(self, table: str, window: ReadWindow) -> Probe:
+        rows = self._window(table, window)
+        marks = [microseconds(at) for _, at in rows.values() if at is not None]
+        greatest = Watermark(CursorKind.TIMESTAMPTZ, max(marks)) if marks else None
+        return Probe(len(rows), greatest, tuple((key,) for key in rows), empty=not rows)
+
+    def fingerprint(self, table: str, window: ReadWindow) -> str | None:
+        rows = sorted(self._window(table, window).items())
+        return hashlib.sha256(repr(rows).encode()).hexdigest()
+
+    def has_null_keys(self, table: str, window: ReadWindow) -> bool:
+        return any(key is None for key in self._window(table, window))
+
+    def read(self, table: str, window: ReadWindow) -> JdbcRead:
+        token = f"{table} from {window.lower}"
+        self._source.reads[token] = self._window(table, window)
+        return JdbcRead("fake:", token, ("true",), "", COLUMNS)
+
+    def close(self) -> None:
+        self.closed = True
+
+    def _window(self, table: str, window: ReadWindow) -> SourceRows:
+        def inside(at: datetime | None) -> bool:
+            return window.lower is None or at is None or microseconds(at) >= window.lower.value
+
+        rows = self._tables[self._names[table]]
+        return {key: row for key, row in rows.items() if inside(row[1])}
+
+
+class FakeLake:
+    """Iceberg tables in memory: rows by key, and snapshots newest first. `faults` are raised one a merge."""
+
+    def __init__(self, source: FakeSource, effects: list[str] | None = None) -> None:
+        self.rows: dict[str, SourceRows] = {}
+        self.snapshots: dict[str, tuple[Snapshot, ...]] = {}
+        self.faults: dict[str, list[Exception]] = {}
+        self.effects = [] if effects is None else effects
+        self.maintained: list[MartMaintenance] = []
+        self.closed = False
+        self._source = source
+        self._lock = Lock()
+
+    def history(self, table: str) -> TableHistory | None:
+        if table not in self.snapshots:
+            return None
+        columns = {column.name: column.type for column in (*COLUMNS, *LINEAGE)}
+        return TableHistory(columns, ("id",), self.snapshots[table])
+
+    def create_mirror(self, merge: MirrorMerge) -> None:
+        self.snapshots.setdefault(merge.table, ())
+
+    def merge(self, merge: MirrorMerge) -> Merged:
+        self.create_mirror(merge)
+        self._refuse(merge.table, merge.base)
+        batch, old = self._source.reads[merge.read.relation], self.rows.get(merge.table, {})
+        new = batch if merge.full else old | batch
+        counts = {
+            "inserted": len(set(new) - set(old)),
+            "updated": sum(new[key] != old[key] for key in set(new) & set(old)),
+            "deleted": len(set(old) - set(new)),
+        }
+        if not any(counts.values()) and self.snapshots[merge.table]:
+            return Merged(len(batch))
+        self.rows[merge.table] = dict(new)
+        receipt = self.commit(merge.table, merge.state.summary(), counts)
+        return Merged(len(batch), receipt)
+
+    def maintain(self, maintenance: MartMaintenance) -> Merged:
+        self._refuse(maintenance.shape.name, maintenance.base)
+        self.maintained.append(maintenance)
+        return Merged(1, self.commit(maintenance.shape.name, maintenance.state.summary(), {"inserted": 1}))
+
+    def close(self) -> None:
+        self.closed = True
+
+    def commit(self, table: str, summary: Mapping[str, str], counts: Mapping[str, int]) -> CommitReceipt:
+        """Add a snapshot, as this run or another writer does."""
+        said = {f"iceberg-datamart.{kind}": str(count) for kind, count in counts.items()}
+        with self._lock:
+            older = self.snapshots.get(table, ())
+            number = sum(map(len, self.snapshots.values())) + 1
+            parent = older[0].snapshot_id if older else None
+            self.snapshots[table] = (Snapshot(number, parent, NOON, "append", {**summary, **said}), *older)
+            self.effects.append(f"commit {table}")
+        return CommitReceipt(table, number, **counts)
+
+    def _refuse(self, table: str, base: TableHistory | None) -> None:
+        if self.faults.get(table):
+            raise self.faults[table].pop(0)
+        known = base.snapshots[:1] if base is not None else ()
+        if self.snapshots.get(table, ())[:1] != known:
+            raise CommitConflictError(f"another run committed to {table} while this one was merging")
+
+
+@dataclass
+class FakeWorld:
+    """One source, lake, clock and timestamp file over several runs; `effects` are in their order."""
+
+    config: Config
+    source: FakeSource
+    effects: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.lake = FakeLake(self.source, self.effects)
+        self.file = FakeTimestampFile(self.effects)
+        self.runs = 0
+
+    def new_run(self, **wishes: Any) -> Run:
+        """Return the next run, its id greater than all before."""
+        self.runs += 1
+        world = World(self.lake, self.file, FakeClock(), self.source.open)
+        return Run(self.config, Wishes(**wishes), world, f"run-{self.runs}")

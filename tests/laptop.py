@@ -1,0 +1,212 @@
+"""The job on one machine: settings, catalog, warehouse and timestamp file in one folder, driven by its command line."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import yaml
+from psycopg import sql
+from pyiceberg.catalog import load_catalog
+
+from iceberg_datamart import cli
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pyiceberg.table import Table
+
+    from iceberg_datamart.embedded.postgres import EmbeddedPostgres
+
+LINEAGE = ("_run_id", "_merged_at")
+PROGRAM = Path(sys.executable).with_name("iceberg-datamart")
+SMALL_SPARK = {
+    "spark.driver.memory": "1g",
+    "spark.master": "local[2]",
+    "spark.sql.shuffle.partitions": "2",
+}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a command left behind."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """Return standard output as the one JSON object that it has to be."""
+        return json.loads(self.stdout)
+
+
+@dataclass
+class Laptop:
+    """A folder with settings. `url` is the source's; `settings` may be changed, then `save`d."""
+
+    directory: Path
+    url: str
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def file(self) -> Path:
+        return self.directory / "datamart.yaml"
+
+    @property
+    def warehouse(self) -> Path:
+        return self.directory / "warehouse"
+
+    @property
+    def timestamp_file(self) -> Path:
+        return self.directory / "last_load_timestamp.csv"
+
+    def configure(self, tables: Mapping[str, Any], marts: Mapping[str, Any], **source: str) -> Laptop:
+        """Write settings that keep everything within the folder."""
+        self.settings = {
+            "version": 1,
+            "catalog": {
+                "type": "sql",
+                "uri": f"sqlite:///{self.directory}/catalog.db",
+                "warehouse": str(self.warehouse),
+            },
+            "database": "datamart",
+            "state": {"timestamp_file": str(self.timestamp_file)},
+            "sources": {"prd": {"type": "postgres", "url": self.url, **source}},
+            "tables": {name: {"source": "prd", **table} for name, table in tables.items()},
+            "marts": dict(marts),
+            "spark": {"properties": SMALL_SPARK},
+        }
+        return self.save()
+
+    def save(self) -> Laptop:
+        """Write the settings as they are now."""
+        self.file.write_text(yaml.safe_dump(self.settings, allow_unicode=True), encoding="utf-8")
+        return self
+
+    def command(self, verb: str, *arguments: str) -> Ended:
+        """Run a command within this process, so that all tests share one JVM."""
+        words = ["iceberg-datamart", verb, "--config", str(self.file), "--json", *arguments]
+        stdout, stderr, before = io.StringIO(), io.StringIO(), sys.argv
+        code: Any = 0
+        try:
+            sys.argv = words
+            with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
+                cli.main()
+        except SystemExit as ended:
+            code = ended.code
+        finally:
+            sys.argv = before
+        return Ended(code or 0, stdout.getvalue(), stderr.getvalue())
+
+    def process(self, verb: str, *arguments: str, environment: Mapping[str, str] | None = None) -> Ended:
+        """Run a command as people do: as a process of its own, in the folder."""
+        done = subprocess.run(
+            [PROGRAM, verb, "--config", str(self.file), *arguments],
+            cwd=self.directory,
+            env={**os.environ, **(environment or {})},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        return Ended(done.returncode, done.stdout, done.stderr)
+
+    def run(self, *arguments: str) -> dict[str, Any]:
+        """Run the job, which must succeed, and return its report."""
+        ended = self.command("run", *arguments)
+        report = ended.report
+        assert report["status"] == "succeeded", f"{problems(report)}\n{ended.stderr}"
+        assert ended.exit_code == 0
+        return report
+
+    def failing_run(self, *arguments: str) -> dict[str, Any]:
+        """Run the job, which must fail and say so in its exit code, and return its report."""
+        ended = self.command("run", *arguments)
+        assert ended.exit_code == 1
+        assert ended.report["status"] == "failed"
+        return ended.report
+
+    def plan(self, *arguments: str) -> dict[str, dict[str, Any]]:
+        """Return the planned step of each table."""
+        ended = self.command("plan", *arguments)
+        assert ended.exit_code == 0, ended.stderr
+        return {step["table"]: step for step in ended.report["steps"] if "table" in step}
+
+    def status(self) -> dict[str, Any]:
+        return self.command("status").report
+
+    def history(self, table: str) -> list[dict[str, Any]]:
+        """Return the snapshots of a table, newest first."""
+        return self.command("history", table).report["tables"][table]
+
+    def timestamp(self) -> bytes | None:
+        """Return the timestamp file, byte by byte."""
+        return self.timestamp_file.read_bytes() if self.timestamp_file.exists() else None
+
+    def files(self) -> set[Path]:
+        """Return every file in the warehouse: data, deletes, manifests and metadata."""
+        return {path for path in self.warehouse.rglob("*") if path.is_file()}
+
+    def table(self, name: str) -> Table:
+        """Return an Iceberg table as PyIceberg, a reader other than Spark, sees it now."""
+        catalog = self.settings["catalog"]
+        opened = load_catalog("datamart", **{key: catalog[key] for key in ("type", "uri", "warehouse")})
+        return opened.load_table(("datamart", name))
+
+    def rows(self, name: str) -> list[dict[str, Any]]:
+        """Return the rows of a mirror or mart without its lineage columns, which must be filled."""
+        found = self.table(name).scan().to_arrow().to_pylist()
+        for row in found:
+            assert all(row.pop(column) is not None for column in LINEAGE), f"{name}: lineage is NULL"
+        return found
+
+    def snapshot_ids(self) -> dict[str, list[int]]:
+        """Return the ids of all snapshots of all tables, staged ones included."""
+        names = [*self.settings["tables"], *self.settings["marts"]]
+        return {name: [s.snapshot_id for s in self.table(name).metadata.snapshots] for name in names}
+
+    def spark_sql(self, text: str) -> list[Any]:
+        """Run a statement of another tool, in a Spark session that knows nothing of the job."""
+        from iceberg_datamart.config_file import load_config  # noqa: PLC0415
+        from iceberg_datamart.lake.session import open_session  # noqa: PLC0415  (pyspark is slow to import)
+
+        return open_session(load_config(self.file, os.environ)).sql(text).collect()
+
+
+def problems(report: dict[str, Any]) -> str:
+    """Return what a report says went wrong, a line each."""
+    parts = {**report["tables"], **report["marts"], "run": {"error": report["error"]}}
+    return "\n".join(f"{name}: {part['error']}" for name, part in parts.items() if part["error"])
+
+
+@dataclass
+class Databases:
+    """Makes a database for each test in the one server of the test session."""
+
+    server: EmbeddedPostgres
+    count: int = 0
+
+    def new(self, template: str = "template0") -> str:
+        """Return the name of a fresh copy of `template`."""
+        self.count += 1
+        name = f"test_{self.count}"
+        with psycopg.connect(self.server.url(), autocommit=True) as connection:
+            statement = sql.SQL("create database {} template {}")
+            connection.execute(statement.format(sql.Identifier(name), sql.Identifier(template)))
+        return name
+
+    @contextlib.contextmanager
+    def connected(self, name: str) -> Iterator[psycopg.Connection[Any]]:
+        """Yield a connection in autocommit mode, in UTC."""
+        with psycopg.connect(self.server.url(name), autocommit=True) as connection:
+            connection.execute("set timezone = 'UTC'")
+            yield connection

@@ -1,0 +1,193 @@
+"""What a commit records is read back as it was, and what a history says (R1, R11)."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from iceberg_datamart.receipt import (
+    PREFIX,
+    MartState,
+    MirrorState,
+    Snapshot,
+    TableHistory,
+    mart_state,
+    mirror_state,
+)
+from iceberg_datamart.watermark import CursorKind, Watermark
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
+
+texts = st.text(min_size=1, max_size=20)
+instants = st.datetimes(
+    datetime(1970, 1, 1),  # noqa: DTZ001
+    datetime(2200, 1, 1),  # noqa: DTZ001
+    timezones=st.sampled_from([timezone.utc, timezone(timedelta(hours=5, minutes=45))]),
+)
+table_names = st.from_regex(r"[a-z_][a-z0-9_ $-]{0,15}", fullmatch=True)
+
+
+def marks(kind: CursorKind) -> st.SearchStrategy[Watermark | None]:
+    return st.none() | st.integers(-700_000, 2_900_000).map(lambda value: Watermark(kind, value))
+
+
+@st.composite
+def mirror_states(draw: st.DrawFn) -> MirrorState:
+    kind = draw(st.sampled_from(CursorKind))
+    return MirrorState(
+        run_id=draw(texts),
+        load_type=draw(st.sampled_from(["full", "incremental"])),
+        source=draw(texts),
+        complete_through=draw(instants),
+        read_at=draw(instants),
+        watermark=draw(marks(kind)),
+        greatest=draw(marks(kind)),
+        fingerprint=draw(st.none() | texts),
+    )
+
+
+def a_state(**changes: object) -> MirrorState:
+    values = {
+        "run_id": "run-1",
+        "load_type": "incremental",
+        "source": "postgres:7/prd/16384",
+        "complete_through": NOON,
+        "read_at": NOON,
+    }
+    return MirrorState(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def snapshot(snapshot_id: int, summary: dict[str, str] | None = None, operation: str = "append") -> Snapshot:
+    return Snapshot(snapshot_id, snapshot_id - 1 or None, NOON, operation, summary or {})
+
+
+def history(*snapshots: Snapshot) -> TableHistory:
+    return TableHistory({"id": "long"}, ("id",), snapshots)
+
+
+# --- mirrors
+
+
+@given(mirror_states(), st.dictionaries(texts.filter(lambda key: not key.startswith(PREFIX)), texts))
+def test_r1_a_mirrors_state_is_read_back_from_its_summary(state: MirrorState, others: dict[str, str]) -> None:
+    assert mirror_state({**others, **state.summary()}) == state
+
+
+@given(mirror_states())
+def test_a_summary_is_text_under_this_packages_prefix_and_holds_no_empty_promise(state: MirrorState) -> None:
+    for key, value in state.summary().items():
+        assert key.startswith(PREFIX)
+        assert isinstance(value, str)
+        assert value != "None"
+
+
+@given(st.dictionaries(texts, texts))
+def test_a_foreign_summary_holds_no_state(summary: dict[str, str]) -> None:
+    assert mirror_state(summary) is None
+    assert mart_state(summary) is None
+
+
+def test_the_summary_names_what_it_records() -> None:
+    mark = Watermark(CursorKind.TIMESTAMPTZ, 1_772_366_400_000_000)
+    assert a_state(watermark=mark, greatest=mark, fingerprint="f").summary() == {
+        "iceberg-datamart.run-id": "run-1",
+        "iceberg-datamart.load-type": "incremental",
+        "iceberg-datamart.source": "postgres:7/prd/16384",
+        "iceberg-datamart.complete-through": "2026-03-01T12:00:00.000000Z",
+        "iceberg-datamart.read-at": "2026-03-01T12:00:00.000000Z",
+        "iceberg-datamart.cursor-type": "timestamptz",
+        "iceberg-datamart.watermark": "2026-03-01T12:00:00.000000Z",
+        "iceberg-datamart.greatest-cursor": "2026-03-01T12:00:00.000000Z",
+        "iceberg-datamart.fingerprint": "f",
+    }
+
+
+@pytest.mark.parametrize(("after", "settles"), [(-1, False), (0, True), (1, True)])
+def test_an_integer_watermark_settles_once_every_transaction_of_its_read_has_ended(
+    after: int, *, settles: bool
+) -> None:
+    old, new = Watermark(CursorKind.INTEGER, 10), Watermark(CursorKind.INTEGER, 20)
+    state = a_state(watermark=old, greatest=new)
+    assert state.settled(NOON + timedelta(microseconds=after)) == (new if settles else old)
+
+
+@pytest.mark.parametrize("kind", [CursorKind.TIMESTAMPTZ, CursorKind.TIMESTAMP, CursorKind.DATE])
+def test_the_watermark_of_a_time_does_not_move_by_waiting(kind: CursorKind) -> None:
+    state = a_state(watermark=Watermark(kind, 10), greatest=Watermark(kind, 20))
+    assert state.settled(NOON + timedelta(days=1)) == Watermark(kind, 10)
+
+
+def test_r11_commits_of_others_are_passed_over() -> None:
+    older, newer = a_state(run_id="run-1"), a_state(run_id="run-2")
+    compaction = snapshot(4, {"added-records": "9"}, "replace")
+    found = history(compaction, snapshot(3, newer.summary()), compaction, snapshot(1, older.summary()))
+    assert found.mirror_states() == (newer, older)
+
+
+# --- marts
+
+
+@given(texts, texts, st.dictionaries(table_names, st.integers(1, 2**63 - 1)), st.lists(table_names, unique=True))
+def test_r8_a_marts_state_is_read_back_from_its_summary(
+    run_id: str, definition: str, consumed: dict[str, int], uneven: list[str]
+) -> None:
+    state = MartState(run_id, definition, consumed, tuple(uneven))
+    assert mart_state(state.summary()) == state
+
+
+def test_a_mart_and_a_mirror_are_not_taken_for_each_other() -> None:
+    mart = MartState("run-1", "abc", {"account": 1})
+    assert mirror_state(mart.summary()) is None
+    assert mart_state(a_state().summary()) is None
+
+
+def test_the_newest_state_of_a_mart_counts() -> None:
+    old, new = MartState("run-1", "abc", {"account": 1}), MartState("run-2", "abc", {"account": 2})
+    found = history(snapshot(3, operation="replace"), snapshot(2, new.summary()), snapshot(1, old.summary()))
+    assert found.mart_state() == new
+    assert history(snapshot(1)).mart_state() is None
+
+
+# --- histories
+
+
+def test_the_first_snapshot_is_the_one_that_readers_see() -> None:
+    assert history(snapshot(2), snapshot(1)).current == snapshot(2)
+    assert history().current is None
+
+
+def test_since_tells_what_came_after_an_ancestor_newest_first() -> None:
+    found = history(snapshot(3), snapshot(2), snapshot(1))
+    assert found.since(1) == (snapshot(3), snapshot(2))
+    assert found.since(3) == ()
+
+
+@pytest.mark.parametrize("unknown", [9, None])
+def test_since_says_none_where_the_snapshot_is_no_ancestor(unknown: int | None) -> None:
+    assert history(snapshot(3), snapshot(2)).since(unknown) is None
+
+
+def test_hidden_rows_are_not_counted() -> None:
+    assert snapshot(1, {"total-records": "10", "total-position-deletes": "3"}).rows == 7
+    assert snapshot(1, {"total-records": "10"}).rows == 10
+    assert snapshot(1).rows == 0
+
+
+def test_a_load_without_counts_inserted_what_it_added() -> None:
+    load = snapshot(1, {PREFIX + "run-id": "run-1", "added-records": "5"})
+    assert [load.changed(kind) for kind in ("inserted", "updated", "deleted")] == [5, 0, 0]
+
+
+def test_the_counts_of_a_merge_are_its_own_not_the_files() -> None:
+    counts = {PREFIX + "inserted": "1", PREFIX + "updated": "2", PREFIX + "deleted": "3"}
+    merge = snapshot(1, {PREFIX + "run-id": "run-1", "added-records": "3", **counts})
+    assert [merge.changed(kind) for kind in ("inserted", "updated", "deleted")] == [1, 2, 3]
+
+
+def test_a_foreign_commit_changed_no_row_of_ours() -> None:
+    foreign = snapshot(1, {"added-records": "5"})
+    assert foreign.run_id is None
+    assert [foreign.changed(kind) for kind in ("inserted", "updated", "deleted")] == [0, 0, 0]

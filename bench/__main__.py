@@ -6,11 +6,16 @@ import argparse
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.measure import SIZES, measure, seed
 from bench.results import save, table
+from iceberg_datamart.demo.proof import prove
 from iceberg_datamart.demo.settings import DATABASE
 from iceberg_datamart.embedded import postgres
+
+if TYPE_CHECKING:
+    from bench.contestants import Contestant
 
 
 def main() -> None:
@@ -25,9 +30,23 @@ def main() -> None:
         with postgres.running(directory / "postgres", durable=False) as server:
             print(f"loading {rows:,} settlement transactions", file=sys.stderr, flush=True)
             seed(server, rows)
-            measured, _ = measure(directory, server.url(DATABASE), arguments.repeat)
-    print(table(arguments.size, rows, arguments.repeat, measured))
-    save(arguments.size, rows, measured)
+            url = server.url(DATABASE)
+            measured, jobs = measure(directory, url, arguments.repeat)
+            print(table(arguments.size, rows, arguments.repeat, measured))
+            save(arguments.size, rows, measured)
+            sys.exit(not all(_proven(job, url) for job in jobs))
+
+
+def _proven(job: Contestant, url: str) -> bool:
+    """Say whether a job's tables equal PostgreSQL's; a benchmark of a wrong answer is worth nothing."""
+    proofs = list(prove(job.config, url))
+    for proof in proofs:
+        if not proof.comparison.equal:
+            print(f"{job.name}: '{proof.table}' differs from its source: {proof.comparison}")
+    equal = all(proof.comparison.equal for proof in proofs)
+    if equal:
+        print(f"{job.name}: {len(proofs)} tables equal PostgreSQL's, row by row.")
+    return equal
 
 
 if __name__ == "__main__":

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pyiceberg.catalog import load_catalog
-
 from iceberg_datamart.config_file import load_config
 from iceberg_datamart.demo.settings import config_text, write_config
+from iceberg_datamart.lake.catalog import LakeCatalog
 
 if TYPE_CHECKING:
     from iceberg_datamart.config import Config
@@ -58,9 +57,8 @@ def contestant(name: str, directory: Path, url: str) -> Contestant:
     config_file = directory / "datamart.yaml"
     write_config(config_file, config_text(directory, url))
     found = Contestant(name, config_file)
-    catalog = found.config.catalog
     # Makes the catalog's own tables, which Spark is told not to do.
-    load_catalog(catalog.name, type=catalog.type, uri=catalog.uri, warehouse=catalog.warehouse)
+    LakeCatalog(found.config.catalog, found.config.database)
     return found
 
 

@@ -59,16 +59,16 @@ def run(config: Config) -> None:
     for table, (key, cursor) in KEYS_AND_CURSORS.items():
         target = f"{place}.{table}"
         if spark.catalog.tableExists(target):
-            _merge(spark, config, table, target, key, cursor)
+            greatest = spark.sql(f"SELECT CAST(max({cursor}) AS STRING) FROM {target}").collect()[0][0]
+            window = f"(SELECT * FROM public.{table} WHERE {cursor} >= timestamptz '{greatest}+00') AS w"
+            _merge(spark, _rows(spark, config, window), target, key)
         else:
             _rows(spark, config, f"public.{table}").writeTo(target).using("iceberg").create()
     spark.sql(_MART.format(place=place))
 
 
-def _merge(spark: SparkSession, config: Config, table: str, target: str, key: str, cursor: str) -> None:  # noqa: PLR0913  (a job is no library)
-    greatest = spark.sql(f"SELECT CAST(max({cursor}) AS STRING) FROM {target}").collect()[0][0]
-    window = f"(SELECT * FROM public.{table} WHERE {cursor} >= timestamptz '{greatest}+00') AS changed"
-    _rows(spark, config, window).createOrReplaceTempView("changed")
+def _merge(spark: SparkSession, changed: DataFrame, target: str, key: str) -> None:
+    changed.createOrReplaceTempView("changed")
     spark.sql(
         f"MERGE INTO {target} AS t USING changed AS s ON t.{key} = s.{key} "
         "WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"

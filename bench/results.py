@@ -63,7 +63,9 @@ def save(size: str, rows: int, measured: Iterable[Measured]) -> Path:
 def machine() -> str:
     """Return the cores and the memory that the figures depend on."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{os.cpu_count()} cores, {memory:.0f} GB, {platform.machine()}, Python {platform.python_version()}"
+    return (
+        f"{os.cpu_count()} cores, {memory:.0f} GB, {platform.machine()}, Python {platform.python_version()}"
+    )
 
 
 def _line(cells: tuple[str, ...], widths: list[int]) -> str:

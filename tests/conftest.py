@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from laptop import Databases, Laptop
 
 from iceberg_datamart.embedded import postgres
+from laptop import Databases, Laptop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from iceberg_datamart.config import PostgresSource, TableConfig
     from iceberg_datamart.ports import MartMaintenance, MirrorMerge
+    from iceberg_datamart.report import RunReport
     from iceberg_datamart.watermark import ReadWindow
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
@@ -87,15 +88,18 @@ class FakeTimestampFile:
 
 @dataclass
 class FakeSource:
-    """A database: rows by table, and the instant at which the next session sees it.
+    """A database: rows by table, and its clock; `held_back` is how far the horizon trails it.
 
-    `faults` are raised when a table is described; `unreachable` when a session is opened.
+    `unreachable` is raised when a session is opened, `lost` when its point is fixed, and `faults` when
+    a table is described.
     """
 
     tables: dict[str, SourceRows]
     clock: datetime = NOON
     identity: str = "fake:1/prd"
+    held_back: timedelta = timedelta(0)
     unreachable: Exception | None = None
+    lost: Exception | None = None
     faults: dict[str, Exception] = field(default_factory=dict)
     reads: dict[str, SourceRows] = field(default_factory=dict)
     sessions: list[FakeSourceSession] = field(default_factory=list)
@@ -109,22 +113,27 @@ class FakeSource:
 
 
 class FakeSourceSession:
-    """One consistent point: a copy of the rows, taken when the session is opened."""
+    """One consistent point: a copy of the rows, taken by `fix_point`."""
 
     def __init__(self, source: FakeSource) -> None:
-        self.horizon = Horizon(source.clock, source.clock)
         self.warnings: list[str] = []
         self.closed = False
         self._source = source
-        self._tables = {name: dict(rows) for name, rows in source.tables.items()}
+        self._tables: dict[str, SourceRows] = {}
         self._names: dict[str, str] = {}
+
+    def fix_point(self) -> Horizon:
+        if self._source.lost is not None:
+            raise self._source.lost
+        self._tables = {name: dict(rows) for name, rows in self._source.tables.items()}
+        return Horizon(self._source.clock - self._source.held_back, self._source.clock)
 
     def describe(self, table: str, config: TableConfig) -> SourceTable:
         if table in self._source.faults:
             raise self._source.faults[table]
         self._names[table] = config.from_.table
         kind = None if config.cursor is None else CursorKind.TIMESTAMPTZ
-        return SourceTable(f"{self._source.identity}/{config.from_}", COLUMNS, ("id",), True, kind)  # noqa: FBT003
+        return SourceTable(f"{self._source.identity}/{config.from_}", COLUMNS, ("id",), True, kind)
 
     def probe(self, table: str, window: ReadWindow) -> Probe:
         rows = self._window(table, window)
@@ -238,3 +247,11 @@ class FakeWorld:
         self.runs += 1
         world = World(self.lake, self.file, FakeClock(), self.source.open)
         return Run(self.config, Wishes(**wishes), world, f"run-{self.runs}")
+
+    def run(self, **wishes: Any) -> RunReport:
+        """Return the report of the next run."""
+        run = self.new_run(**wishes)
+        try:
+            return run.execute(run.prepare())
+        finally:
+            run.close()

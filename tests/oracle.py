@@ -39,9 +39,10 @@ def assert_same(name: str, found: Sequence[Row], expected: Sequence[Row], key: S
     has, needs = Counter(map(_canonical, found)), Counter(map(_canonical, expected))
     if has == needs:
         return
-    extra, missing = [dict(row) for row in (has - needs).elements()], [
-        dict(row) for row in (needs - has).elements()
-    ]
+    extra, missing = (
+        [dict(row) for row in (has - needs).elements()],
+        [dict(row) for row in (needs - has).elements()],
+    )
     lines = list(_differences(extra, missing, key))
     shown = "\n  ".join(lines[:_MOST_SHOWN])
     more = f"\n  and {len(lines) - _MOST_SHOWN} more" if len(lines) > _MOST_SHOWN else ""
@@ -116,7 +117,9 @@ class Oracle:
         """Make the empty copy."""
         self._execute("create schema {shadow}")
         for table in self.tables.values():
-            self._execute("create table {shadow}.{table} as select * from {schema}.{table} where false", table)
+            self._execute(
+                "create table {shadow}.{table} as select * from {schema}.{table} where false", table
+            )
 
     def follow(self, *, full: bool, tables: Iterable[str] | None = None) -> None:
         """Bring the copy to what the mirrors must hold after a run that read `tables` (default: all)."""

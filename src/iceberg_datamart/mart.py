@@ -165,13 +165,13 @@ def mart_shape(name: str, config: MartConfig, mirrors: Mapping[str, MirrorShape]
     key = _distinct(
         shape.output_of(node.table, column) for node in resolved for column in node.shape.primary_key
     )
-    needed = key + tuple(
+    needed = tuple(
         shape.output_of(node.parent or "", column)
         for node in resolved
         if node.how == "left"
         for column, _ in node.on
     )
-    return replace(shape, key=key, selected=_selected(name, config, outputs, needed))
+    return replace(shape, key=key, selected=_selected(name, config, outputs, key + needed))
 
 
 def changed_keys_sql(delta: Delta, key: Sequence[str]) -> str:
@@ -260,13 +260,19 @@ def _selected(
     mart: str, config: MartConfig, outputs: Sequence[Output], needed: Sequence[str]
 ) -> tuple[str, ...]:
     names = [output.name for output in outputs]
+    shown = names if config.columns is None else [n for n in names if n in (*config.columns, *needed)]
+    taken = Counter(name.lower() for name in (*shown, *config.expressions))
+    twice = [name for name in config.expressions if taken[name.lower()] > 1]
+    if twice:
+        hint = f"Leave the column out of marts.{mart}.columns, or rename the expression."
+        raise ConfigError(f"marts.{mart}.expressions: there is another column '{twice[0]}'", hint=hint)
     if config.columns is None:
         return tuple(names)
     unknown = [name for name in config.columns if name not in names]
     if unknown:
         hint = f"The mart can show: {', '.join(names)}."
         raise ConfigError(f"marts.{mart}.columns: there is no column '{unknown[0]}'", hint=hint)
-    return tuple(name for name in names if name in (*config.columns, *needed))
+    return tuple(shown)
 
 
 def _names(columns: Iterable[str], alias: str) -> str:

@@ -30,10 +30,10 @@ def merge_window(run: Run, step: MergeWindow) -> Outcome:
             hint=f"Choose another tables.{step.table}.primary_key, or mend the row.",
         )
     merge = _mirror_merge(run, session, step, probe)
-    if probe.empty and (step.mirror is None or step.mirror.current is None):
+    if not probe.rows and (step.mirror is None or step.mirror.current is None):
         run.world.lake.create_mirror(merge)
         return Outcome(SKIPPED, reason="the source is empty")
-    if probe.empty and step.load_type != FULL:
+    if not probe.rows and step.load_type != FULL:
         return Outcome(UNCHANGED, watermark=_text(step.saved))
     merged = run.world.lake.merge(merge)
     if merged.receipt is None:

@@ -39,17 +39,15 @@ class SourceTable:
 class Probe:
     """What a look at a window told before it is read.
 
-    `rows` is exact for a small window and None for a large one, `greatest` its greatest cursor
-    value, and `keys` all its primary keys, unsorted, where there are few. `settled` is the integer
-    cursor value below which no open transaction can still write, where that can be told. `empty` says
-    that there is no row.
+    `rows` counts it, `greatest` is its greatest cursor value, and `keys` are all its primary keys,
+    unsorted, where there are few. `settled` is the integer
+    cursor value below which no open transaction can still write, where that can be told.
     """
 
-    rows: int | None
+    rows: int
     greatest: Watermark | None
     keys: tuple[tuple[Any, ...], ...] | None = None
     settled: Watermark | None = None
-    empty: bool = False
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from iceberg_datamart.errors import DatamartError
 
 MERGED, UNCHANGED, FAILED, SKIPPED = "merged", "unchanged", "failed", "skipped"
-_TRY_AGAIN = 75
 
 
 @dataclass(frozen=True)
@@ -67,11 +66,11 @@ class RunReport:
 
     @property
     def exit_code(self) -> int:
-        """Return 0 for all good, 75 where trying again is all it needs, else 1 (2 for the timestamp file)."""
+        """Return 0 for all good; the one code of all failures where they agree; else 1."""
         codes = {error.exit_code for error in self.failures}
         if not codes:
             return 0
-        return _TRY_AGAIN if codes == {_TRY_AGAIN} else 1
+        return codes.pop() if len(codes) == 1 else 1
 
     def as_json(self) -> dict[str, Any]:
         """Return the documented object of `run --json`."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 HEADER = "last_load_timestamp"
 _FORM = "%Y-%m-%d %H:%M:%S"
-_LINE = re.compile(r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}")
+_LINE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}")
 
 
 def parse_timestamp(content: bytes, where: str) -> datetime:
@@ -72,6 +72,16 @@ class LocalTimestampFile:
 
     def write(self, instant: datetime, expected: datetime | None) -> None:
         """Replace `expected` by `instant`. Raises: TimestampFileConflictError where the file says another."""
+        try:
+            self._replace(instant, expected)
+        except OSError as error:
+            message = f"timestamp file {self._path} cannot be written: {error.strerror}"
+            hint = (
+                "Mend the folder and run again; the tables are committed, and nothing is read twice for it."
+            )
+            raise TimestampFileError(message, hint=hint) from error
+
+    def _replace(self, instant: datetime, expected: datetime | None) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.with_name(self._path.name + ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)

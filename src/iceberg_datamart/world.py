@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from iceberg_datamart.lake.spark import SparkLake
+from iceberg_datamart.lake.iceberg import IcebergLake
 from iceberg_datamart.runner import Run, World, new_run_id
 from iceberg_datamart.sources.postgres import PostgresSession
 from iceberg_datamart.timestamp_file import timestamp_file
@@ -28,7 +28,7 @@ def new_run(config: Config, wishes: Wishes, run_id: str | None = None) -> Run:
     clock = SystemClock()
     run_id = run_id or new_run_id(clock.now())
     world = World(
-        lake=SparkLake(config, run_id, clock),
+        lake=IcebergLake(config, run_id, clock),
         timestamp_file=timestamp_file(config.state.timestamp_file),
         clock=clock,
         open_source=PostgresSession,

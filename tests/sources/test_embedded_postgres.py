@@ -35,7 +35,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgre
 @pytest.fixture
 def directory(tmp_path: Path) -> Iterator[Path]:
     """Yield a folder with a stopped server of the test's own, stopped again at the end."""
-    postgres.create(tmp_path / "server", password="pä55/w@rd", durable=False)  # noqa: S106 - a test's own
+    postgres.create(tmp_path / "server", password="pä55/w@rd", durable=False)
     yield tmp_path / "server"
     postgres.stop(tmp_path / "server")
 
@@ -54,7 +54,7 @@ def test_the_server_listens_on_loopback_only(server: EmbeddedPostgres) -> None:
 
 def test_nobody_enters_without_the_password(server: EmbeddedPostgres) -> None:
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
-        psycopg.connect(replace(server, password="guess").url())  # noqa: S106 - wrong on purpose
+        psycopg.connect(replace(server, password="guess").url())
 
 
 def test_the_password_is_not_shown_with_the_server(server: EmbeddedPostgres) -> None:

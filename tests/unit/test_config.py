@@ -325,7 +325,7 @@ def test_glue_allows_small_ascii_names_only(name: str) -> None:
 
 
 def test_no_message_or_repr_shows_a_password() -> None:
-    secret = "hunter2"  # noqa: S105
+    secret = "hunter2"
     source = {"type": "postgres", "url": f"postgresql://u:{secret}@db/prd", "password": secret}
     config = Config.model_validate(raw(sources={"prd": source}, spark={"properties": {"key": secret}}))
     assert secret not in repr(config)

@@ -36,7 +36,9 @@ from iceberg_datamart.watermark import CursorKind, Horizon, Watermark, microseco
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 SECOND, MINUTE, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days=1)
 TSTZ, INTEGER = CursorKind.TIMESTAMPTZ, CursorKind.INTEGER
-SOURCE = SourceTable("fake:1/prd/7", (Column("id", "long", nullable=False), Column("v", "string")), ("id",), True, TSTZ)  # noqa: E501, FBT003
+SOURCE = SourceTable(
+    "fake:1/prd/7", (Column("id", "long", nullable=False), Column("v", "string")), ("id",), True, TSTZ
+)
 MIRROR_COLUMNS = {"id": "long", "v": "string", "_run_id": "string", "_merged_at": "timestamptz"}
 
 
@@ -45,7 +47,9 @@ def at(instant: datetime) -> Watermark:
 
 
 def state(watermark: Watermark | None = None, **changes: Any) -> MirrorState:
-    found = MirrorState("run-1", "incremental", SOURCE.identity, NOON - MINUTE, NOON - MINUTE, watermark, watermark)
+    found = MirrorState(
+        "run-1", "incremental", SOURCE.identity, NOON - MINUTE, NOON - MINUTE, watermark, watermark
+    )
     return replace(found, **changes)
 
 
@@ -229,15 +233,17 @@ def integers(*marks: tuple[datetime, int | None, int]) -> Facts:
     return facts(mirror(*states), timestamp=NOON, source=replace(SOURCE, cursor=INTEGER))
 
 
-def test_an_integer_cursor_starts_at_the_greatest_value_once_it_is_settled() -> None:
+def test_an_integer_cursor_starts_where_it_started_for_what_was_open_at_its_last_read() -> None:
     step = planned(integers((NOON - MINUTE, 10, 20)))
-    assert step.window.lower == Watermark(INTEGER, 20)
-    assert step.saved == Watermark(INTEGER, 20)
+    assert step.window.lower == Watermark(INTEGER, 10)
 
 
-def test_an_integer_cursor_starts_where_it_started_while_transactions_of_its_read_are_open() -> None:
-    known = integers((NOON + MINUTE, 10, 20))
-    assert planned(replace(known, timestamp=NOON + DAY)).window.lower == Watermark(INTEGER, 10)
+@pytest.mark.parametrize(("read", "saved"), [(NOON, 20), (NOON + timedelta(microseconds=1), 10)])
+def test_a_read_settles_the_greatest_value_of_the_one_before_once_its_transactions_ended(
+    read: datetime, saved: int
+) -> None:
+    step = planned(replace(integers((read, 10, 20)), timestamp=NOON + DAY))
+    assert step.saved == Watermark(INTEGER, saved)
 
 
 def test_r4_an_older_file_rewinds_an_integer_cursor_to_the_state_of_its_time() -> None:
@@ -249,7 +255,7 @@ def test_r4_an_older_file_rewinds_an_integer_cursor_to_the_state_of_its_time() -
 
 def test_a_file_that_only_dropped_the_fraction_of_the_second_rewinds_nothing() -> None:
     known = integers((NOON - MINUTE + timedelta(microseconds=999_999), 10, 20))
-    assert planned(replace(known, timestamp=NOON - MINUTE)).window.lower == Watermark(INTEGER, 20)
+    assert planned(replace(known, timestamp=NOON - MINUTE)).window.lower == Watermark(INTEGER, 10)
 
 
 def test_a_file_older_than_all_history_of_an_integer_cursor_reads_everything() -> None:
@@ -259,7 +265,7 @@ def test_a_file_older_than_all_history_of_an_integer_cursor_reads_everything() -
 
 def test_a_lookback_means_nothing_to_an_integer_cursor() -> None:
     step = planned(integers((NOON - MINUTE, 10, 20)), with_state("full_load", lookback_minutes=60))
-    assert step.window.lower == Watermark(INTEGER, 20)
+    assert step.window.lower == Watermark(INTEGER, 10)
 
 
 # --- R13: the right source
@@ -327,7 +333,13 @@ LOST = SourceUnreachableError("source 'prd' cannot be reached")
 def test_r9_the_refusal_of_one_table_leaves_the_others() -> None:
     config = configured("account", "queue", "risk", marts={"m": mart("account", "queue")})
     plan = plan_run(config, several(account=GOOD, queue=TableFacts(LOST), risk=GOOD), Wishes())
-    assert [type(step) for step in plan.steps] == [MergeWindow, Refuse, MergeWindow, MaintainMart, WriteTimestamp]
+    assert [type(step) for step in plan.steps] == [
+        MergeWindow,
+        Refuse,
+        MergeWindow,
+        MaintainMart,
+        WriteTimestamp,
+    ]
     assert plan.steps[1] == Refuse("queue", LOST)
     assert plan.table_steps == plan.steps[:3]
 
@@ -352,7 +364,9 @@ def test_chosen_tables_bring_their_marts_and_no_others() -> None:
 
 
 def test_a_column_that_is_gone_is_warned_of() -> None:
-    known = TableFacts(SOURCE, mirror(state(at(NOON)), columns={**MIRROR_COLUMNS, "old": "int"}), GOOD.horizon)
+    known = TableFacts(
+        SOURCE, mirror(state(at(NOON)), columns={**MIRROR_COLUMNS, "old": "int"}), GOOD.horizon
+    )
     plan = plan_run(configured("queue"), several(queue=known), Wishes())
     assert plan.warnings == ("table 'queue': column 'old' is gone from the source; new rows hold NULL",)
 

@@ -130,7 +130,9 @@ def test_r11_commits_of_others_are_passed_over() -> None:
 # --- marts
 
 
-@given(texts, texts, st.dictionaries(table_names, st.integers(1, 2**63 - 1)), st.lists(table_names, unique=True))
+@given(
+    texts, texts, st.dictionaries(table_names, st.integers(1, 2**63 - 1)), st.lists(table_names, unique=True)
+)
 def test_r8_a_marts_state_is_read_back_from_its_summary(
     run_id: str, definition: str, consumed: dict[str, int], uneven: list[str]
 ) -> None:

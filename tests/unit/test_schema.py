@@ -41,7 +41,12 @@ def test_only_the_same_type_fits_both_ways(one: str, other: str) -> None:
 
 @pytest.mark.parametrize(
     ("narrow", "wide"),
-    [("int", "long"), ("float", "double"), ("decimal(9, 2)", "decimal(10, 2)"), ("decimal(9,2)", "decimal(9, 2)")],
+    [
+        ("int", "long"),
+        ("float", "double"),
+        ("decimal(9, 2)", "decimal(10, 2)"),
+        ("decimal(9,2)", "decimal(9, 2)"),
+    ],
 )
 def test_a_promotion_of_iceberg_fits(narrow: str, wide: str) -> None:
     assert fits(narrow, wide)
@@ -63,7 +68,9 @@ def test_a_promotion_of_iceberg_fits(narrow: str, wide: str) -> None:
         ("boolean", "int"),
     ],
 )
-def test_a_change_that_iceberg_cannot_follow_is_refused_with_both_types_and_the_mend(old: str, new: str) -> None:
+def test_a_change_that_iceberg_cannot_follow_is_refused_with_both_types_and_the_mend(
+    old: str, new: str
+) -> None:
     with pytest.raises(SchemaChangeError) as caught:
         change({"id": "long", "amount": new}, {"id": "long", "amount": old}, ("id",))
     assert f"'amount' changed from {old} to {new}" in caught.value.message

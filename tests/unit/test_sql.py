@@ -123,7 +123,9 @@ def test_the_largest_gaps_are_cut_first() -> None:
 
 @given(st.lists(st.text(), min_size=1, max_size=50))
 def test_text_makes_one_range_from_the_least_to_the_greatest(values: list[str]) -> None:
-    assert key_ranges(Column("id", "string"), values) == (KeyRange(literal(min(values)), literal(max(values))),)
+    assert key_ranges(Column("id", "string"), values) == (
+        KeyRange(literal(min(values)), literal(max(values))),
+    )
 
 
 @given(st.lists(st.decimals(-(10**6), 10**6, places=2), min_size=1, max_size=60))
@@ -164,7 +166,9 @@ def test_rows_match_by_every_column_of_the_key() -> None:
 
 small = st.none() | st.integers(0, 2)
 mirror_rows = st.dictionaries(st.integers(0, 6), st.tuples(small, small), max_size=7)
-marked_rows = st.dictionaries(st.integers(0, 6), st.tuples(small, small, st.none() | st.booleans()), max_size=7)
+marked_rows = st.dictionaries(
+    st.integers(0, 6), st.tuples(small, small, st.none() | st.booleans()), max_size=7
+)
 
 
 def as_rows(table: dict[int, Row]) -> list[Row]:

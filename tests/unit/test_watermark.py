@@ -50,7 +50,9 @@ lookbacks = st.timedeltas(timedelta(0), timedelta(days=400))
 
 def watermarks(kind: CursorKind, *, days: tuple[int, int] = PYTHON_DAYS) -> st.SearchStrategy[Watermark]:
     micro = PYTHON_MICROSECONDS if days == PYTHON_DAYS else POSTGRES_MICROSECONDS
-    values = {CursorKind.INTEGER: integers, CursorKind.DATE: st.integers(*days)}.get(kind, st.integers(*micro))
+    values = {CursorKind.INTEGER: integers, CursorKind.DATE: st.integers(*days)}.get(
+        kind, st.integers(*micro)
+    )
     return values.map(lambda value: Watermark(kind, value))
 
 

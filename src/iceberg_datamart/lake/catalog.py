@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 
 from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.exceptions import NoSuchTableError, TableAlreadyExistsError
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import SQLAlchemyError
 
+from iceberg_datamart.errors import ConfigError
 from iceberg_datamart.lake.types import iceberg_schema, iceberg_type
 from iceberg_datamart.receipt import Snapshot, TableHistory
 
@@ -23,15 +26,31 @@ if TYPE_CHECKING:
     from iceberg_datamart.schema import SchemaChange
 
 
+SQLITE = "sqlite:///"
+
+
+def open_catalog(config: CatalogConfig) -> Catalog:
+    """Return the configured catalog. Raises: ConfigError where it cannot be opened."""
+    properties = {"type": config.type, "warehouse": config.warehouse, **config.properties}
+    if config.uri is not None:
+        properties["uri"] = config.uri
+    if config.uri is not None and config.uri.startswith(SQLITE):
+        # SQLAlchemy 2.1 decodes %-signs in the path and 2.0 does not: let it undo its own quoting.
+        path = URL.create("sqlite", database=config.uri.removeprefix(SQLITE))
+        properties["uri"] = path.render_as_string(hide_password=False)
+    try:
+        return load_catalog(config.name, **properties)
+    except SQLAlchemyError as error:
+        message = f"catalog.uri: {config.uri} cannot be opened: {str(error).splitlines()[0]}"
+        raise ConfigError(message, hint="Create its folder, or correct the address.") from error
+
+
 class LakeCatalog:
     """One namespace of one Iceberg catalog."""
 
     def __init__(self, config: CatalogConfig, database: str) -> None:
         """Open the catalog; a SQL catalog's own tables are created where they are missing."""
-        properties = {"type": config.type, "warehouse": config.warehouse, **config.properties}
-        if config.uri is not None:
-            properties["uri"] = config.uri
-        self._catalog: Catalog = load_catalog(config.name, **properties)
+        self._catalog = open_catalog(config)
         self._database = database
 
     def history(self, table: str) -> TableHistory | None:
@@ -49,12 +68,20 @@ class LakeCatalog:
         self, table: str, columns: Sequence[Column], key: Sequence[str], properties: Mapping[str, str]
     ) -> None:
         """Create an empty table with identifier fields; one that another run just created stays."""
-        self._catalog.create_namespace_if_not_exists(self._database)
+        self._create_namespace()
         schema = iceberg_schema(columns, key)
         try:
             self._catalog.create_table((self._database, table), schema=schema, properties=dict(properties))
         except TableAlreadyExistsError:
             return
+
+    def _create_namespace(self) -> None:
+        """Create the database. PyIceberg 0.12 looks, then inserts: another run may come between."""
+        try:
+            self._catalog.create_namespace_if_not_exists(self._database)
+        except Exception:
+            if not self._catalog.namespace_exists(self._database):
+                raise
 
     def evolve(self, table: str, change: SchemaChange) -> None:
         """Add and widen columns: one metadata commit, no snapshot."""

@@ -65,6 +65,6 @@ def translated(table: str, error: Exception) -> DatamartError:
 def _root_cause(text: str) -> str:
     causes = _CAUSE.findall(text)
     if not causes:
-        return text.strip().splitlines()[0]
+        return next(iter(text.strip().splitlines()), "an error that says nothing")
     name, message = causes[-1]
     return f"{message or name.rsplit('.', 1)[-1]}"

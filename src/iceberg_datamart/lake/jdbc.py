@@ -5,18 +5,12 @@ https://spark.apache.org/docs/3.5.6/sql-data-sources-jdbc.html
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-from pyspark.sql import Observation
-from pyspark.sql import functions as f
 
 from iceberg_datamart.lake.types import decoded
 from iceberg_datamart.sql import PLACE, deduplicated_sql, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pyspark.sql import DataFrame, SparkSession
 
     from iceberg_datamart.lake.views import Views
@@ -27,23 +21,15 @@ if TYPE_CHECKING:
 _FETCH_SIZE = "10000"
 
 
-@dataclass(frozen=True)
-class Batch:
-    """A window's rows, one for each key. `rows` may be called once they have been read."""
-
-    frame: DataFrame
-    rows: Callable[[], int]
-
-
-def batch_of(session: SparkSession, merge: MirrorMerge, views: Views) -> Batch:
-    """Return the rows of the merge's window, not read yet."""
-    known = merge.probe.rows
+def batch_of(session: SparkSession, merge: MirrorMerge, views: Views) -> DataFrame:
+    """Return the rows of the merge's window, one for each key; not read yet."""
     frame = jdbc_frame(session, merge.read)
-    if known is not None:
-        return Batch(_deduplicated(session, frame, merge, views), lambda: known)
-    observation = Observation()
-    counted = frame.observe(observation, f.count(f.lit(1)).alias("rows"))
-    return Batch(_deduplicated(session, counted, merge, views), lambda: int(observation.get["rows"]))
+    if merge.source.key_is_unique:
+        return frame
+    columns = [column.name for column in merge.source.columns]
+    cursor = merge.cursor if merge.cursor in columns else None
+    text = deduplicated_sql(views.add(frame), merge.source.primary_key, columns, cursor)
+    return session.sql(text).drop(PLACE)
 
 
 def jdbc_frame(session: SparkSession, read: JdbcRead) -> DataFrame:
@@ -57,12 +43,3 @@ def jdbc_frame(session: SparkSession, read: JdbcRead) -> DataFrame:
     raw = session.read.jdbc(read.url, read.relation, predicates=list(read.predicates), properties=properties)
     marks = [] if read.deleted is None else [quoted(read.deleted)]
     return raw.selectExpr(*(decoded(column) for column in read.columns), *marks)
-
-
-def _deduplicated(session: SparkSession, frame: DataFrame, merge: MirrorMerge, views: Views) -> DataFrame:
-    if merge.source.key_is_unique:
-        return frame
-    columns = [column.name for column in merge.source.columns]
-    cursor = merge.cursor if merge.cursor in columns else None
-    text = deduplicated_sql(views.add(frame), merge.source.primary_key, columns, cursor)
-    return session.sql(text).drop(PLACE)

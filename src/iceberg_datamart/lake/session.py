@@ -17,6 +17,7 @@ from pyspark.sql import SparkSession
 
 from iceberg_datamart.embedded.java import find_java
 from iceberg_datamart.errors import MissingPartError
+from iceberg_datamart.lake.catalog import SQLITE
 
 if TYPE_CHECKING:
     from iceberg_datamart.config import CatalogConfig, Config
@@ -80,8 +81,11 @@ def catalog_settings(catalog: CatalogConfig) -> dict[str, str]:
 
 
 def _jdbc_uri(uri: str) -> str:
-    """Return SQLAlchemy's `sqlite:///path` as JDBC spells it."""
-    return "jdbc:sqlite:" + uri.removeprefix("sqlite:///") if uri.startswith("sqlite:") else f"jdbc:{uri}"
+    """Return SQLAlchemy's address as JDBC spells it; behind `sqlite:///` stands the path as it is."""
+    if uri.startswith(SQLITE):
+        return "jdbc:sqlite:" + uri.removeprefix(SQLITE)
+    dialect, _, rest = uri.partition("://")
+    return f"jdbc:{dialect.partition('+')[0]}://{rest}"
 
 
 def _any_session(config: Config) -> SparkSession:

@@ -157,16 +157,26 @@ class PostgresSession:
             marks = [row[-1] for row in rows if row[-1] is not None]
             found = tuple(row[:-1] for row in rows)
             greatest_mark = self._watermark(described, max(marks, default=None))
-            return Probe(len(rows), greatest_mark, found, self._settled(described), empty=not rows)
-        most = sql.SQL("select max({}) from {}").format(greatest, self._from(described))
-        if described.cursor is not None:
-            name = sql.Identifier(described.cursor[0])
-            ordered = sql.SQL("select {} from {} where {} is not null order by {} desc limit 1")
-            most = ordered.format(greatest, self._from(described), name, name)
-        number = self._fetch(most)
-        some = self._fetch(sql.SQL("select 1 from {} limit 1").format(self._from(described)))
-        mark = self._watermark(described, number[0][0] if number else None)
-        return Probe(None, mark, settled=self._settled(described), empty=not some)
+            return Probe(len(rows), greatest_mark, found, self._settled(described))
+        return self._counted(described, window)
+
+    def _counted(self, described: _Described, window: ReadWindow) -> Probe:
+        """Return the rows and the greatest cursor value of a large window: one scan, nothing transferred."""
+        cursor = sql.SQL("null") if described.cursor is None else sql.Identifier(described.cursor[0])
+        label = sql.Identifier("_datamart") if described.cursor is None else cursor
+        query = sql.SQL(
+            "select _datamart_rows, {} from "
+            "(select count(*) as _datamart_rows, max({}) as {} from {} where {}) as q"
+        ).format(
+            self._cursor_number(described),
+            cursor,
+            label,
+            self._from(described),
+            self._where(described, window),
+        )
+        rows, greatest = self._fetch(query)[0]
+        mark = self._watermark(described, greatest)
+        return Probe(rows, mark, settled=self._settled(described))
 
     def fingerprint(self, table: str, window: ReadWindow) -> str | None:
         """Return a digest of the window's rows and of how they are read; None where they are many.

@@ -13,6 +13,7 @@ import psycopg
 from psycopg.rows import class_row
 
 from iceberg_datamart.errors import SourceError, SourceUnreachableError, UnfitValueError
+from iceberg_datamart.sources.postgres_jdbc import credentials_of
 from iceberg_datamart.sources.postgres_types import UNFIT
 from iceberg_datamart.watermark import Horizon
 
@@ -56,13 +57,9 @@ class _Activity:
 
 def connected(name: str, config: PostgresSource) -> psycopg.Connection[Any]:
     """Return an open connection in autocommit mode. Raises: SourceUnreachableError."""
-    parameters: dict[str, Any] = {"connect_timeout": 15}
-    if config.user is not None:
-        parameters["user"] = config.user
-    if config.password is not None:
-        parameters["password"] = config.password.get_secret_value()
+    credentials: dict[str, Any] = dict(credentials_of(config))
     try:
-        connection = psycopg.connect(config.url, autocommit=True, **parameters)
+        connection = psycopg.connect(config.url, autocommit=True, connect_timeout=15, **credentials)
         connection.execute(SETTINGS)
     except psycopg.Error as error:
         message = f"source '{name}' cannot be reached: {str(error).strip()}"

@@ -25,20 +25,24 @@ _JDBC_NAMES = {
     "application_name": "ApplicationName",
     "options": "options",
 }
+_NO_HOSTS = {",": "several hosts", "/": "a Unix socket", "@": "a Unix socket"}
 _OWN = {"host", "port", "dbname", "user", "password"}
 
 
 def jdbc_url(config: PostgresSource) -> str:
     """Return the JDBC URL, without credentials. Raises: ConfigError for what JDBC cannot express."""
     parts = _parts(config)
-    unknown = sorted(set(parts) - set(_JDBC_NAMES) - _OWN)
-    if unknown or "," in parts.get("host", ""):
-        what = ", ".join(unknown) or "several hosts"
-        raise ConfigError(f"the url of a postgres source may not use {what}", hint="Remove it from the url.")
+    host = parts.get("host", "")
+    unusable = sorted(set(parts) - set(_JDBC_NAMES) - _OWN)
+    unusable += [what for sign, what in _NO_HOSTS.items() if sign in host]
+    unusable += [] if host else ["no host"]
+    if unusable:
+        what = ", ".join(unusable)
+        message = f"the url of a postgres source may not use {what}: JDBC cannot follow it"
+        raise ConfigError(message, hint="Write postgresql://role@host:port/database.")
     parameters = {"tcpKeepAlive": "true"} | {
         _JDBC_NAMES[name]: value for name, value in parts.items() if name in _JDBC_NAMES
     }
-    host = parts.get("host", "localhost")
     place = f"[{host}]" if ":" in host else host
     database = quote(parts.get("dbname") or parts.get("user", ""), safe="")
     query = urlencode(parameters, quote_via=quote)
@@ -48,7 +52,7 @@ def jdbc_url(config: PostgresSource) -> str:
 def credentials_of(config: PostgresSource) -> dict[str, str]:
     """Return `user` and `password` as Spark's JDBC options, as far as the settings hold them."""
     parts = _parts(config)
-    user = config.user or parts.get("user")
+    user = parts.get("user") or config.user
     password = config.password.get_secret_value() if config.password else parts.get("password")
     found = {"user": user, "password": password}
     return {name: value for name, value in found.items() if value}

@@ -1,0 +1,48 @@
+-- The mart as PostgreSQL itself joins it, under the names that the mart gives to its columns.
+select
+    account_id,
+    account.name as account_name,
+    account.status as account_status,
+    account.country,
+    account.external_id,
+    account.credit_limit,
+    account.is_active,
+    account.opened_on,
+    account.tags,
+    account.created_at as account_created_at,
+    account.updated_at as account_updated_at,
+    account_metadata.legal_name,
+    account_metadata.contact_email,
+    account_metadata.preferences,
+    account_metadata.opted_in,
+    account_metadata.last_login_at,
+    account_metadata.updated_at as account_metadata_updated_at,
+    account_risk.risk_score,
+    account_risk.risk_band,
+    account_risk.model_version,
+    account_risk.watchlist_hits,
+    account_risk.is_sanctioned,
+    account_risk.reviewed_on,
+    account_risk.updated_at as account_risk_updated_at,
+    queue_id,
+    queue.name as queue_name,
+    queue.status as queue_status,
+    queue.priority,
+    queue.is_paused,
+    queue.routing,
+    queue.opened_at,
+    queue.updated_at as queue_updated_at,
+    settlement_transaction.transaction_id,
+    settlement_transaction.reference,
+    settlement_transaction.amount,
+    settlement_transaction.fee,
+    settlement_transaction.currency,
+    settlement_transaction.status as settlement_transaction_status,
+    settlement_transaction.settled_on,
+    settlement_transaction.memo,
+    settlement_transaction.created_at as settlement_transaction_created_at
+from public.account
+join public.account_metadata using (account_id)
+join public.account_risk using (account_id)
+join public.queue using (account_id)
+join public.settlement_transaction using (queue_id)

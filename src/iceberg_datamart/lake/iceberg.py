@@ -1,0 +1,94 @@
+"""The lake of one run: PyIceberg describes and alters its tables, Spark writes them."""
+
+from __future__ import annotations
+
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from iceberg_datamart.lake.catalog import LakeCatalog
+from iceberg_datamart.schema import schema_change
+from iceberg_datamart.sql import LINEAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from iceberg_datamart.config import Config
+    from iceberg_datamart.lake.spark import SparkEngine
+    from iceberg_datamart.ports import Clock, MartMaintenance, Merged, MirrorMerge
+    from iceberg_datamart.reading import Column
+    from iceberg_datamart.receipt import TableHistory
+
+# Merge-on-read: a small change writes its rows and their positions, not the files they lie in.
+TABLE_PROPERTIES = {
+    "format-version": "2",
+    "write.wap.enabled": "true",
+    "write.merge.mode": "merge-on-read",
+    "write.update.mode": "merge-on-read",
+    "write.delete.mode": "merge-on-read",
+    "write.distribution-mode": "none",
+    "write.merge.distribution-mode": "none",
+    "write.parquet.compression-codec": "zstd",
+    "write.metadata.delete-after-commit.enabled": "true",
+    "write.metadata.previous-versions-max": "100",
+}
+_LINEAGE_NAMES = {column.name for column in LINEAGE}
+
+
+class IcebergLake:
+    """The Iceberg tables of one run. Spark starts with the first change, so that a quiet run needs none."""
+
+    def __init__(self, config: Config, run_id: str, clock: Clock) -> None:
+        """Open the catalog; every row this lake writes carries `run_id`. Raises: ConfigError."""
+        self._config, self._run_id, self._clock = config, run_id, clock
+        self._catalog = LakeCatalog(config.catalog, config.database)
+        self._engine: SparkEngine | None = None
+        self._starting = Lock()
+
+    def history(self, table: str) -> TableHistory | None:
+        """Return a table's columns and ancestors, or None where there is no table."""
+        return self._catalog.history(table)
+
+    def close(self) -> None:
+        """Release held rows; the JVM stays for other runs of this process."""
+        if self._engine is not None:
+            self._engine.release()
+
+    def create_mirror(self, merge: MirrorMerge) -> None:
+        """Create the mirror where it is missing, and follow its source's columns."""
+        source = merge.source
+        self._prepare(merge.table, source.columns, source.primary_key, merge.base, merge.properties)
+
+    def merge(self, merge: MirrorMerge) -> Merged:
+        """Commit one mirror's change and its state in one snapshot (R1). Raises: see `ports.Lake`."""
+        self.create_mirror(merge)
+        return self._started().merge(merge)
+
+    def maintain(self, maintenance: MartMaintenance) -> Merged:
+        """Commit what makes the mart equal its join again. Raises: see `ports.Lake`."""
+        shape, engine = maintenance.shape, self._started()
+        columns = engine.mart_columns(maintenance)
+        self._prepare(shape.name, columns, shape.key, maintenance.base, maintenance.properties)
+        return engine.maintain(maintenance, columns)
+
+    def _prepare(
+        self,
+        table: str,
+        columns: Sequence[Column],
+        key: Sequence[str],
+        base: TableHistory | None,
+        properties: Mapping[str, str],
+    ) -> None:
+        """Bring the table's columns to what its rows need, by metadata alone. Raises: SchemaChangeError."""
+        if base is None:
+            self._catalog.create(table, (*columns, *LINEAGE), key, {**TABLE_PROPERTIES, **properties})
+            return
+        present = {name: kind for name, kind in base.columns.items() if name not in _LINEAGE_NAMES}
+        self._catalog.evolve(table, schema_change(table, columns, present, key))
+
+    def _started(self) -> SparkEngine:
+        from iceberg_datamart.lake.spark import SparkEngine  # noqa: PLC0415  (a quiet run starts no JVM)
+
+        with self._starting:
+            if self._engine is None:
+                self._engine = SparkEngine(self._config, self._run_id, self._clock)
+            return self._engine

@@ -1,0 +1,228 @@
+"""What every timestamp file does, the one in memory and the one on disk (R5, R6)."""
+
+from __future__ import annotations
+
+import multiprocessing
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fakes import FakeTimestampFile
+from iceberg_datamart.errors import (
+    ConfigError,
+    DatamartError,
+    TimestampFileConflictError,
+    TimestampFileError,
+)
+from iceberg_datamart.timestamp_file import LocalTimestampFile, timestamp_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from iceberg_datamart.ports import TimestampFile
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
+SECOND = timedelta(seconds=1)
+THREADS, PROCESSES, ROUNDS = 16, 8, 5
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A timestamp file, and its bytes as an operator sees and writes them."""
+
+    file: TimestampFile
+    content: Callable[[], bytes | None]
+    write: Callable[[bytes], object]
+
+
+@pytest.fixture(params=["memory", "disk"])
+def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Kept:
+    if request.param == "memory":
+        fake = FakeTimestampFile()
+        return Kept(fake, lambda: fake.content, partial(setattr, fake, "content"))
+    path = tmp_path / "state of things" / "last.csv"
+
+    def write(content: bytes) -> None:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+
+    return Kept(timestamp_file(str(path)), lambda: path.read_bytes() if path.exists() else None, write)
+
+
+def test_a_missing_file_says_nothing(kept: Kept) -> None:
+    assert kept.file.read() is None
+    assert kept.content() is None
+
+
+def test_what_is_written_is_read_back_and_has_exactly_the_form(kept: Kept) -> None:
+    kept.file.write(NOON, None)
+    assert kept.file.read() == NOON
+    assert kept.content() == b"last_load_timestamp\n2026-03-01 12:00:00\n"
+
+
+def test_r6_an_instant_is_floored_to_the_second_and_written_in_utc(kept: Kept) -> None:
+    berlin = timezone(timedelta(hours=1))
+    kept.file.write(datetime(2026, 3, 1, 13, 0, 0, 999_999, tzinfo=berlin), None)
+    assert kept.file.read() == NOON
+
+
+def test_the_next_write_expects_the_last(kept: Kept) -> None:
+    kept.file.write(NOON, None)
+    kept.file.write(NOON + SECOND, NOON)
+    assert kept.file.read() == NOON + SECOND
+
+
+@pytest.mark.parametrize("expected", [None, NOON - SECOND, NOON + SECOND])
+def test_a_write_over_what_was_not_expected_is_refused_and_changes_nothing(
+    kept: Kept, expected: datetime | None
+) -> None:
+    kept.file.write(NOON, None)
+    before = kept.content()
+    with pytest.raises(TimestampFileConflictError) as caught:
+        kept.file.write(NOON + 9 * SECOND, expected)
+    assert kept.content() == before
+    assert (caught.value.exit_code, caught.value.retryable) == (75, True)
+
+
+def test_a_write_that_expects_a_file_refuses_where_it_is_gone(kept: Kept) -> None:
+    with pytest.raises(TimestampFileConflictError):
+        kept.file.write(NOON + SECOND, NOON)
+    assert kept.content() is None
+
+
+def test_r5_a_malformed_file_is_an_error_to_read_and_to_replace(kept: Kept) -> None:
+    kept.write(b"last_load_timestamp\nyesterday\n")
+    with pytest.raises(TimestampFileError, match="'yesterday'"):
+        kept.file.read()
+    with pytest.raises(TimestampFileError, match="'yesterday'"):
+        kept.file.write(NOON, None)
+    assert kept.content() == b"last_load_timestamp\nyesterday\n"
+
+
+def test_a_file_that_a_person_wrote_with_another_editor_is_read_and_replaced(kept: Kept) -> None:
+    kept.write(b"\xef\xbb\xbflast_load_timestamp\r\n2026-03-01 12:00:00\r\n")
+    assert kept.file.read() == NOON
+    kept.file.write(NOON + SECOND, NOON)
+    assert kept.content() == b"last_load_timestamp\n2026-03-01 12:00:01\n"
+
+
+# --- compare and swap
+
+
+def tried(file: TimestampFile, instant: datetime, expected: datetime | None) -> bool:
+    try:
+        file.write(instant, expected)
+    except TimestampFileConflictError:
+        return False
+    return True
+
+
+def test_of_16_threads_exactly_one_wins_each_round(kept: Kept) -> None:
+    expected = None
+    with ThreadPoolExecutor(THREADS) as pool:
+        for number in range(ROUNDS):
+            instants = [NOON + (number * THREADS + own) * SECOND for own in range(1, THREADS + 1)]
+            won = list(pool.map(partial(tried, kept.file, expected=expected), instants))
+            assert won.count(True) == 1
+            expected = kept.file.read()
+            assert expected == instants[won.index(True)]
+
+
+def _race(path: Path, own: int, start: multiprocessing.synchronize.Barrier, rounds: int) -> list[bool]:
+    """Try to move the file once a round, from what it said when the round began."""
+    file, won = LocalTimestampFile(path), []
+    for number in range(rounds):
+        start.wait()
+        expected = file.read()
+        start.wait()
+        won.append(tried(file, NOON + (number * PROCESSES + own + 1) * SECOND, expected))
+    return won
+
+
+def _racer(path: Path, own: int, start: multiprocessing.synchronize.Barrier, results: object) -> None:
+    results.put(_race(path, own, start, ROUNDS))  # type: ignore[attr-defined]
+
+
+def test_of_8_processes_exactly_one_wins_each_round(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    start, results = context.Barrier(PROCESSES), context.Queue()
+    path = tmp_path / "last.csv"
+    racers = [
+        context.Process(target=_racer, args=(path, own, start, results), daemon=True)
+        for own in range(PROCESSES)
+    ]
+    for racer in racers:
+        racer.start()
+    won = [results.get(timeout=20) for _ in racers]
+    for racer in racers:
+        racer.join(timeout=20)
+    assert [sum(each) for each in zip(*won, strict=True)] == [1] * ROUNDS
+
+
+# --- the file on disk
+
+
+def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
+    file = LocalTimestampFile(tmp_path / "last.csv")
+    file.write(NOON, None)
+
+    def move(_: int) -> None:
+        for _ in range(50):
+            present = file.read()
+            assert present is not None
+            tried(file, present + SECOND, present)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(move, range(4)))
+    assert (file.read() or NOON) > NOON
+
+
+def test_nothing_but_the_file_and_its_lock_is_left_in_the_folder(tmp_path: Path) -> None:
+    file = LocalTimestampFile(tmp_path / "last.csv")
+    file.write(NOON, None)
+    file.write(NOON + SECOND, NOON)
+    assert {path.name for path in tmp_path.iterdir()} <= {"last.csv", "last.csv.lock"}
+
+
+def test_a_draft_that_a_crash_left_behind_is_in_nobodys_way(tmp_path: Path) -> None:
+    file = LocalTimestampFile(tmp_path / "last.csv")
+    (tmp_path / "last.csv.new").write_text("half a fi")
+    assert file.read() is None
+    file.write(NOON, None)
+    assert file.read() == NOON
+
+
+def test_a_file_that_cannot_be_read_is_an_error_with_its_path(tmp_path: Path) -> None:
+    (tmp_path / "last.csv").mkdir()
+    with pytest.raises(TimestampFileError, match="cannot be read"):
+        LocalTimestampFile(tmp_path / "last.csv").read()
+
+
+@pytest.mark.parametrize("name", ["last.csv.lock", "last.csv.new"])
+def test_a_file_that_cannot_be_written_is_an_error_of_this_package(tmp_path: Path, name: str) -> None:
+    (tmp_path / name / "in the way").mkdir(parents=True)
+    with pytest.raises(DatamartError, match=r"last\.csv"):
+        LocalTimestampFile(tmp_path / "last.csv").write(NOON, None)
+
+
+@pytest.mark.parametrize("form", ["{}", "file://{}"])
+def test_a_path_or_a_file_url_names_the_file(tmp_path: Path, form: str) -> None:
+    file = timestamp_file(form.format(tmp_path / "last.csv"))
+    file.write(NOON, None)
+    assert (tmp_path / "last.csv").exists()
+
+
+def test_a_file_url_may_hold_any_character(tmp_path: Path) -> None:
+    path = tmp_path / "state of #1?" / "last.csv"
+    timestamp_file(path.as_uri()).write(NOON, None)
+    assert path.exists()
+
+
+def test_a_place_of_another_kind_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"state\.timestamp_file"):
+        timestamp_file("ftp://server/last.csv")

@@ -1,0 +1,169 @@
+"""The exact SQL that runs: what a reviewer of a change to it sees."""
+
+from __future__ import annotations
+
+import re
+from threading import RLock
+from typing import Any
+
+import pytest
+
+from golden_files import check
+from iceberg_datamart.config import MartConfig, TableConfig
+from iceberg_datamart.config_file import default_config_text, parse_config
+from iceberg_datamart.mart import (
+    Delta,
+    MartShape,
+    MirrorShape,
+    changed_keys_sql,
+    joined_arms,
+    mart_shape,
+    restricted_sql,
+)
+from iceberg_datamart.reading import Column, SourceTable
+from iceberg_datamart.sources import postgres, postgres_catalog
+from iceberg_datamart.sources.postgres_types import PostgresColumn, wire
+from iceberg_datamart.sql import changeset_sql, deduplicated_sql, key_ranges, merge_sql, within
+from iceberg_datamart.watermark import CursorKind, ReadWindow, Watermark
+
+KEY, COLUMNS = ["queue_id"], ["queue_id", "account_id", "name", "updated_at"]
+CLAUSES = re.compile(
+    r" (?=(?:FROM|LEFT JOIN|FULL OUTER JOIN|INNER JOIN|ON|WHERE|WHEN MATCHED|WHEN NOT MATCHED|USING|UNION)\b)"
+)
+POSTGRES_CLAUSES = re.compile(r"(?<=,) (?=\"|case |\(case|ctid|coalesce)| (?=from \"public\"|where )")
+
+
+def laid_out(text: str) -> str:
+    """Return the text with a line for each clause; nothing but spaces changes."""
+    return CLAUSES.sub("\n", text)
+
+
+def mirrors() -> dict[str, MirrorShape]:
+    """Return the five tables of the shipped mart, each with a column that the others have as well."""
+    keys = {"account": "account_id", "account_metadata": "account_id", "account_risk": "account_id"}
+    shapes = {name: MirrorShape((key, "updated_at"), (key,)) for name, key in keys.items()}
+    return shapes | {
+        "queue": MirrorShape(("queue_id", "account_id", "updated_at"), ("queue_id",)),
+        "settlement_transaction": MirrorShape(
+            ("transaction_id", "queue_id", "created_at"), ("transaction_id",)
+        ),
+    }
+
+
+def shipped(how: str = "inner") -> MartShape:
+    """Return the shipped mart, its last join of the kind `how`."""
+    config = parse_config(default_config_text(), {}, "default.yaml").marts["account_settlements"]
+    plain = config.model_dump(by_alias=True)
+    plain["joins"][-1]["how"] = how
+    return mart_shape("account_settlements", MartConfig.model_validate(plain), mirrors())
+
+
+def test_the_changeset_of_a_window() -> None:
+    bounds = within("queue_id", key_ranges(Column("queue_id", "long"), [7, 8, 9, 500]))
+    text = changeset_sql(
+        new="`batch`", old="`lake`.`db`.`queue`", key=KEY, columns=COLUMNS, bounds=bounds, full=False
+    )
+    check("changeset_of_a_window.sql", laid_out(text))
+
+
+def test_the_changeset_of_a_full_load_with_soft_deletes() -> None:
+    text = changeset_sql(
+        new="`batch`",
+        old="`lake`.`db`.`queue`",
+        key=KEY,
+        columns=COLUMNS,
+        full=True,
+        deleted="_datamart_deleted",
+    )
+    check("changeset_of_a_full_load.sql", laid_out(text))
+
+
+@pytest.mark.parametrize("null_safe", [False, True], ids=["mirror", "mart"])
+def test_the_merge(*, null_safe: bool) -> None:
+    text = merge_sql(
+        target="`lake`.`db`.`queue`",
+        changes="`changes_of_queue`",
+        key=KEY,
+        columns=COLUMNS,
+        bounds=within("queue_id", key_ranges(Column("queue_id", "long"), [7, 8, 9, 500])),
+        run_id="20260301T120000.000000Z-1a2b3c4d",
+        merged_at=1_772_366_400_000_000,
+        absent=["old_column"],
+        null_safe=null_safe,
+    )
+    check(f"merge_into_a_{'mart' if null_safe else 'mirror'}.sql", laid_out(text))
+
+
+def test_one_row_a_key() -> None:
+    check("one_row_a_key.sql", laid_out(deduplicated_sql("`batch`", KEY, COLUMNS, "updated_at")))
+
+
+@pytest.mark.parametrize("how", ["inner", "left"])
+def test_the_join_of_the_shipped_mart(how: str) -> None:
+    found = shipped(how)
+    check(f"join_{how}.sql", laid_out(found.join_sql({table: f"`{table}`" for table in found.tables})))
+
+
+@pytest.mark.parametrize("how", ["inner", "left"])
+def test_the_mart_rows_that_two_changed_tables_touch(how: str) -> None:
+    found = shipped(how)
+    arms = []
+    for name in ("queue", "settlement_transaction"):
+        node = next(node for node in found.nodes if node.table == name)
+        delta = Delta(f"`{name}`@now", f"`{name}`@before", ("run-1", "run-2"), deletes=True)
+        arms.append(found.arm(name, delta, f"({changed_keys_sql(delta, node.shape.primary_key)})"))
+    taken = [(arm, f"({arm.keys})", "true") for arm in joined_arms(arms)]
+    check(
+        f"touched_rows_{how}.sql", laid_out(restricted_sql("`mart`", ["queue_id", "transaction_id"], taken))
+    )
+
+
+# --- PostgreSQL
+
+SERVER_COLUMNS = (
+    PostgresColumn("transaction_id", "int8", not_null=True),
+    PostgresColumn("amount", "numeric", not_null=True, precision=18, scale=2),
+    PostgresColumn("fee", "numeric", not_null=False),
+    PostgresColumn("currency", "bpchar", not_null=True),
+    PostgresColumn("reference", "uuid", not_null=True),
+    PostgresColumn("tags", "_text", not_null=False, element="text", dimensions=1),
+    PostgresColumn("settled on", "date", not_null=False),
+    PostgresColumn("seen_at", "timestamp", not_null=False),
+    PostgresColumn("created_at", "timestamptz", not_null=True),
+)
+
+
+def session(**settings: Any) -> postgres.PostgresSession:
+    """Return a session without a server that has described one table."""
+    config = TableConfig.model_validate({"source": "prd", "from": "public.settlement", **settings})
+    configured = {name: column.type for name, column in config.columns.items()}
+    wires = tuple(found for c in SERVER_COLUMNS if (found := wire(c, configured.get(c.name))) is not None)
+    columns = tuple(Column(c.name, w.type) for c, w in zip(SERVER_COLUMNS, wires, strict=True))
+    table = SourceTable("id", columns, ("transaction_id",), True, CursorKind.TIMESTAMPTZ)
+    relation = postgres_catalog.Relation(7, "public", "settlement", "r", 40_000)
+    cursor = ("created_at", CursorKind.TIMESTAMPTZ)
+    found = postgres.PostgresSession.__new__(postgres.PostgresSession)
+    found._lock = RLock()
+    found._described = {"settlement": postgres._Described(table, relation, wires, config, cursor)}
+    found._url, found._credentials, found._snapshot = "jdbc:", {}, "00000003-0000001B-1"
+    return found
+
+
+FEE = {"fee": {"type": "decimal(10,4)"}}
+
+
+def statement(text: str) -> str:
+    """Return the text with a line for each column and clause; nothing but spaces changes."""
+    return POSTGRES_CLAUSES.sub("\n", text)
+
+
+def test_the_select_of_a_window_in_postgresql() -> None:
+    window = ReadWindow(Watermark(CursorKind.TIMESTAMPTZ, 1_772_366_400_000_001))
+    read = session(columns=FEE).read("settlement", window)
+    check("postgres_window.sql", statement(read.relation))
+    assert read.predicates == ("true",)
+
+
+def test_the_select_of_a_full_load_in_postgresql() -> None:
+    read = session(columns=FEE, soft_delete="currency = 'XXX'").read("settlement", ReadWindow())
+    check("postgres_full_load.sql", "\n".join([statement(read.relation), *read.predicates, read.session]))

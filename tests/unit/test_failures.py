@@ -1,0 +1,107 @@
+"""What the JVM's exceptions mean in this package's errors."""
+
+from __future__ import annotations
+
+import pytest
+from py4j.protocol import Py4JError
+from pyspark.errors import AnalysisException, PySparkException
+
+from iceberg_datamart.errors import (
+    CommitConflictError,
+    DatamartError,
+    DeleteGuardError,
+    LakeError,
+    SourceUnreachableError,
+    UnfitValueError,
+)
+from iceberg_datamart.lake.failures import translated, translating
+
+UNFIT = (
+    "Job aborted due to stage failure: org.postgresql.util.PSQLException: ERROR: invalid input syntax for "
+    "type bigint: \"infinity in column 'at' does not fit a column of type timestamptz\"\n\tat org.postgresql.x"
+)
+LOST = (
+    "org.apache.spark.SparkException: Job aborted\n\tat x\n"
+    "Caused by: org.postgresql.util.PSQLException: FATAL: terminating connection due to administrator command\n"
+)
+NESTED = (
+    "org.apache.spark.SparkException: Job aborted.\n\tat scala.x(Y.scala:1)\n"
+    "Caused by: org.apache.spark.SparkException: Task failed.\n\tat scala.x(Y.scala:1)\n"
+    "Caused by: java.io.IOException: No space left on device\n\tat java.x(Y.java:1)"
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "org.apache.iceberg.exceptions.CommitFailedException: Table metadata refresh is required",
+        "java.lang.IllegalArgumentException: Cannot fast-forward: main is not an ancestor of staged-7",
+        "org.apache.iceberg.exceptions.ValidationException: Found conflicting files that can contain records",
+        "Writing job aborted\nCaused by: org.apache.iceberg.exceptions.ValidationException: Found conflicting files",
+        "java.lang.IllegalArgumentException: Ref main already exists",
+        "Caused by: org.sqlite.SQLiteException: [SQLITE_BUSY] The database file is locked (database is locked)",
+    ],
+)
+def test_r12_another_writers_commit_is_a_conflict_to_try_again(text: str) -> None:
+    error = translated("queue", Py4JError(text))
+    assert isinstance(error, CommitConflictError)
+    assert (error.exit_code, error.retryable) == (75, True)
+    assert "queue" in error.message
+
+
+def test_r10_a_value_that_does_not_fit_is_named_with_its_column() -> None:
+    error = translated("queue", Py4JError(UNFIT))
+    assert isinstance(error, UnfitValueError)
+    assert error.message == "value infinity in column 'at' does not fit a column of type timestamptz"
+
+
+def test_a_lost_connection_is_the_sources_failure() -> None:
+    error = translated("queue", Py4JError(LOST))
+    assert isinstance(error, SourceUnreachableError)
+    assert "terminating connection" in error.message
+
+
+def test_anything_else_is_told_by_its_root_cause_without_a_stack_trace() -> None:
+    error = translated("queue", Py4JError(NESTED))
+    assert type(error) is LakeError
+    assert error.message == "queue: No space left on device"
+
+
+def test_a_cause_without_message_is_told_by_its_name() -> None:
+    error = translated("queue", Py4JError("x\nCaused by: java.lang.NullPointerException: \n\tat y"))
+    assert error.message == "queue: NullPointerException"
+
+
+@pytest.mark.parametrize("text", ["plain words", "plain words\nand a second line"])
+def test_a_message_without_causes_is_told_by_its_first_line(text: str) -> None:
+    assert translated("queue", PySparkException(text)).message.endswith("plain words")
+
+
+@pytest.mark.parametrize("error", [Py4JError(""), Py4JError(), PySparkException("")])
+def test_an_exception_that_says_nothing_is_an_error_of_this_package_too(error: Exception) -> None:
+    assert type(translated("queue", error)) is LakeError
+
+
+def test_the_stack_trace_of_spark_sql_is_looked_through_as_well() -> None:
+    error = AnalysisException("Job aborted")
+    error.stackTrace = "Caused by: org.apache.iceberg.exceptions.CommitFailedException: refresh"
+    assert isinstance(translated("queue", error), CommitConflictError)
+
+
+def test_errors_of_this_package_pass_as_they_are() -> None:
+    guard = DeleteGuardError("too many")
+    with pytest.raises(DeleteGuardError) as caught, translating("queue"):
+        raise guard
+    assert caught.value is guard
+
+
+def test_a_translated_error_keeps_its_cause_for_debugging() -> None:
+    cause = Py4JError(NESTED)
+    with pytest.raises(DatamartError) as caught, translating("queue"):
+        raise cause
+    assert caught.value.__cause__ is cause
+
+
+def test_a_mistake_in_our_own_code_is_not_dressed_up() -> None:
+    with pytest.raises(ZeroDivisionError), translating("queue"):
+        1 / 0  # noqa: B018

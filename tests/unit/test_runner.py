@@ -1,0 +1,219 @@
+"""The order of effects of a run, and when its timestamp file moves (R3, R4, R6, R7, R11)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from fake_runs import foreign_commit, outcomes, rows, two_sources, world
+from fakes import MINUTE, NOON, table
+from iceberg_datamart.errors import LakeError, TimestampFileConflictError, TimestampFileError
+from iceberg_datamart.runner import new_run_id
+
+# --- the order of effects
+
+
+def test_tables_come_first_then_marts_and_the_timestamp_file_last() -> None:
+    found = world()
+    report = found.run()
+    assert sorted(found.effects[:2]) == ["commit account", "commit queue"]
+    assert found.effects[2:] == ["commit m", "timestamp 12:00:00"]
+    assert outcomes(report) == {"account": "merged", "queue": "merged", "m": "merged"}
+    assert (report.exit_code, report.timestamp) == (0, "2026-03-01 12:00:00")
+
+
+def test_the_plan_alone_has_no_effect() -> None:
+    found = world()
+    prepared = found.new_run()
+    prepared.prepare()
+    prepared.close()
+    assert found.effects == []
+
+
+def test_everything_that_was_opened_is_closed() -> None:
+    found = world()
+    found.run()
+    assert found.lake.closed
+    assert all(session.closed for session in found.source.sessions)
+
+
+def test_the_tables_of_a_run_share_one_consistent_point() -> None:
+    found = world()
+    prepared = found.new_run()
+    plan = prepared.prepare()
+    found.source.tables["queue"] = rows(1, 2, 3)
+    prepared.execute(plan)
+    assert found.lake.rows["queue"] == rows(1, 2)
+    assert len(found.source.sessions) == 1
+
+
+def test_r3_a_rerun_over_an_unchanged_source_commits_nothing() -> None:
+    found = world()
+    found.run()
+    found.effects.clear()
+    report = found.run()
+    assert found.effects == []
+    assert set(outcomes(report).values()) == {"unchanged"}
+
+
+def test_a_quiet_source_still_moves_the_timestamp_file() -> None:
+    found = world()
+    found.run()
+    found.effects.clear()
+    found.source.clock += MINUTE
+    found.run()
+    assert found.effects == ["timestamp 12:01:00"]
+
+
+def test_a_change_is_merged_by_the_next_run() -> None:
+    found = world()
+    found.run()
+    found.source.clock += MINUTE
+    found.source.tables["queue"][2] = ("changed", found.source.clock)
+    report = found.run()
+    assert outcomes(report) == {"account": "unchanged", "queue": "merged", "m": "merged"}
+    assert (report.tables["queue"].inserted, report.tables["queue"].updated) == (0, 1)
+    assert found.lake.rows["queue"] == found.source.tables["queue"]
+
+
+def test_an_empty_source_makes_an_empty_mirror_and_is_said() -> None:
+    found = world()
+    found.source.tables["queue"] = {}
+    report = found.run()
+    assert report.tables["queue"].outcome == "skipped"
+    assert report.tables["queue"].reason == "the source is empty"
+    assert found.lake.history("queue") is not None
+    assert report.exit_code == 0
+
+
+def test_a_null_key_is_refused_before_anything_is_written() -> None:
+    found = world()
+    found.source.tables["queue"] = {None: ("v", NOON)}  # type: ignore[dict-item]
+    report = found.run()
+    assert report.tables["queue"].outcome == "failed"
+    assert "NULL in its key" in str(report.tables["queue"].error)
+    assert "commit queue" not in found.effects
+
+
+# --- R6: the timestamp file
+
+
+def test_r6_a_failed_table_holds_the_timestamp_file() -> None:
+    found = world()
+    found.run()
+    found.source.clock += MINUTE
+    found.source.tables["queue"] = rows(1, 2, 3)
+    found.lake.faults["queue"] = [LakeError("queue: no space left")]
+    report = found.run()
+    assert found.file.read() == NOON
+    assert report.timestamp == "2026-03-01 12:00:00"
+    assert report.exit_code == 1
+
+
+def test_r6_a_run_of_some_tables_holds_the_timestamp_file() -> None:
+    found = world()
+    found.run()
+    found.source.clock += MINUTE
+    found.run(tables=("queue",))
+    assert found.file.read() == NOON
+
+
+def test_r6_a_table_that_is_not_enabled_does_not_hold_it() -> None:
+    tables = {"queue": table("queue"), "old": table("old", enabled=False)}
+    found = world(tables=tables, marts={})
+    found.run()
+    assert found.file.read() == NOON
+
+
+def test_r6_the_file_says_the_horizon_floored_to_the_second() -> None:
+    found = world()
+    found.source.clock += timedelta(seconds=90, microseconds=999_999)
+    found.source.held_back = timedelta(seconds=30)
+    assert found.run().timestamp == "2026-03-01 12:01:00"
+
+
+def test_r6_the_least_horizon_of_all_sources_counts() -> None:
+    found, slow = two_sources()
+    slow.clock = NOON - 5 * MINUTE
+    assert found.run().timestamp == "2026-03-01 11:55:00"
+
+
+def test_the_timestamp_file_never_goes_back_because_the_horizon_does() -> None:
+    found = world()
+    found.run()
+    found.source.clock += MINUTE
+    found.source.held_back = 10 * MINUTE
+    report = found.run()
+    assert found.file.read() == NOON
+    assert report.timestamp == "2026-03-01 12:00:00"
+
+
+def test_a_timestamp_file_ahead_of_the_sources_clock_is_set_back_with_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    found = world()
+    found.file.content = b"last_load_timestamp\n2036-01-01 00:00:00\n"
+    found.run()
+    assert found.file.read() == NOON
+    assert "ahead of the source's clock" in caplog.text
+
+
+def test_a_file_that_changes_during_the_run_is_not_overwritten() -> None:
+    found = world()
+    prepared = found.new_run()
+    plan = prepared.prepare()
+    found.file.content = b"last_load_timestamp\n2026-01-01 00:00:00\n"
+    report = prepared.execute(plan)
+    assert isinstance(report.error, TimestampFileConflictError)
+    assert report.exit_code == 75
+    assert found.file.content == b"last_load_timestamp\n2026-01-01 00:00:00\n"
+    assert set(outcomes(report).values()) == {"merged"}
+
+
+def test_a_malformed_timestamp_file_stops_the_run_before_anything_is_opened() -> None:
+    found = world()
+    found.file.content = b"yesterday"
+    with pytest.raises(TimestampFileError):
+        found.new_run().prepare()
+    assert found.source.sessions == []
+
+
+def test_r4_an_operator_rewinds_by_editing_the_file() -> None:
+    found = world()
+    found.run()
+    found.lake.rows["queue"].pop(2)
+    found.file.content = b"last_load_timestamp\n2026-01-01 00:00:00\n"
+    found.run()
+    assert found.lake.rows["queue"] == rows(1, 2)
+
+
+def test_r7_a_row_that_commits_late_is_read_even_where_the_timestamp_file_is_lost() -> None:
+    found = world(state={"timestamp_file": "last.csv", "on_missing": "use_snapshots"})
+    found.source.tables["queue"][3] = ("just now", NOON)
+    found.source.held_back = 10 * MINUTE
+    found.run()
+    found.file.content = None
+    found.source.held_back = timedelta(0)
+    found.source.tables["queue"][4] = ("late", NOON - 5 * MINUTE)
+    found.run()
+    assert found.lake.rows["queue"] == found.source.tables["queue"]
+
+
+def test_r11_what_a_foreign_commit_did_is_not_taken_for_granted() -> None:
+    found = world()
+    found.run()
+    found.lake.rows["queue"].pop(2)
+    foreign_commit(found, "queue")
+    found.run()
+    assert found.lake.rows["queue"] == rows(1, 2)
+
+
+# --- run ids
+
+
+def test_run_ids_sort_by_time_and_never_repeat() -> None:
+    early, late = new_run_id(NOON), new_run_id(NOON + timedelta(microseconds=1))
+    assert early.startswith("20260301T120000.000000Z-")
+    assert early < late
+    assert new_run_id(NOON) != new_run_id(NOON)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -24,6 +25,7 @@ def main() -> None:
     parser.add_argument("--size", choices=SIZES, default="S", help="S: 200 k settlement transactions, M: 2 M")
     parser.add_argument("--repeat", type=int, default=1, help="repetitions; the median is shown")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # or the server goes on
     rows = SIZES[arguments.size]
     with tempfile.TemporaryDirectory(prefix="iceberg-datamart-bench-") as folder:
         directory = Path(folder)

@@ -34,7 +34,7 @@ def two_sources() -> tuple[FakeWorld, FakeSource]:
     )
     other = FakeSource(found.source.tables, reads=found.source.reads)
     prd = found.source.open
-    found.source.open = lambda name, config: (other.open if name == "other" else prd)(name, config)  # type: ignore[method-assign]
+    found.source.open = lambda name, config: (other.open if name == "other" else prd)(name, config)
     return found, other
 
 

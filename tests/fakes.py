@@ -139,7 +139,7 @@ class FakeSourceSession:
         rows = self._window(table, window)
         marks = [microseconds(at) for _, at in rows.values() if at is not None]
         greatest = Watermark(CursorKind.TIMESTAMPTZ, max(marks)) if marks else None
-        return Probe(len(rows), greatest, tuple((key,) for key in rows), empty=not rows)
+        return Probe(len(rows), greatest, tuple((key,) for key in rows))
 
     def fingerprint(self, table: str, window: ReadWindow) -> str | None:
         rows = sorted(self._window(table, window).items())

@@ -28,7 +28,9 @@ def rows_of(connection: psycopg.Connection[Any], query: str, schema: str) -> lis
     with connection.cursor(row_factory=dict_row) as cursor:
         cursor.execute(sql.SQL("set search_path = {}").format(sql.Identifier(schema)))
         cursor.execute("set timezone = 'UTC'; set intervalstyle = 'iso_8601'")
-        return list(cursor.execute(query))  # type: ignore[arg-type]
+        found = list(cursor.execute(query))  # type: ignore[arg-type]
+        cursor.execute("reset search_path; reset intervalstyle")
+        return found
 
 
 def assert_same(name: str, found: Sequence[Row], expected: Sequence[Row], key: Sequence[str]) -> None:

@@ -40,7 +40,7 @@ PLACES = {
     "pyspark": (("lake",), "Spark's work belongs in lake/, behind ports.Lake"),
     "py4j": (("lake",), "calls into the JVM belong in lake/, behind ports.Lake"),
     "pyiceberg": (("lake", "demo"), "Iceberg's catalog belongs in lake/catalog.py, behind ports.Lake"),
-    "sqlalchemy": (("lake",), "the catalog's database belongs in lake/"),
+    "sqlalchemy": (("lake", "demo"), "the catalog's database belongs in lake/"),
     "psycopg": (
         ("sources", "embedded", "demo", "cli"),
         "PostgreSQL belongs in sources/, behind ports.SourceSession",

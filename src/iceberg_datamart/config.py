@@ -95,7 +95,7 @@ def _source_name(value: Any) -> SourceName:
         return value
     if not isinstance(value, str):
         msg = "must be text, such as public.account"
-        raise ValueError(msg)
+        raise ValueError(msg)  # noqa: TRY004  (pydantic gathers ValueErrors)
     return SourceName.parse(value)
 
 

@@ -63,7 +63,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, hide_input_in_errors=True)
 
     @classmethod
-    def broken_rules(cls, plain: Mapping[str, Any]) -> Iterable[Problem]:
+    def broken_rules(cls, plain: Mapping[str, Any]) -> Iterable[Problem]:  # noqa: ARG003  (for the blocks)
         """Return what is wrong between settings; `plain` may hold values that are wrong themselves."""
         return ()
 

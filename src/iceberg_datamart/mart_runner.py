@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from iceberg_datamart.mart import MirrorShape, mart_shape
 from iceberg_datamart.ports import ConsumedMirror, MartMaintenance
+from iceberg_datamart.reading import SourceTable
 from iceberg_datamart.receipt import MartState
 from iceberg_datamart.report import FAILED, MERGED, SKIPPED, UNCHANGED, Outcome
 from iceberg_datamart.sql import LINEAGE
@@ -89,4 +90,6 @@ def _consumed(table: str, mirror: TableHistory, saved: MartState | None) -> Cons
 
 def _mirror_shape(run: Run, table: str, history: TableHistory) -> MirrorShape:
     columns = tuple(name for name in history.columns if name not in _LINEAGE_NAMES)
-    return MirrorShape(columns, history.key or run.config.tables[table].primary_key or ())
+    known = None if run.facts is None or table not in run.facts.tables else run.facts.tables[table].source
+    key = known.primary_key if isinstance(known, SourceTable) else history.key
+    return MirrorShape(columns, key or run.config.tables[table].primary_key or ())

@@ -78,6 +78,7 @@ def _state(run: Run, session: SourceSession, step: MergeWindow, probe: Probe) ->
         run_id=run.run_id,
         load_type=step.load_type,
         source=step.source.identity,
+        cursor=run.config.tables[step.table].cursor,
         complete_through=instant,
         read_at=step.horizon.clock,
         watermark=watermark,

@@ -172,5 +172,11 @@ def _followed(name: str, source: SourceTable, mirror: TableHistory | None) -> Sc
         raise SchemaChangeError(f"the source has a column '{taken[0]}', a name that mirrors need", hint=hint)
     if mirror is None:
         return SchemaChange()
+    if mirror.key and set(mirror.key) != set(source.primary_key):
+        message = (
+            f"the key is {', '.join(source.primary_key)} now, but the mirror's is {', '.join(mirror.key)}"
+        )
+        hint = f"Correct tables.{name}.primary_key, or drop the mirror '{name}' and load it again."
+        raise SchemaChangeError(message, hint=hint)
     present = {column: kind for column, kind in mirror.columns.items() if column not in _LINEAGE_NAMES}
     return schema_change(name, source.columns, present, source.primary_key)

@@ -19,9 +19,9 @@ _CONSUMED = PREFIX + "consumed."
 class MirrorState:
     """The CDC state that travels in the same commit as a mirror's rows.
 
-    `greatest` and `read_at` matter to integer cursors: transactions that were open at `read_at` may
-    still bring smaller values. `fingerprint` tells what the window's rows looked like, so that a later
-    run can see that nothing changed without reading.
+    `cursor` names the cursor column. `greatest` and `read_at` matter to integer cursors: transactions
+    that were open at `read_at` may still bring smaller values. `fingerprint` tells what the window's rows
+    looked like, so that a later run can see that nothing changed without reading.
     """
 
     run_id: str
@@ -29,6 +29,7 @@ class MirrorState:
     source: str
     complete_through: datetime
     read_at: datetime
+    cursor: str | None = None
     watermark: Watermark | None = None
     greatest: Watermark | None = None
     fingerprint: str | None = None
@@ -48,6 +49,7 @@ class MirrorState:
             "run-id": self.run_id,
             "load-type": self.load_type,
             "source": self.source,
+            "cursor": self.cursor,
             "complete-through": _text(self.complete_through),
             "read-at": _text(self.read_at),
             "cursor-type": kind.value if self.watermark or self.greatest else None,
@@ -166,6 +168,7 @@ def mirror_state(summary: Mapping[str, str]) -> MirrorState | None:
         run_id=said["run-id"],
         load_type=said["load-type"],
         source=said["source"],
+        cursor=said.get("cursor"),
         complete_through=_instant(said["complete-through"]),
         read_at=_instant(said["read-at"]),
         watermark=_watermark(kind, said.get("watermark")),

@@ -30,7 +30,7 @@ from iceberg_datamart.planner import (
     plan_run,
     plan_table,
 )
-from iceberg_datamart.report import FAILED, Outcome, RunReport
+from iceberg_datamart.report import FAILED, UNCHANGED, Outcome, RunReport
 from iceberg_datamart.watermark import least_instant
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class Run:
             log.warning(text)
         tables = self._merge_tables(plan)
         marts = {
-            step.mart: self._timed(step.mart, partial(maintain_mart, self, step, tables))
+            step.mart: self._timed(step.mart, partial(_retried, partial(maintain_mart, self, step, tables)))
             for step in plan.steps
             if isinstance(step, MaintainMart)
         }
@@ -127,8 +127,8 @@ class Run:
             return errors[table.source]
         try:
             return self.sessions[table.source].describe(name, table)
-        except DatamartError as error:
-            return error
+        except Exception as error:  # noqa: BLE001  (of one table alone, R9)
+            return _deliberate(name, error)
 
     def _fix_points(self, errors: dict[str, DatamartError]) -> None:
         for name, session in self.sessions.items():
@@ -145,8 +145,8 @@ class Run:
             return TableFacts(errors.get(place) or source)
         try:
             return TableFacts(source, self.world.lake.history(name), self.horizons[place])
-        except DatamartError as error:
-            return TableFacts(error)
+        except Exception as error:  # noqa: BLE001  (of one table alone, R9)
+            return TableFacts(_deliberate(name, error))
 
     def _merge_tables(self, plan: Plan) -> dict[str, Outcome]:
         steps = plan.table_steps
@@ -158,22 +158,17 @@ class Run:
 
     def _merge(self, step: MergeWindow | Refuse) -> Outcome:
         """Merge one table; where another run committed first, start again from fresh state (R12)."""
-        if isinstance(step, Refuse):
-            raise step.error
-        planned: MergeWindow | Refuse = step
-        for attempt in Retrying(
-            retry=retry_if_exception_type(CommitConflictError),
-            stop=stop_after_attempt(_ATTEMPTS),
-            wait=wait_random_exponential(multiplier=0.2, max=5),
-            reraise=True,
-        ):
-            with attempt:
-                if attempt.retry_state.attempt_number > 1:
-                    planned = self._planned_again(step.table)
-                if isinstance(planned, Refuse):
-                    raise planned.error
-                return merge_window(self, planned)
-        raise AssertionError
+        planned = [step]
+
+        def attempt() -> Outcome:
+            current = planned.pop() if planned else self._planned_again(step.table)
+            if isinstance(current, Refuse):
+                raise current.error
+            if self._overtaken(current):
+                return Outcome(UNCHANGED, reason="another run merged a later state of the source")
+            return merge_window(self, current)
+
+        return _retried(attempt)
 
     def _planned_again(self, table: str) -> MergeWindow | Refuse:
         assert self.facts is not None  # noqa: S101  (prepare came first)
@@ -181,16 +176,20 @@ class Run:
         facts = replace(self.facts, tables={**self.facts.tables, table: fresh})
         return plan_table(table, self.config, facts, self.wishes)
 
+    @staticmethod
+    def _overtaken(step: MergeWindow) -> bool:
+        """Return whether the mirror holds a later state of the source than this run's consistent point."""
+        states = () if step.mirror is None else step.mirror.mirror_states()
+        same = bool(states) and states[0].source == step.source.identity
+        return same and states[0].read_at > step.horizon.clock
+
     def _timed(self, name: str, work: Callable[[], Outcome]) -> Outcome:
         """Return the outcome of `work` with its seconds; an error is an outcome, too (R9)."""
         started = time.monotonic()
         try:
             outcome = work()
-        except DatamartError as error:
-            outcome = Outcome(FAILED, error=error)
-        except Exception as error:
-            log.debug("'%s' failed unexpectedly", name, exc_info=True)
-            outcome = Outcome(FAILED, error=DatamartError(f"{type(error).__name__}: {error}"))
+        except Exception as error:  # noqa: BLE001  (of one table alone, R9)
+            outcome = Outcome(FAILED, error=_deliberate(name, error))
         outcome = replace(outcome, seconds=time.monotonic() - started)
         _log_outcome(name, outcome)
         return outcome
@@ -214,9 +213,28 @@ class Run:
         return reached
 
 
+def _retried(attempt: Callable[[], Outcome]) -> Outcome:
+    """Return what `attempt` returns, tried again where another writer committed first (R12)."""
+    conflicts = Retrying(
+        retry=retry_if_exception_type(CommitConflictError),
+        stop=stop_after_attempt(_ATTEMPTS),
+        wait=wait_random_exponential(multiplier=0.2, max=5),
+        reraise=True,
+    )
+    return conflicts(attempt)
+
+
 def new_run_id(now: datetime) -> str:
     """Return an identifier that sorts by time: `20260131T081500.123456Z-1a2b3c4d`."""
     return f"{now.strftime('%Y%m%dT%H%M%S.%fZ')}-{secrets.token_hex(4)}"
+
+
+def _deliberate(name: str, error: Exception) -> DatamartError:
+    """Return the error itself, or one of this package for an unforeseen one, whose trace goes to the log."""
+    if isinstance(error, DatamartError):
+        return error
+    log.debug("'%s' failed unexpectedly", name, exc_info=error)
+    return DatamartError(f"{type(error).__name__}: {error}", hint="Run with --debug for the whole story.")
 
 
 def _log_outcome(name: str, outcome: Outcome) -> None:

@@ -21,12 +21,14 @@ _WIDER = {("int", "long"), ("float", "double")}
 class SchemaChange:
     """What must happen to a table before rows of a new shape are written: columns to add and to widen.
 
-    `absent` names the columns that only the table still has; their new rows hold NULL.
+    `absent` names the columns that only the table still has; their new rows hold NULL. `dropped` names
+    those that go.
     """
 
     added: tuple[Column, ...] = ()
     widened: tuple[Column, ...] = ()
     absent: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
 
 
 def schema_change(

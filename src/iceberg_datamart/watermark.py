@@ -28,6 +28,12 @@ class CursorKind(Enum):
     INTEGER = "integer"
 
 
+# The microseconds in a cursor value's unit, and those of the first and the last ISO instant.
+_UNITS = {CursorKind.TIMESTAMPTZ: 1, CursorKind.TIMESTAMP: 1, CursorKind.DATE: 86_400_000_000}
+_FIRST = (datetime.min.replace(tzinfo=timezone.utc) - EPOCH) // MICROSECOND
+_LAST = (datetime.max.replace(tzinfo=timezone.utc) - EPOCH) // MICROSECOND
+
+
 @dataclass(frozen=True)
 class Watermark:
     """A cursor value up to which a mirror is complete.
@@ -40,9 +46,14 @@ class Watermark:
     value: int
 
     def __str__(self) -> str:
-        """Return ISO 8601 text, or the integer; `parse` reads it back."""
+        """Return ISO 8601 text, or the integer; `parse` reads it back.
+
+        PostgreSQL knows years that ISO text of four digits does not: those values stand behind an @.
+        """
         if self.kind is CursorKind.INTEGER:
             return str(self.value)
+        if not _FIRST <= self.value * _UNITS[self.kind] <= _LAST:
+            return f"@{self.value}"
         if self.kind is CursorKind.DATE:
             return (EPOCH + timedelta(days=self.value)).date().isoformat()
         instant = (EPOCH + self.value * MICROSECOND).replace(tzinfo=None)
@@ -52,8 +63,8 @@ class Watermark:
     @classmethod
     def parse(cls, kind: CursorKind, text: str) -> Watermark:
         """Return the watermark that `str` wrote. Raises: ValueError."""
-        if kind is CursorKind.INTEGER:
-            return cls(kind, int(text))
+        if kind is CursorKind.INTEGER or text.startswith("@"):
+            return cls(kind, int(text.removeprefix("@")))
         if kind is CursorKind.DATE:
             return cls(kind, (date.fromisoformat(text) - EPOCH.date()).days)
         local = datetime.fromisoformat(text.removesuffix("Z")).replace(tzinfo=timezone.utc)
@@ -104,15 +115,18 @@ def least_cursor(kind: CursorKind, zone: str, instant: datetime) -> Watermark | 
     For timestamp columns, `zone` names the clock: where it is set back within the next hours, local
     times repeat, and the least one counts. None for integers, which know no time.
     """
+    utc = instant.astimezone(timezone.utc)
     if kind is CursorKind.INTEGER:
         return None
     if kind is CursorKind.TIMESTAMPTZ:
-        return Watermark(kind, microseconds(instant))
+        return Watermark(kind, microseconds(utc))
     if kind is CursorKind.DATE:
-        return Watermark(kind, ((instant - _WESTERNMOST).date() - EPOCH.date()).days)
-    steps = range(0, int(_GREATEST_SETBACK.total_seconds()) + 1, 60)
-    local = (_local(instant + timedelta(seconds=step), zone) for step in steps)
-    return Watermark(kind, min(local))
+        return Watermark(kind, ((utc - _WESTERNMOST).date() - EPOCH.date()).days)
+    # Clocks are set back on a whole minute, and local time is least there.
+    minute = utc.replace(second=0, microsecond=0)
+    minutes = range(1, int(_GREATEST_SETBACK / timedelta(minutes=1)) + 1)
+    later = (_local(minute + timedelta(minutes=count), zone) for count in minutes)
+    return Watermark(kind, min(_local(utc, zone), *later))
 
 
 def least_instant(instants: Iterable[datetime]) -> datetime | None:

@@ -53,7 +53,7 @@ def next_start(
     `asked` is the load type that the caller wishes; `on_missing` says what a missing timestamp file
     means (R5). A window may start earlier than needed, never later.
     """
-    why = _why_full(source, seen, asked, on_missing)
+    why = _why_full(table, source, seen, asked=asked, on_missing=on_missing)
     if why is not None:
         return Start(FULL, None, why)
     lower, reason = (
@@ -64,7 +64,9 @@ def next_start(
     return Start(INCREMENTAL, lower, reason)
 
 
-def _why_full(source: SourceTable, seen: Witnesses, asked: str, on_missing: str) -> str | None:
+def _why_full(
+    table: TableConfig, source: SourceTable, seen: Witnesses, *, asked: str, on_missing: str
+) -> str | None:
     state = seen.state
     missing = seen.timestamp is None
     reasons = {
@@ -74,8 +76,15 @@ def _why_full(source: SourceTable, seen: Witnesses, asked: str, on_missing: str)
         "the timestamp file is missing": missing and on_missing == "full_load",
         "neither the timestamp file nor the mirror's history says where to start": missing and state is None,
         "the source is a new one": state is not None and state.source != source.identity,
+        "the cursor column is another one": state is not None and not _same_cursor(table, source, state),
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
+
+
+def _same_cursor(table: TableConfig, source: SourceTable, state: MirrorState) -> bool:
+    """Return whether a state's watermark is a value of the cursor column that the settings name now."""
+    kinds = {mark.kind for mark in (state.watermark, state.greatest) if mark is not None}
+    return state.cursor == table.cursor and kinds <= {source.cursor}
 
 
 def _start(table: TableConfig, source: SourceTable, seen: Witnesses) -> tuple[Watermark | None, str]:
@@ -85,8 +94,8 @@ def _start(table: TableConfig, source: SourceTable, seen: Witnesses) -> tuple[Wa
         file = least_cursor(source.cursor, table.cursor_timezone, seen.timestamp)
     if state is None:
         return file, "the timestamp file; the mirror's history says nothing"
-    if state.watermark is None or state.watermark.kind is not source.cursor:
-        return None, "the mirror has no watermark of this cursor column yet"
+    if state.watermark is None:
+        return None, "the mirror has no watermark yet"
     if file is not None and file.value < state.watermark.value:
         return file, "the timestamp file, older than the mirror's watermark"
     return state.watermark, "the mirror's watermark"

@@ -17,12 +17,12 @@ from iceberg_datamart.errors import (
 from iceberg_datamart.lake.failures import translated, translating
 
 UNFIT = (
-    "Job aborted due to stage failure: org.postgresql.util.PSQLException: ERROR: invalid input syntax for "
-    "type bigint: \"infinity in column 'at' does not fit a column of type timestamptz\"\n\tat org.postgresql.x"
+    "Job aborted: org.postgresql.util.PSQLException: ERROR: invalid input syntax for type bigint: "
+    "\"infinity in column 'at' does not fit a column of type timestamptz\"\n\tat org.postgresql.x"
 )
 LOST = (
     "org.apache.spark.SparkException: Job aborted\n\tat x\n"
-    "Caused by: org.postgresql.util.PSQLException: FATAL: terminating connection due to administrator command\n"
+    "Caused by: org.postgresql.util.PSQLException: FATAL: terminating connection due to an order\n"
 )
 NESTED = (
     "org.apache.spark.SparkException: Job aborted.\n\tat scala.x(Y.scala:1)\n"
@@ -37,9 +37,9 @@ NESTED = (
         "org.apache.iceberg.exceptions.CommitFailedException: Table metadata refresh is required",
         "java.lang.IllegalArgumentException: Cannot fast-forward: main is not an ancestor of staged-7",
         "org.apache.iceberg.exceptions.ValidationException: Found conflicting files that can contain records",
-        "Writing job aborted\nCaused by: org.apache.iceberg.exceptions.ValidationException: Found conflicting files",
+        "Writing job aborted\nCaused by: org.apache.iceberg.exceptions.ValidationException: Found conflict",
         "java.lang.IllegalArgumentException: Ref main already exists",
-        "Caused by: org.sqlite.SQLiteException: [SQLITE_BUSY] The database file is locked (database is locked)",
+        "Caused by: org.sqlite.SQLiteException: [SQLITE_BUSY] file is locked (database is locked)",
     ],
 )
 def test_r12_another_writers_commit_is_a_conflict_to_try_again(text: str) -> None:

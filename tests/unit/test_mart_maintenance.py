@@ -1,4 +1,4 @@
-"""The proof that a mart's maintenance finds every row that a change touches (R8), run by SQLite on small data."""
+"""A mart's maintenance finds every row that a change touches (R8): small data, run by SQLite."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def in_any_order(rows: list[Row]) -> Counter[Row]:
 
 
 @needs_full_join
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(histories())
 def test_r8_the_maintained_mart_equals_the_join_of_its_mirrors(
     history: tuple[MartShape, Tables, Tables],

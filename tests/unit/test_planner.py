@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fakes import configured, mart, table
-from iceberg_datamart.config import Config
 from iceberg_datamart.errors import (
     DatamartError,
     SchemaChangeError,
@@ -33,6 +32,9 @@ from iceberg_datamart.reading import Column, SourceTable
 from iceberg_datamart.receipt import MirrorState, Snapshot, TableHistory
 from iceberg_datamart.watermark import CursorKind, Horizon, Watermark, microseconds
 
+if TYPE_CHECKING:
+    from iceberg_datamart.config import Config
+
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 SECOND, MINUTE, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days=1)
 TSTZ, INTEGER = CursorKind.TIMESTAMPTZ, CursorKind.INTEGER
@@ -48,7 +50,14 @@ def at(instant: datetime) -> Watermark:
 
 def state(watermark: Watermark | None = None, **changes: Any) -> MirrorState:
     found = MirrorState(
-        "run-1", "incremental", SOURCE.identity, NOON - MINUTE, NOON - MINUTE, watermark, watermark
+        "run-1",
+        "incremental",
+        SOURCE.identity,
+        NOON - MINUTE,
+        NOON - MINUTE,
+        cursor="updated_at",
+        watermark=watermark,
+        greatest=watermark,
     )
     return replace(found, **changes)
 
@@ -212,15 +221,20 @@ def test_a_new_kind_of_cursor_reads_everything_once(old: CursorKind, new: Cursor
     if old is new:
         assert step.window.lower is not None
     else:
-        assert step.window.lower is None
+        assert step.load_type == "full"
         assert step.saved is None
+
+
+def test_another_cursor_column_of_the_same_type_reads_everything_once() -> None:
+    saved = replace(state(), cursor="created_at")
+    assert planned(facts(mirror(saved), timestamp=NOON)).reason == "the cursor column is another one"
 
 
 # --- integer cursors
 
 
 def integers(*marks: tuple[datetime, int | None, int]) -> Facts:
-    """Return facts of an integer cursor: newest first, when each state was read, its watermark and greatest."""
+    """Return facts of an integer cursor: when each state was read, watermark and greatest, newest first."""
     states = [
         state(
             None if watermark is None else Watermark(INTEGER, watermark),

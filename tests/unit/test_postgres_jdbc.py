@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -123,7 +124,7 @@ def test_ranges_of_pages_hold_every_page_once(pages: int, partitions: int | None
     assert len(edges) == len(ranges)
     assert edges[0][0] == 0
     assert edges[-1][1] is None
-    for (start, end), (following, _) in zip(edges[:-1], edges[1:], strict=True):
+    for (start, end), (following, _) in pairwise(edges):
         assert start < following
         assert end == following
 

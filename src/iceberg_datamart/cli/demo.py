@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import signal
+import sys
+import textwrap
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from iceberg_datamart.report import RunReport
 
 _INDENT = 3
+_WIDEST = 100
 
 
 def demo(
@@ -72,6 +76,7 @@ def demo(
 
 def _told(story: _Story, rows: int, seed: int) -> dict[str, Any]:
     """Return what happened; the server goes on only after a story that came to its end."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         return story.tell(rows, seed)
     except BaseException:
@@ -151,7 +156,7 @@ class _Story:
         self._show(Text(text.rstrip()))
         config = self.folder.config()
         history = LakeCatalog(config.catalog, config.database).history(MART)
-        self._say("The history of the mart", f"The snapshots of {MART}, each readable for ever:")
+        self._say("The history of the mart", f"The snapshots of {MART}, which can all still be read:")
         if history is not None:
             self._show(history_table(history))
         return text.splitlines()[-1]
@@ -174,7 +179,9 @@ class _Story:
 
     def _say(self, title: str, text: str) -> None:
         self.out.print(Text(f"\n{title}", "bold"))
-        self.out.print(Padding(Text(text), (0, 0, 0, _INDENT), expand=False))
+        width = min(self.out.width, _WIDEST) - _INDENT
+        for line in textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False):
+            self.out.print(Text(" " * _INDENT + line), soft_wrap=True)
 
     def _show(self, what: RenderableType) -> None:
         self.out.print()

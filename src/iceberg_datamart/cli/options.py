@@ -21,7 +21,7 @@ ConfigOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 TableOption = Annotated[
-    list[str] | None, typer.Option("--table", "-t", help="Only this table; may be repeated.")
+    list[str] | None, typer.Option("--table", "-t", metavar="TABLE", help="Only this table; may be repeated.")
 ]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Log details and stack traces.")]
 AcceptOption = Annotated[

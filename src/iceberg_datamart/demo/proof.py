@@ -1,7 +1,7 @@
 """Proof that Iceberg holds what PostgreSQL holds: every value of every row, in both directions.
 
-Shares no code with the job. Each side writes a row as the same text, and digests are compared in the order
-of the keys, so that two million rows need little memory.
+Shares only the way to the catalog with the job. Each side writes a row as the same text, and digests are
+compared in the order of the keys, so that two million rows need little memory.
 """
 
 from __future__ import annotations
@@ -15,21 +15,19 @@ import psycopg
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 from psycopg import sql
-from pyiceberg.catalog import load_catalog
 from pyiceberg.types import DateType, IcebergType, ListType, TimestampType, TimestamptzType
-from sqlalchemy import URL
 
 from iceberg_datamart.demo.rows import KEYS, TABLES
 from iceberg_datamart.errors import DatamartError
+from iceberg_datamart.lake.catalog import open_catalog
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from pyiceberg.catalog import Catalog
     from pyiceberg.table import Table
     from typing_extensions import LiteralString
 
-    from iceberg_datamart.config import CatalogConfig, Config
+    from iceberg_datamart.config import Config
 
     Connection = psycopg.Connection[Any]
 
@@ -101,7 +99,7 @@ def prove(config: Config, url: str) -> Iterator[Proof]:
 
     Raises: DatamartError where a table has other columns than its source.
     """
-    catalog = _catalog(config.catalog)
+    catalog = open_catalog(config.catalog)
     with psycopg.connect(url) as connection:
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         for name, key, query in _queries():
@@ -109,13 +107,6 @@ def prove(config: Config, url: str) -> Iterator[Proof]:
             columns = _columns(connection, query, table)
             expected = _in_source(connection, query, key, columns)
             yield Proof(name, key, compare(expected, _in_iceberg(table, key, columns)))
-
-
-def _catalog(config: CatalogConfig) -> Catalog:
-    """Open a demo's catalog; SQLAlchemy 2.1 decodes the path in an address and 2.0 does not, so let it encode."""
-    path = (config.uri or "").removeprefix("sqlite:///")
-    uri = URL.create("sqlite", database=path).render_as_string()
-    return load_catalog(config.name, type=config.type, uri=uri, warehouse=config.warehouse)
 
 
 def _queries() -> Iterator[tuple[str, tuple[str, ...], sql.Composable]]:

@@ -84,12 +84,14 @@ class LakeCatalog:
                 raise
 
     def evolve(self, table: str, change: SchemaChange) -> None:
-        """Add and widen columns: one metadata commit, no snapshot."""
-        if not (change.added or change.widened):
+        """Add, widen and drop columns: one metadata commit, no snapshot."""
+        if not (change.added or change.widened or change.dropped):
             return
         with self._load(table).update_schema() as update:
             for column in change.added:
                 update.add_column((column.name,), iceberg_type(column.type, count(1)))
+            for name in change.dropped:
+                update.delete_column((name,))
             for column in change.widened:
                 update.update_column((column.name,), iceberg_type(column.type, count(1)))
 

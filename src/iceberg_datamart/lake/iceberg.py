@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -67,23 +68,29 @@ class IcebergLake:
         """Commit what makes the mart equal its join again. Raises: see `ports.Lake`."""
         shape, engine = maintenance.shape, self._started()
         columns = engine.mart_columns(maintenance)
-        self._prepare(shape.name, columns, shape.key, maintenance.base, maintenance.properties)
+        self._prepare(shape.name, columns, shape.key, maintenance.base, maintenance.properties, exact=True)
         return engine.maintain(maintenance, columns)
 
-    def _prepare(
+    def _prepare(  # noqa: PLR0913  (what a table is made of)
         self,
         table: str,
         columns: Sequence[Column],
         key: Sequence[str],
         base: TableHistory | None,
         properties: Mapping[str, str],
+        *,
+        exact: bool = False,
     ) -> None:
-        """Bring the table's columns to what its rows need, by metadata alone. Raises: SchemaChangeError."""
+        """Bring the table's columns to what its rows need, by metadata alone; `exact` drops all others.
+
+        Raises: SchemaChangeError.
+        """
         if base is None:
             self._catalog.create(table, (*columns, *LINEAGE), key, {**TABLE_PROPERTIES, **properties})
             return
         present = {name: kind for name, kind in base.columns.items() if name not in _LINEAGE_NAMES}
-        self._catalog.evolve(table, schema_change(table, columns, present, key))
+        change = schema_change(table, columns, present, key)
+        self._catalog.evolve(table, replace(change, dropped=change.absent) if exact else change)
 
     def _started(self) -> SparkEngine:
         from iceberg_datamart.lake.spark import SparkEngine  # noqa: PLC0415  (a quiet run starts no JVM)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from iceberg_datamart.lake.changes import FEW_KEYS, Changeset, bounds_of
+from iceberg_datamart.lake.changes import FEW_KEYS, Changeset, bounds_of, sorted_within_partitions
 from iceberg_datamart.mart import Delta, changed_keys_sql, joined_arms, restricted_sql
 from iceberg_datamart.reading import Column
 from iceberg_datamart.sql import changeset_sql
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
     from iceberg_datamart.lake.views import Views
     from iceberg_datamart.mart import Arm
@@ -36,6 +36,8 @@ class MartComparison:
         self._pinned = {
             mirror.table: views.relation(mirror.table, mirror.now) for mirror in maintenance.mirrors
         }
+        base = maintenance.base
+        self._base = None if base is None or base.current is None else base.current.snapshot_id
         self._join = f"({self._shape.join_sql(self._pinned)})"
 
     def columns(self) -> tuple[Column, ...]:
@@ -46,12 +48,16 @@ class MartComparison:
             for item in self._session.sql(f"SELECT * FROM {self._join}").schema
         )
 
+    def rows(self) -> DataFrame:
+        """Return all rows of the mart, sorted in each file to be by the finest table's key first."""
+        shape = self._shape
+        frame = self._session.sql(restricted_sql(self._join, shape.columns, []))
+        return sorted_within_partitions(frame, tuple(reversed(shape.key)))
+
     def changeset(self, columns: tuple[Column, ...]) -> Changeset:
         """Return what must change in the mart, restricted to what the mirrors' changes can touch (R8)."""
-        shape, base = self._shape, self._maintenance.base
-        snapshot = None if base is None or base.current is None else base.current.snapshot_id
-        target = self._views.relation(shape.name)
-        arms = [] if snapshot is None else self._arms(columns)
+        shape, snapshot = self._shape, self._base
+        arms = self._arms(columns)
         new = restricted_sql(self._join, shape.columns, arms)
         old = restricted_sql(self._views.relation(shape.name, snapshot), shape.columns, arms)
         text = changeset_sql(
@@ -64,7 +70,7 @@ class MartComparison:
         )
         return Changeset.materialised(
             table=shape.name,
-            target=target,
+            target=self._views.relation(shape.name),
             base=snapshot,
             key=tuple(column for column in columns if column.name in shape.key),
             columns=shape.columns,

@@ -18,6 +18,8 @@ from iceberg_datamart.receipt import CommitReceipt
 from iceberg_datamart.sql import LINEAGE, changeset_sql, key_ranges, quoted, within
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from pyspark.sql import DataFrame
 
     from iceberg_datamart.config import Config
@@ -63,7 +65,11 @@ class SparkEngine:
         """Commit the mart's change, or its state alone where no row of it changes."""
         shape, summary = maintenance.shape, maintenance.state.summary()
         with translating(shape.name):
-            changes = MartComparison(self._session, maintenance, self._views).changeset(columns)
+            comparison = MartComparison(self._session, maintenance, self._views)
+            if maintenance.base is None or maintenance.base.current is None:
+                first = self._append(shape.name, comparison.rows(), summary)
+                return Merged(first.inserted, first)
+            changes = comparison.changeset(columns)
         try:
             receipt = changes.commit(self._session, self._staging, summary, self._lineage())
         finally:
@@ -80,10 +86,15 @@ class SparkEngine:
         deleted = merge.read.deleted
         kept = batch if deleted is None else batch.where(f"NOT {quoted(deleted)}").drop(deleted)
         rows = sorted_within_partitions(kept, merge.source.primary_key)
-        target, summary = self._views.relation(merge.table), merge.state.summary()
-        snapshot_id = append(rows, target, None, self._staging, summary, self._lineage(), _absent(merge))
-        inserted = self._staging.added_records(target, snapshot_id)
-        return CommitReceipt(merge.table, snapshot_id, inserted=inserted)
+        return self._append(merge.table, rows, merge.state.summary(), _absent(merge))
+
+    def _append(
+        self, table: str, rows: DataFrame, summary: Mapping[str, str], absent: Sequence[Column] = ()
+    ) -> CommitReceipt:
+        """Commit `rows` as the first of an empty table."""
+        target = self._views.relation(table)
+        snapshot_id = append(rows, target, None, self._staging, summary, self._lineage(), absent)
+        return CommitReceipt(table, snapshot_id, self._staging.added_records(target, snapshot_id))
 
     def _compared(self, merge: MirrorMerge, batch: DataFrame, base: int) -> Changeset:
         source, names = merge.source, [column.name for column in merge.source.columns]

@@ -76,7 +76,7 @@ def cursor_kind(column: PostgresColumn) -> CursorKind:
     return _CURSORS[column.type_name]
 
 
-def wire(column: PostgresColumn, configured: str | None = None) -> Wire | None:
+def wire(column: PostgresColumn, configured: str | None = None) -> Wire | None:  # noqa: PLR0911  (one a family)
     """Return how a column travels; None for a numeric that needs a configured decimal(p,s).
 
     `configured` is the type that the settings give the column: `decimal(p,s)` or `string`.

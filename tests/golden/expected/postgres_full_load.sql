@@ -1,21 +1,13 @@
 (select "transaction_id" as "transaction_id",
 "amount" as "amount",
-(case when "fee" is null
-or ("fee" = round("fee", 4)
-and abs("fee") < 1000000) then "fee" else (left("fee"::text, 60) || ' in column ''fee'' does not fit decimal(10, 4)')::numeric end)::numeric(10,
-4) as "fee",
+(case when "fee" is null or ("fee" = round("fee", 4) and abs("fee") < 1000000) then "fee" else (left("fee"::text, 60) || ' in column ''fee'' does not fit decimal(10, 4)')::numeric end)::numeric(10, 4) as "fee",
 "currency" as "currency",
 "reference"::text as "reference",
 "tags" as "tags",
-case when isfinite("settled on")
-or "settled on" is null then ("settled on" - date '1970-01-01') else (left("settled on"::text, 60) || ' in column ''settled on'' does not fit a column of type date')::int8 end as "settled on",
-case when isfinite("seen_at")
-or "seen_at" is null then (extract(epoch
-from "seen_at") * 1000000)::int8 else (left("seen_at"::text, 60) || ' in column ''seen_at'' does not fit a column of type timestamp')::int8 end as "seen_at",
-case when isfinite("created_at")
-or "created_at" is null then (extract(epoch
-from "created_at") * 1000000)::int8 else (left("created_at"::text, 60) || ' in column ''created_at'' does not fit a column of type timestamptz')::int8 end as "created_at", coalesce((currency = 'XXX')::boolean,
-false) as "_datamart_deleted",
+case when isfinite("settled on") or "settled on" is null then ("settled on" - date '1970-01-01') else (left("settled on"::text, 60) || ' in column ''settled on'' does not fit a column of type date')::int8 end as "settled on",
+case when isfinite("seen_at") or "seen_at" is null then (extract(epoch from "seen_at") * 1000000)::int8 else (left("seen_at"::text, 60) || ' in column ''seen_at'' does not fit a column of type timestamp')::int8 end as "seen_at",
+case when isfinite("created_at") or "created_at" is null then (extract(epoch from "created_at") * 1000000)::int8 else (left("created_at"::text, 60) || ' in column ''created_at'' does not fit a column of type timestamptz')::int8 end as "created_at",
+coalesce((currency = 'XXX')::boolean, false) as "_datamart_deleted",
 ctid as _datamart_ctid
 from "public"."settlement"
 where true) as q

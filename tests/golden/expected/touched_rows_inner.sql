@@ -1,7 +1,6 @@
 SELECT r.`queue_id`, r.`transaction_id`
 FROM `mart` AS r
-WHERE true
-AND EXISTS (SELECT 1
+WHERE true AND EXISTS (SELECT 1
 FROM (SELECT DISTINCT `queue_id` AS `queue_id`
 FROM (SELECT x.`queue_id`
 FROM `queue`@now AS x
@@ -14,8 +13,7 @@ WHERE y.`queue_id` = x.`queue_id`)) AS k) AS a
 WHERE a.`queue_id` = r.`queue_id`)
 UNION ALL SELECT r.`queue_id`, r.`transaction_id`
 FROM `mart` AS r
-WHERE true
-AND EXISTS (SELECT 1
+WHERE true AND EXISTS (SELECT 1
 FROM (SELECT DISTINCT `transaction_id` AS `transaction_id`
 FROM (SELECT x.`transaction_id`
 FROM `settlement_transaction`@now AS x
@@ -25,8 +23,7 @@ FROM `settlement_transaction`@before AS x
 WHERE NOT EXISTS (SELECT 1
 FROM `settlement_transaction`@now AS y
 WHERE y.`transaction_id` = x.`transaction_id`)) AS k) AS a
-WHERE a.`transaction_id` = r.`transaction_id`)
-AND NOT EXISTS (SELECT 1
+WHERE a.`transaction_id` = r.`transaction_id`) AND NOT EXISTS (SELECT 1
 FROM (SELECT DISTINCT `queue_id` AS `queue_id`
 FROM (SELECT x.`queue_id`
 FROM `queue`@now AS x

@@ -1,7 +1,6 @@
 SELECT r.`queue_id`, r.`transaction_id`
 FROM `mart` AS r
-WHERE true
-AND EXISTS (SELECT 1
+WHERE true AND EXISTS (SELECT 1
 FROM (SELECT DISTINCT `queue_id` AS `queue_id`
 FROM (SELECT x.`queue_id`
 FROM `queue`@now AS x

@@ -1,0 +1,76 @@
+"""A schema that is nothing like the seed's: quoted names, many types, left joins under left joins, odd zones."""
+
+from __future__ import annotations
+
+import json
+import random
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from retail import PASSWORD, Retail, open_retail
+
+if TYPE_CHECKING:
+    import pytest
+    from laptop import Databases, Laptop
+
+RUNS = 11
+FULL_LOADS = {4, 8, 11}
+QUIET = {6}
+LATE = {2: 4, 7: 8}  # a transaction that opens before the one run commits before the other
+
+
+def test_mirrors_and_marts_are_exact_after_every_run(
+    laptop: Laptop, databases: Databases, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RETAIL_PASSWORD", PASSWORD)
+    dice = random.Random(5)  # noqa: S311  (repeatable on purpose)
+    with ExitStack() as stack:
+        connection = stack.enter_context(databases.connected(database))
+        other = stack.enter_context(databases.connected(database))
+        oracle = open_retail(laptop, connection, database)
+        live = Retail(connection, dice)
+        laptop.run()
+        oracle.follow(full=True)
+        oracle.check(laptop)
+        late, commits_before = ExitStack(), 0
+        for number in range(1, RUNS + 1):
+            if number == commits_before:
+                late.close()
+            if number in LATE:
+                late.enter_context(live.open_transaction(other))
+                commits_before = LATE[number]
+            if number not in QUIET:
+                live.busy_hour()
+                live.change_without_cursor()
+                tables = laptop.status()["tables"]
+                live.tie({name: table["watermark"] for name, table in tables.items()})
+            full = number in FULL_LOADS
+            if full:
+                for table in ("Customer", "Order", "order line", "Shipment"):
+                    live.delete(table, 3)
+            before = laptop.files(), laptop.snapshot_ids()
+            laptop.run(*(["--load-type", "full"] if full else []))
+            oracle.follow(full=full)
+            oracle.check(laptop)
+            if full:
+                oracle.check(laptop, against_source=True)
+            if number in QUIET:
+                assert (laptop.files(), laptop.snapshot_ids()) == before
+
+
+def test_a_process_in_another_time_zone_reads_the_same(
+    laptop: Laptop, databases: Databases, database: str
+) -> None:
+    with databases.connected(database) as connection:
+        oracle = open_retail(laptop, connection, database)
+        environment = {"RETAIL_PASSWORD": PASSWORD, "TZ": "America/New_York", "PGTZ": "Asia/Tokyo"}
+        first = laptop.process("run", "--json", environment=environment)
+        assert first.exit_code == 0, first.stderr
+        assert json.loads(first.stdout)["status"] == "succeeded"
+        oracle.follow(full=True)
+        oracle.check(laptop)
+        Retail(connection, random.Random(1)).busy_hour()  # noqa: S311  (repeatable on purpose)
+        second = laptop.process("run", "--json", environment={**environment, "TZ": "Pacific/Auckland"})
+        assert second.exit_code == 0, second.stderr
+        oracle.follow(full=False)
+        oracle.check(laptop)

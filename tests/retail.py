@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import random
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from oracle import Joined, Mirrored, Oracle
 from psycopg import sql
 
+from oracle import Joined, Mirrored, Oracle
+
 if TYPE_CHECKING:
+    import random
     from collections.abc import Callable, Iterator
 
     import psycopg
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 SCHEMA = "Retail Ops"
 ROLE = "the reader"
-PASSWORD = "it's 100% \"se:cr@et\"/?#\\ ä"
+PASSWORD = 'it\'s 100% "se:cr@et"/?#\\ ä'
 FILE = Path(__file__).parent / "e2e" / "schemas" / "retail.sql"
 TABLES: dict[str, dict[str, Any]] = {
     "customer": {

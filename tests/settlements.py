@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from iceberg_datamart.demo.seed import create_tables, load
 from oracle import Joined, Mirrored, Oracle
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Callable, Iterator
 
     import psycopg

@@ -74,7 +74,9 @@ def test_d2_a_slower_table_loses_no_rows(
     old.run()
     laptop.run()
     late = "now() - interval '90 seconds'"
-    connection.execute("update customer set name = 'both', updated_at = clock_timestamp() where name = 'early'")
+    connection.execute(
+        "update customer set name = 'both', updated_at = clock_timestamp() where name = 'early'"
+    )
     connection.execute(
         f"insert into purchase (customer_id, amount, updated_at) select customer_id, 5, {late} from customer "
         "where name = 'both'"
@@ -202,7 +204,9 @@ def test_d9_a_failure_is_told_and_the_next_run_resumes(
     assert laptop.status()["tables"]["purchase"]["watermark"] == watermark
     oracle.follow(full=False, tables=["customer"])
     oracle.check(laptop)
-    connection.execute("alter table purchase alter amount type numeric(12, 2) using replace(amount, ' EUR', '')::numeric")
+    connection.execute(
+        "alter table purchase alter amount type numeric(12, 2) using replace(amount, ' EUR', '')::numeric"
+    )
     laptop.run()
     oracle.check(laptop, against_source=True)
     assert laptop.timestamp() != said

@@ -11,6 +11,7 @@ from retail import PASSWORD, Retail, open_retail
 
 if TYPE_CHECKING:
     import pytest
+
     from laptop import Databases, Laptop
 
 RUNS = 11

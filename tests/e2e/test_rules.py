@@ -9,21 +9,21 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from oracle import Mirrored, Oracle, assert_same, rows_of
-from shop import open_shop
 
 from iceberg_datamart.config_file import load_config
 from iceberg_datamart.lake.staging import Staging
 from iceberg_datamart.planner import Wishes
 from iceberg_datamart.world import new_run
+from oracle import Mirrored, Oracle, assert_same, rows_of
+from shop import open_shop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import psycopg
-    from laptop import Databases, Laptop
 
     from iceberg_datamart.report import RunReport
+    from laptop import Databases, Laptop
 
     Connection = psycopg.Connection[Any]
 
@@ -53,7 +53,9 @@ def oracle(laptop: Laptop, connection: Connection) -> Oracle:
 
 
 def rename(connection: Connection, name: str, ids: str = "customer_id <= 3") -> None:
-    connection.execute(f"update public.customer set name = '{name}', updated_at = clock_timestamp() where {ids}")
+    connection.execute(
+        f"update public.customer set name = '{name}', updated_at = clock_timestamp() where {ids}"
+    )
 
 
 def outcomes(report: dict[str, Any]) -> set[str]:
@@ -89,9 +91,11 @@ def test_r1_rows_and_watermark_are_in_one_snapshot(
     assert said["added-records"] == "3"
     assert said["iceberg-datamart.run-id"] == report["run_id"]
     assert said["iceberg-datamart.watermark"] == report["tables"]["customer"]["watermark"]
-    assert {"iceberg-datamart.complete-through", "iceberg-datamart.load-type", "iceberg-datamart.source"} <= set(
-        said
-    )
+    assert {
+        "iceberg-datamart.complete-through",
+        "iceberg-datamart.load-type",
+        "iceberg-datamart.source",
+    } <= set(said)
 
 
 # R3
@@ -147,7 +151,9 @@ def test_r4_a_crash_before_the_file_is_written_is_harmless(
     oracle.check(laptop, against_source=True)
 
 
-def test_r4_a_file_that_is_ahead_skips_nothing(laptop: Laptop, connection: Connection, oracle: Oracle) -> None:
+def test_r4_a_file_that_is_ahead_skips_nothing(
+    laptop: Laptop, connection: Connection, oracle: Oracle
+) -> None:
     laptop.timestamp_file.write_text("last_load_timestamp\n2031-01-01 00:00:00\n")
     rename(connection, "not skipped")
     laptop.run()
@@ -200,7 +206,8 @@ def test_r5_without_the_file_snapshots_may_be_used(
 
 
 @pytest.mark.parametrize(
-    "content", ["last_load_timestamp\n2026-13-01 00:00:00\n", "last_load_timestamp\nyesterday\n", "", "2026\n"]
+    "content",
+    ["last_load_timestamp\n2026-13-01 00:00:00\n", "last_load_timestamp\nyesterday\n", "", "2026\n"],
 )
 def test_r5_a_malformed_file_is_an_error_that_shows_it(laptop: Laptop, oracle: Oracle, content: str) -> None:
     laptop.timestamp_file.write_text(content)
@@ -335,7 +342,9 @@ def test_r9_a_failing_table_changes_no_state_but_the_others(
     laptop: Laptop, connection: Connection, oracle: Oracle
 ) -> None:
     rename(connection, "goes on")
-    connection.execute("insert into public.purchase (customer_id, amount, updated_at) values (1, 'NaN', now())")
+    connection.execute(
+        "insert into public.purchase (customer_id, amount, updated_at) values (1, 'NaN', now())"
+    )
     before = laptop.timestamp(), laptop.history("purchase")
     report = laptop.failing_run()
     assert {name: part["outcome"] for name, part in report["tables"].items()} == {
@@ -555,7 +564,9 @@ def test_r13_another_database_is_refused_unless_accepted(
     name = databases.new()
     with databases.connected(name) as elsewhere:
         moved = open_shop(laptop, elsewhere)
-        elsewhere.execute("delete from purchase where purchase_id > 40; update customer set name = 'elsewhere'")
+        elsewhere.execute(
+            "delete from purchase where purchase_id > 40; update customer set name = 'elsewhere'"
+        )
         laptop.settings["sources"]["prd"]["url"] = databases.server.url(name)
         laptop.save()
         error = laptop.failing_run()["tables"]["customer"]["error"]

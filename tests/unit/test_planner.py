@@ -55,7 +55,7 @@ def state(watermark: Watermark | None = None, **changes: Any) -> MirrorState:
         SOURCE.identity,
         NOON - MINUTE,
         NOON - MINUTE,
-        cursor="updated_at",
+        cursor="at",
         watermark=watermark,
         greatest=watermark,
     )

@@ -1,4 +1,4 @@
-"""The job on one machine: settings, catalog, warehouse and timestamp file in one folder, driven by its command line."""
+"""The job on one machine: settings and all files in one folder, driven by its command line."""
 
 from __future__ import annotations
 

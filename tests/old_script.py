@@ -1,4 +1,4 @@
-"""The Glue script that this package replaces, boiled down to what it did with rows; kept to show what it loses."""
+"""The Glue script that this package replaces, boiled down to what it did with rows, to show what it lost."""
 
 from __future__ import annotations
 

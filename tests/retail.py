@@ -72,7 +72,7 @@ _MIRRORS = {
     "order": Mirrored(
         "Order",
         ("storeNo", "orderNo"),
-        'select "storeNo", "orderNo", "customerId"::text, "Status", "Total", "placed", "version" from "Order"',
+        'select "storeNo", "orderNo", "customerId"::text, "Status", "Total", placed, version from "Order"',
     ),
     "order_line": Mirrored(
         "order line",
@@ -171,20 +171,22 @@ class Retail:
 
     def new_order(self, version: str = _VERSION) -> None:
         self._do(
-            """insert into "Order" values ({die}, nextval('"key numbers"'), {customer}, 'x', {die}, null, """
+            """insert into "Order" values ({die}, nextval('"key numbers"'), {customer}, 'x', {die}, null,"""
             f"{version})"
         )
 
     def new_lines(self, moment: str = _NEW_YORK) -> None:
         """Give first lines to orders that have none, and more to others."""
         self._do(
-            f"""insert into "order line" select "storeNo", "orderNo",
-            nextval('"key numbers"'), {{word}}, {{die}}, 'new', {moment} from "Order" as o order by {{chance}} limit 3"""
+            f"""insert into "order line"
+            select "storeNo", "orderNo", nextval('"key numbers"'), {{word}}, {{die}}, 'new', {moment}
+            from "Order" order by {{chance}} limit 3"""
         )
 
     def new_shipment(self) -> None:
         self._do(
-            """insert into "Shipment" select {word} || random(), "storeNo", "orderNo", "lineNo", 'new', {today}
+            """insert into "Shipment"
+            select {word} || random(), "storeNo", "orderNo", "lineNo", 'new', {today}
             from "order line" order by {chance} limit 2"""
         )
 
@@ -226,7 +228,8 @@ class Retail:
         ):
             self._do(
                 f"""update "{table}" set "{column}" = null, {sets} where ctid = any(array(
-                select ctid from "{table}" where "{column}" is null or {{chance}} < '1' for update skip locked))"""
+                select ctid from "{table}" where "{column}" is null or {{chance}} < '1'
+                for update skip locked))"""
             )
 
     def tie(self, watermarks: dict[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""The seed's six tables for tests: settings, the oracle's hand-written SQL, and a live system that changes them."""
+"""The seed's six tables: settings, the oracle's hand-written SQL, and a live system that changes them."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ KEYS = {
     "adjustment": "adjustment_id",
 }
 _COLUMNS = {
-    "account": "account_id, name, status, country, external_id::text, credit_limit, is_active, opened_on, tags, "
-    "created_at, updated_at",
+    "account": "account_id, name, status, country, external_id::text, credit_limit, is_active, opened_on, "
+    "tags, created_at, updated_at",
     "account_metadata": "account_id, legal_name, contact_email, preferences::text, opted_in, last_login_at, "
     "updated_at",
     "account_risk": "account_id, risk_score, risk_band, model_version, watchlist_hits, is_sanctioned, "
@@ -72,12 +72,12 @@ _INSERTS = {
     "account_metadata": """
         insert into account_metadata
         select a.account_id, 'Legal {word}', null, '{{"word": "{word}"}}', null, null, {moment}
-        from account as a where not exists (select from account_metadata as m where m.account_id = a.account_id)
+        from account as a where account_id not in (select account_id from account_metadata)
     """,
     "account_risk": """
         insert into account_risk
         select a.account_id, 12.5, 'low', 3, 0, false, date '2025-06-01', {moment}
-        from account as a where not exists (select from account_risk as r where r.account_id = a.account_id)
+        from account as a where account_id not in (select account_id from account_risk)
     """,
     "queue": """
         insert into queue (account_id, name, status, priority, is_paused, routing, opened_at, updated_at)
@@ -87,13 +87,16 @@ _INSERTS = {
     "settlement_transaction": """
         insert into settlement_transaction (queue_id, reference, amount, fee, currency, status, settled_on,
             memo, created_at)
-        select (select queue_id from queue order by md5(queue_id::text || t.transaction_id || '{word}') limit 1),
+        select
+            (select queue_id from queue order by md5(queue_id::text || t.transaction_id || '{word}') limit 1),
             gen_random_uuid(), amount + 0.01, fee, currency, status, settled_on, '{word}', {moment}
         from settlement_transaction as t {some}
     """,
     "adjustment": """
-        insert into adjustment (transaction_id, amount, reason, is_approved, evidence, effective_on, updated_at)
-        select transaction_id, -amount, '{word}', null, evidence, effective_on, {moment} from adjustment {some}
+        insert into adjustment
+            (transaction_id, amount, reason, is_approved, evidence, effective_on, updated_at)
+        select transaction_id, -amount, '{word}', null, evidence, effective_on, {moment}
+        from adjustment {some}
     """,
 }
 _UPDATES = {

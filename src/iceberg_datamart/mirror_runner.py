@@ -59,10 +59,17 @@ def _mirror_merge(run: Run, session: SourceSession, step: MergeWindow, probe: Pr
         full=step.load_type == FULL,
         base=step.mirror,
         state=_state(run, session, step, probe),
+        record=_is_outdated(step, table.cursor),
         cursor=table.cursor,
         max_delete_fraction=table.max_delete_fraction,
         properties=table.properties,
     )
+
+
+def _is_outdated(step: MergeWindow, cursor: str | None) -> bool:
+    """Return whether the mirror's recorded state belongs to another source or cursor, or is lost (R11)."""
+    states = () if step.mirror is None else step.mirror.mirror_states()
+    return not states or (states[0].source, states[0].cursor) != (step.source.identity, cursor)
 
 
 def _state(run: Run, session: SourceSession, step: MergeWindow, probe: Probe) -> MirrorState:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 class MirrorMerge:
     """One mirror's change, ready to run: what to read, what it is compared with, what to record.
 
-    `base` is the mirror as it was when the change was planned; None where there is none yet.
+    `base` is the mirror as it was when the change was planned; None where there is none yet. With
+    `record`, the state is committed even where no row differs: the recorded one is of no more use.
     """
 
     table: str
@@ -30,6 +31,7 @@ class MirrorMerge:
     full: bool
     base: TableHistory | None
     state: MirrorState
+    record: bool = False
     cursor: str | None = None
     max_delete_fraction: float = 0.5
     properties: Mapping[str, str] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What a caller of the command line may rely on: exit codes, the documented JSON, and what happens to odd tables."""
+"""What a caller may rely on: exit codes, the documented JSON, and what happens to odd tables."""
 
 from __future__ import annotations
 

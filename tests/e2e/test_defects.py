@@ -1,4 +1,4 @@
-"""D1 to D9: what the old script did wrong does not happen here; D1 to D4 beside that script on the same rows."""
+"""D1 to D9: what the old script did wrong does not happen here; D1 to D4 beside that very script."""
 
 from __future__ import annotations
 
@@ -91,7 +91,8 @@ def test_d3_a_table_that_failed_once_loses_no_rows(
     laptop: Laptop, connection: Connection, oracle: Oracle, old: OldScript
 ) -> None:
     connection.execute(
-        "insert into purchase (customer_id, amount, updated_at) values (5, 7.50, now() - interval '9 seconds')"
+        "insert into purchase (customer_id, amount, updated_at) "
+        "values (5, 7.50, now() - interval '9 seconds')"
     )
     connection.execute("update customer set updated_at = now() where customer_id = 5")
     said = laptop.timestamp()

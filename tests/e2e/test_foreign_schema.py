@@ -1,4 +1,4 @@
-"""A schema that is nothing like the seed's: quoted names, many types, left joins under left joins, odd zones."""
+"""A schema nothing like the seed's: quoted names, many types, left joins under left joins, odd zones."""
 
 from __future__ import annotations
 

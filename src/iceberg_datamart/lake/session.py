@@ -29,7 +29,6 @@ PACKAGES = (
 )
 _EXTENSIONS = "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions"
 _EMBEDDED = {
-    "spark.jars.packages": ",".join(PACKAGES),
     "spark.sql.extensions": _EXTENSIONS,
     "spark.master": "local[*]",
     "spark.driver.memory": "2g",
@@ -96,11 +95,25 @@ def _any_session(config: Config) -> SparkSession:
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
     conf = SparkConf(loadDefaults=False).setAppName("iceberg-datamart")
     scratch = tempfile.gettempdir()
-    for name, value in {**_EMBEDDED, "spark.sql.warehouse.dir": scratch, **config.spark.properties}.items():
+    defaults = {**_EMBEDDED, **_jars(), "spark.sql.warehouse.dir": scratch}
+    for name, value in {**defaults, **config.spark.properties}.items():
         conf.set(name, value)
     context = SparkContext(gateway=_gateway(conf), conf=conf)
     context.setLogLevel("ERROR")
     return SparkSession(context)
+
+
+def _jars() -> dict[str, str]:
+    """Return the setting that brings the jars: by name the first time, then where Ivy has put them.
+
+    Resolving the names takes Ivy more than a second at every start, and the network.
+    """
+    folder = Path.home() / ".ivy2" / "jars"
+    parts = (package.split(":") for package in PACKAGES)
+    jars = [folder / f"{group}_{artifact}-{version}.jar" for group, artifact, version in parts]
+    if all(jar.is_file() for jar in jars):
+        return {"spark.jars": ",".join(str(jar) for jar in jars)}
+    return {"spark.jars.packages": ",".join(PACKAGES)}
 
 
 def _gateway(conf: SparkConf) -> Any:

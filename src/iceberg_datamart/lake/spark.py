@@ -54,6 +54,8 @@ class SparkEngine:
             receipt = changes.commit(self._session, self._staging, summary, self._lineage())
         finally:
             changes.release()
+        if receipt is None and merge.record:
+            receipt = changes.receipt(self._staging.stamp(changes.target, changes.base, summary))
         return Merged(merge.probe.rows, receipt)
 
     def mart_columns(self, maintenance: MartMaintenance) -> tuple[Column, ...]:

@@ -40,7 +40,7 @@ FEW_KEYS = 10_000
 class Changeset:
     """The rows of one table that a commit inserts, updates and deletes.
 
-    Held in memory and on disk until `release`: MERGE reads its source twice, and a source may answer
+    `known_bounds` bounds the keys where that is known beforehand. Held in memory and on disk until `release`: MERGE reads its source twice, and a source may answer
     differently each time. `base` is the snapshot that the rows were compared with.
     """
 
@@ -51,6 +51,7 @@ class Changeset:
     columns: tuple[str, ...]
     frame: DataFrame
     absent: tuple[Column, ...] = ()
+    known_bounds: str | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
@@ -64,11 +65,12 @@ class Changeset:
         columns: Sequence[str],
         frame: DataFrame,
         absent: Sequence[Column] = (),
+        known_bounds: str | None = None,
     ) -> Changeset:
         """Return the changeset in `frame`, computed and counted in one pass."""
         held = frame.persist(StorageLevel.MEMORY_AND_DISK)
         counts = {row[0]: row[1] for row in held.groupBy(CHANGE).count().collect()}
-        return cls(table, target, base, key, tuple(columns), held, tuple(absent), counts)
+        return cls(table, target, base, key, tuple(columns), held, tuple(absent), known_bounds, counts)
 
     @property
     def rows(self) -> int:
@@ -123,6 +125,8 @@ class Changeset:
 
     def bounds(self) -> str:
         """Return literal bounds of the key columns, so that the MERGE prunes files; `true` for many rows."""
+        if self.known_bounds is not None:
+            return self.known_bounds
         if self.rows > FEW_KEYS:
             return "true"
         rows = self.frame.select(*(quoted(column.name) for column in self.key)).collect()

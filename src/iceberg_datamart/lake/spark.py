@@ -101,12 +101,13 @@ class SparkEngine:
     def _compared(self, merge: MirrorMerge, batch: DataFrame, base: int) -> Changeset:
         source, names = merge.source, [column.name for column in merge.source.columns]
         first = source.columns[names.index(source.primary_key[0])]
+        bounds = within(first.name, key_ranges(first, [values[0] for values in merge.probe.keys or ()]))
         text = changeset_sql(
             new=self._views.add(batch),
             old=self._views.relation(merge.table, base),
             key=source.primary_key,
             columns=names,
-            bounds=within(first.name, key_ranges(first, [values[0] for values in merge.probe.keys or ()])),
+            bounds=bounds,
             full=merge.full,
             deleted=merge.read.deleted,
         )
@@ -118,6 +119,7 @@ class SparkEngine:
             columns=names,
             frame=self._session.sql(text),
             absent=_absent(merge),
+            known_bounds=None if merge.probe.keys is None else bounds,
         )
 
 

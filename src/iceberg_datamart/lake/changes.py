@@ -40,8 +40,9 @@ FEW_KEYS = 10_000
 class Changeset:
     """The rows of one table that a commit inserts, updates and deletes.
 
-    `known_bounds` bounds the keys where that is known beforehand. Held in memory and on disk until `release`: MERGE reads its source twice, and a source may answer
-    differently each time. `base` is the snapshot that the rows were compared with.
+    Held in memory and on disk until `release`: MERGE reads its source twice, and a source may answer
+    differently each time. `base` is the snapshot that the rows were compared with, `known_bounds` the
+    predicate that bounds their keys where that is known beforehand.
     """
 
     table: str

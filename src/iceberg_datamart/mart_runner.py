@@ -84,7 +84,7 @@ def _consumed(table: str, mirror: TableHistory, saved: MartState | None) -> Cons
     since = None if before is None else mirror.since(before)
     if since is None or any(s.run_id is None and s.operation != _REPLACE for s in since):
         return ConsumedMirror(table, now)
-    runs = tuple(dict.fromkeys(s.run_id for s in since if s.run_id is not None))
+    runs = tuple(dict.fromkeys(s.run_id for s in since if s.run_id is not None and s.changes_rows))
     return ConsumedMirror(table, now, before, runs, any(s.changed("deleted") for s in since), followed=True)
 
 

@@ -109,6 +109,11 @@ class Snapshot:
             return self._number("added-records")
         return self._number(PREFIX + kind)
 
+    @property
+    def changes_rows(self) -> bool:
+        """Return whether this commit changed any row; one that only records state does not."""
+        return any(self.changed(kind) for kind in ("inserted", "updated", "deleted"))
+
     def _number(self, key: str) -> int:
         return int(self.summary.get(key, "0"))
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 _INDENT = 3
 _WIDEST = 100
+_SPINNER = 3
 
 
 def demo(
@@ -66,9 +67,7 @@ def demo(
         told = {"directory": str(folder.directory), "changes": vars(made)}
         out.print(changes_text(made))
     else:
-        if fresh and folder.is_made:
-            folder.remove()
-        told = _told(_Story(folder, out), rows, seed)
+        told = _told(_Story(folder, out, fresh), rows, seed)
     if json:
         print_json(told)
     raise typer.Exit(0 if told.get("status", "succeeded") == "succeeded" else 1)
@@ -91,6 +90,7 @@ class _Story:
 
     folder: DemoFolder
     out: Console
+    fresh: bool = False
     claimed: bool = False
     steps: list[dict[str, Any]] = field(default_factory=list)
 
@@ -126,7 +126,10 @@ class _Story:
 
     def _make_source(self, rows: int, seed: int) -> str:
         with _progress("starting PostgreSQL and loading its tables", "demo"):
-            self.folder.claim()
+            if self.fresh and self.folder.is_made:
+                self.folder.empty()
+            else:
+                self.folder.claim()
             self.claimed = True
             url = self.folder.make(rows, seed)
         place = url.rpartition("@")[2].rpartition("/")[0]
@@ -164,7 +167,7 @@ class _Story:
     def _prove(self, url: str) -> list[Proof]:
         self._say(
             "The proof",
-            "Each mirror against its source, the mart against PostgreSQL's own join; every value:",
+            "Each mirror against its source, the mart against PostgreSQL's own join:",
         )
         with _progress("comparing row by row", "demo"):
             proofs = list(prove(self.folder.config(), url))
@@ -241,4 +244,6 @@ class _StatusHandler(logging.Handler):
             style = "red" if record.levelno >= logging.ERROR else "yellow"
             self._screen.print(Text(f"{record.levelname.lower()}: {message}", style))
         else:
-            self._status.update(f"{self._text} · {message}")
+            line = Text(f"{self._text} · {message}")
+            line.truncate(self._screen.width - _SPINNER, overflow="ellipsis")
+            self._status.update(line)

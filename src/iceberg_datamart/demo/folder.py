@@ -107,15 +107,14 @@ class DemoFolder:
         self._refuse_unless_made()
         postgres.stop(self._server)
 
-    def remove(self) -> None:
-        """Stop the server and remove what a demo made; other files in the folder stay."""
+    def empty(self) -> None:
+        """Stop the server and remove what a demo made, for another one; other files in the folder stay."""
         self.stop()
         for folder in (self._server, self.directory / "warehouse"):
             shutil.rmtree(folder, ignore_errors=True)
         files = (self.config_file, self.timestamp_file, self.directory / "catalog.db")
         for file in (*files, self.timestamp_file.with_name(self.timestamp_file.name + ".lock")):
             file.unlink(missing_ok=True)
-        (self.directory / _MARKER).unlink()
 
     @property
     def _server(self) -> Path:

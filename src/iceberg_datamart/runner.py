@@ -17,7 +17,12 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from iceberg_datamart.errors import CommitConflictError, DatamartError, SourceError
+from iceberg_datamart.errors import (
+    CommitConflictError,
+    DatamartError,
+    SourceError,
+    TimestampFileConflictError,
+)
 from iceberg_datamart.mart_runner import maintain_mart
 from iceberg_datamart.mirror_runner import merge_window
 from iceberg_datamart.planner import (
@@ -176,12 +181,17 @@ class Run:
         facts = replace(self.facts, tables={**self.facts.tables, table: fresh})
         return plan_table(table, self.config, facts, self.wishes)
 
-    @staticmethod
-    def _overtaken(step: MergeWindow) -> bool:
-        """Return whether the mirror holds a later state of the source than this run's consistent point."""
+    def _overtaken(self, step: MergeWindow) -> bool:
+        """Return whether a run that read the source later than this one has finished, for this table or all.
+
+        A run that found nothing to commit is seen by the timestamp file alone.
+        """
+        assert self.facts is not None  # noqa: S101  (prepare came first)
         states = () if step.mirror is None else step.mirror.mirror_states()
         same = bool(states) and states[0].source == step.source.identity
-        return same and states[0].read_at > step.horizon.clock
+        said = self.world.timestamp_file.read()
+        moved = said is not None and said != self.facts.timestamp and said > step.horizon.instant
+        return moved or (same and states[0].read_at > step.horizon.clock)
 
     def _timed(self, name: str, work: Callable[[], Outcome]) -> Outcome:
         """Return the outcome of `work` with its seconds; an error is an outcome, too (R9)."""
@@ -209,7 +219,13 @@ class Run:
             if present <= max(horizon.clock for horizon in horizons):
                 return present
             log.warning("the timestamp file was ahead of the source's clock; it is set back to %s", reached)
-        self.world.timestamp_file.write(reached, present)
+        try:
+            self.world.timestamp_file.write(reached, present)
+        except TimestampFileConflictError:
+            said = self.world.timestamp_file.read()
+            if said is None or said < reached:
+                raise
+            return said
         return reached
 
 

@@ -22,8 +22,10 @@ class Views:
 
     def relation(self, table: str, snapshot_id: int | None = None) -> str:
         """Return the table's relation, at a snapshot where one is given."""
-        name = quoted(self._catalog, self._database, table)
-        return name if snapshot_id is None else f"{name} VERSION AS OF {snapshot_id}"
+        # Not VERSION AS OF: to Spark 3.5 with Iceberg 1.10 two versions of one table are the same relation,
+        # so it drops a branch of their UNION, and answers from the other's cached rows.
+        names = (self._catalog, self._database, table)
+        return quoted(*names) if snapshot_id is None else quoted(*names, f"snapshot_id_{snapshot_id}")
 
     def held(self, frame: DataFrame) -> DataFrame:
         """Keep the rows of `frame` once they are computed, until `release`."""

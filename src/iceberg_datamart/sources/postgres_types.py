@@ -127,9 +127,7 @@ def literal_since_1970(type_name: str, value: int) -> sql.Composed:
 def _decimal(column: PostgresColumn, configured: str | None) -> Wire | None:
     name = sql.Identifier(column.name)
     if configured is None:
-        if not _declared_precision_fits(column):
-            return None
-        return Wire(f"decimal({column.precision}, {column.scale})", name)
+        return _declared_decimal(column) if _declared_precision_fits(column) else None
     precision, scale = (int(part) for part in _DECIMAL.fullmatch(configured).groups())  # type: ignore[union-attr]
     iceberg_type = f"decimal({precision}, {scale})"
     fits = sql.SQL("{c} = round({c}, {s}) and abs({c}) < {limit}").format(
@@ -139,6 +137,15 @@ def _decimal(column: PostgresColumn, configured: str | None) -> Wire | None:
     unfit = _unfit(column.name, iceberg_type, "numeric")
     size = (sql.Literal(precision), sql.Literal(scale))
     return Wire(iceberg_type, template.format(name, fits, name, unfit, *size))
+
+
+def _declared_decimal(column: PostgresColumn) -> Wire:
+    """Return a numeric(p,s) as it is; but it may also be NaN, which decimal cannot."""
+    name, iceberg_type = sql.Identifier(column.name), f"decimal({column.precision}, {column.scale})"
+    template = sql.SQL("(case when {} = 'NaN' then {} else {} end)::numeric({}, {})")
+    unfit = _unfit(column.name, iceberg_type, "numeric")
+    size = (sql.Literal(column.precision), sql.Literal(column.scale))
+    return Wire(iceberg_type, template.format(name, unfit, name, *size))
 
 
 def _declared_precision_fits(column: PostgresColumn) -> bool:

@@ -1,5 +1,5 @@
 (select "transaction_id" as "transaction_id",
-"amount" as "amount",
+(case when "amount" = 'NaN' then (left("amount"::text, 60) || ' in column ''amount'' does not fit decimal(18, 2)')::numeric else "amount" end)::numeric(18, 2) as "amount",
 (case when "fee" is null or ("fee" = round("fee", 4) and abs("fee") < 1000000) then "fee" else (left("fee"::text, 60) || ' in column ''fee'' does not fit decimal(10, 4)')::numeric end)::numeric(10, 4) as "fee",
 "currency" as "currency",
 "reference"::text as "reference",

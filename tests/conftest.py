@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from iceberg_datamart.embedded import postgres
 from laptop import Databases, Laptop
@@ -12,6 +13,10 @@ from laptop import Databases, Laptop
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+# Time limits for single examples fail on a busy machine and tell nothing.
+hypothesis_settings.register_profile("steady", deadline=None)
+hypothesis_settings.load_profile("steady")
 
 
 @pytest.fixture(scope="session")

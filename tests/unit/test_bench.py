@@ -55,6 +55,6 @@ def test_the_columns_of_the_table_are_aligned(results: ModuleType) -> None:
 def test_both_jobs_are_proved_against_the_same_join(results: ModuleType) -> None:
     handwritten = (Path(results.__file__).parent / "handwritten.py").read_text("utf-8")
     shown = (files("iceberg_datamart.demo") / "mart.sql").read_text("utf-8")
-    names = re.findall(r" as (\w+)", shown)
+    names = re.findall(r"\.\w+ as (\w+)", shown)
     assert names
     assert set(names) == set(re.findall(r"\w\.\w+ AS (\w+)", handwritten))

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from laptop import Databases, Laptop
 
-RUNS = 11
-FULL_LOADS = {4, 8, 11}
+RUNS = 10
+FULL_LOADS = {4, 8, 10}
 QUIET = {6}
 LATE = {2: 4, 7: 8}  # a transaction that opens before the one run commits before the other
 

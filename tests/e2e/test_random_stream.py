@@ -13,8 +13,8 @@ from settlements import Settlements, open_settlements
 if TYPE_CHECKING:
     from laptop import Databases, Laptop
 
-RUNS = 14
-FULL_LOADS = {7, 13}
+RUNS = 12
+FULL_LOADS = {7, 12}
 QUIET = {5, 10}
 LATE = {2: 3, 8: 10}  # a transaction that opens before the one run commits before the other
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from iceberg_datamart.cli.demo_screens import proof_text
 from iceberg_datamart.demo.proof import CHANGED, EXTRA, MISSING, Comparison, Difference, Proof, Row, compare
-from iceberg_datamart.demo.screens import proof_text
 
 ROWS = [Row((number, -number), bytes([number])) for number in range(1, 6)]
 

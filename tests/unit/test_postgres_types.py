@@ -98,7 +98,7 @@ def test_an_array_is_a_list_of_what_its_elements_are(
 def test_a_numeric_that_decimal_can_hold_needs_no_setting(precision: int, scale: int) -> None:
     kind, expression = carried(numeric(precision, scale))
     assert kind == f"decimal({precision}, {scale})"
-    assert expression.endswith(f"else \"c\" end)::numeric({precision}, {scale})")
+    assert expression.endswith(f'else "c" end)::numeric({precision}, {scale})')
 
 
 @pytest.mark.parametrize(("precision", "scale"), [(None, None), (39, 0), (1000, 2), (5, -2), (2, 5)])

@@ -17,13 +17,13 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from iceberg_datamart.cli.demo_screens import changes_text, commands, history_table, proof_table
 from iceberg_datamart.cli.options import JsonOption
-from iceberg_datamart.cli.output import console, logging_to_stderr, print_json
+from iceberg_datamart.cli.output import console, logging_to_stderr, outcomes_table, print_json
 from iceberg_datamart.demo.changes import change as change_source
 from iceberg_datamart.demo.changes import late_commit
 from iceberg_datamart.demo.folder import DemoFolder
 from iceberg_datamart.demo.proof import MART, Proof, prove
-from iceberg_datamart.demo.screens import changes_text, commands, history_table, proof_table, run_table
 from iceberg_datamart.errors import ConfigError, DatamartError
 from iceberg_datamart.lake.catalog import LakeCatalog
 from iceberg_datamart.planner import Wishes
@@ -150,7 +150,7 @@ class _Story:
             finally:
                 run.close()
         self.steps.append({"step": title.lower(), "load_type": load_type, "report": report.as_json()})
-        self._show(run_table(report))
+        self._show(outcomes_table(report))
         _end_if_failed(report)
 
     def _timestamp_and_history(self) -> str:

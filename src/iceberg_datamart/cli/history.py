@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from iceberg_datamart.cli.options import ConfigOption, JsonOption, loaded
-from iceberg_datamart.cli.output import console, print_json, rows_table
+from iceberg_datamart.cli.output import console, print_json, rows_table, short
 from iceberg_datamart.errors import ConfigError
 from iceberg_datamart.lake.catalog import LakeCatalog
 from iceberg_datamart.receipt import Snapshot, mart_state, mirror_state
@@ -32,18 +32,13 @@ def history(
     if json:
         print_json({"tables": shown})
         return
-    columns = (
-        "snapshot_id",
-        "committed_at",
-        "load_type",
-        "inserted",
-        "updated",
-        "deleted",
-        "rows",
-        "watermark",
-    )
+    columns = ("snapshot_id", "committed_at", "load_type", "inserted", "updated", "deleted")
     for name, rows in shown.items():
-        console().print(rows_table(name, columns, rows))
+        console().print(
+            f"\n{name}",
+            rows_table(columns, ({**row, "committed_at": short(row["committed_at"])} for row in rows)),
+            sep="\n",
+        )
 
 
 def as_json(snapshot: Snapshot) -> dict[str, Any]:

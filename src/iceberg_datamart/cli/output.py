@@ -7,14 +7,16 @@ import logging
 import sys
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from iceberg_datamart.errors import DatamartError
     from iceberg_datamart.report import Outcome, RunReport
@@ -85,37 +87,36 @@ class _TerminalHandler(logging.Handler):
             self._console.print(logging.Formatter().formatException(record.exc_info), markup=False)
 
 
-def outcomes_table(title: str, report: RunReport) -> Table:
-    """Return the outcomes of a run as people read them."""
+def outcomes_table(report: RunReport) -> Table:
+    """Return what became of each table, the marts last; fits 80 columns."""
     columns = ("table", "outcome", "read", "inserted", "updated", "deleted", "seconds")
-    table = _table(title, columns, numbers=columns[2:])
-    for name, outcome in report.tables.items():
-        table.add_row(name, *_cells(outcome))
-    if report.marts:
-        table.add_section()
-    for name, outcome in report.marts.items():
-        table.add_row(f"{name} (mart)", *_cells(outcome))
-    return table
+    outcomes = {**report.tables, **report.marts}
+    return compact_table(columns, (_cells(name, outcome) for name, outcome in outcomes.items()), texts=2)
 
 
-def rows_table(title: str, columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> Table:
+def rows_table(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Table:
     """Return `rows` under `columns`; missing values show as a dash."""
-    names = tuple(columns)
-    table = _table(title, names, numbers=())
+    cells = (["-" if row.get(name) is None else str(row[name]) for name in columns] for row in rows)
+    return compact_table(columns, cells, texts=len(columns))
+
+
+def short(instant: str | None) -> str | None:
+    """Return an ISO instant cut to the second, as people read it; other texts stay."""
+    return None if instant is None else instant[:19].replace("T", " ")
+
+
+def compact_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, texts: int) -> Table:
+    """Return a table without a frame: the first `texts` columns to the left, numbers to the right."""
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for position, name in enumerate(columns):
+        wraps = position == len(columns) - 1 and position < texts
+        justify: Literal["left", "right"] = "left" if position < texts else "right"
+        table.add_column(name.replace("_", " "), justify=justify, no_wrap=not wraps)
     for row in rows:
-        table.add_row(*("-" if row.get(name) is None else str(row[name]) for name in names))
+        table.add_row(*(escape(cell) for cell in row))
     return table
 
 
-def _table(title: str, columns: tuple[str, ...], numbers: tuple[str, ...]) -> Table:
-    table = Table(title=title, title_justify="left")
-    for name in columns:
-        table.add_column(name.replace("_", " "), justify="right" if name in numbers else "left", no_wrap=True)
-    return table
-
-
-def _cells(outcome: Outcome) -> tuple[str, ...]:
-    style = {"failed": "red", "skipped": "yellow", "merged": "green"}.get(outcome.outcome, "")
-    shown = f"[{style}]{outcome.outcome}[/]" if style else outcome.outcome
+def _cells(name: str, outcome: Outcome) -> tuple[str, ...]:
     counts = (outcome.rows_read, outcome.inserted, outcome.updated, outcome.deleted)
-    return (shown, *(f"{number:,}" for number in counts), f"{outcome.seconds:.1f}")
+    return (name, outcome.outcome, *(f"{number:,}" for number in counts), f"{outcome.seconds:.1f}")

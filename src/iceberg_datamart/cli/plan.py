@@ -13,7 +13,7 @@ from iceberg_datamart.cli.options import (
     TableOption,
     loaded,
 )
-from iceberg_datamart.cli.output import console, print_json, rows_table
+from iceberg_datamart.cli.output import console, print_json, rows_table, short
 from iceberg_datamart.planner import MaintainMart, MergeWindow, Plan, Refuse, Step, Wishes
 from iceberg_datamart.report import error_json
 from iceberg_datamart.runner import Run
@@ -38,8 +38,8 @@ def plan(
         print_json(shown)
         return
     out = console()
-    columns = ("step", "name", "load_type", "from", "why")
-    out.print(rows_table("plan", columns, (_row(step) for step in shown["steps"])))
+    columns = ("step", "name", "reads", "why")
+    out.print(rows_table(columns, (_row(step) for step in shown["steps"])))
     for text in shown["warnings"]:
         out.print(f"warning: {text}", style="yellow")
 
@@ -83,11 +83,10 @@ def _merge(run: Run, step: MergeWindow) -> dict[str, Any]:
 
 
 def _row(step: dict[str, Any]) -> dict[str, Any]:
-    window = step.get("window", {}).get("lower")
+    lower = short(step.get("window", {}).get("lower"))
     return {
-        "step": step["step"],
-        "name": step.get("table") or step.get("mart") or step.get("file"),
-        "load_type": step.get("load_type"),
-        "from": window or ("everything" if step["step"] == "merge" else None),
+        "step": step["step"].replace("_", " "),
+        "name": step.get("table") or step.get("mart"),
+        "reads": None if step["step"] != "merge" else "everything" if lower is None else f"from {lower}",
         "why": step["error"]["message"] if "error" in step else step.get("reason"),
     }

@@ -44,8 +44,10 @@ def run(
     if json:
         print_json(report.as_json())
     else:
-        console().print(outcomes_table(f"run {report.run_id}", report))
-        console().print(f"timestamp file: {report.timestamp or 'not written'}")
+        out = console()
+        out.print(f"run {report.run_id}")
+        out.print(outcomes_table(report))
+        out.print(f"timestamp file: {report.timestamp or 'not written'}")
     raise typer.Exit(report.exit_code)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from iceberg_datamart.cli.options import ConfigOption, JsonOption, loaded
-from iceberg_datamart.cli.output import console, print_json, rows_table
+from iceberg_datamart.cli.output import console, print_json, rows_table, short
 from iceberg_datamart.config import Config
 from iceberg_datamart.lake.catalog import LakeCatalog
 from iceberg_datamart.receipt import TableHistory
@@ -22,11 +22,14 @@ def status(config: ConfigOption = None, json: JsonOption = False) -> None:
     out = console()
     file = shown["timestamp_file"]
     out.print(f"timestamp file {file['location']}: {file['timestamp'] or 'missing'}")
-    columns: tuple[str, ...] = ("table", "rows", "watermark", "complete_through", "run_id", "snapshot_id")
-    out.print(rows_table("mirrors", columns, ({"table": n, **t} for n, t in shown["tables"].items())))
-    columns = ("mart", "rows", "behind", "run_id", "snapshot_id")
-    rows = ({"mart": n, **m, "behind": ", ".join(m["behind"]) or None} for n, m in shown["marts"].items())
-    out.print(rows_table("marts", columns, rows))
+    columns: tuple[str, ...] = ("table", "rows", "watermark", "complete_through")
+    out.print(rows_table(columns, (_row(n, t) for n, t in shown["tables"].items())))
+    columns = ("mart", "rows", "behind", "snapshot_id")
+    rows = (
+        {"mart": n, **m, "rows": f"{m['rows']:,}", "behind": ", ".join(m["behind"]) or None}
+        for n, m in shown["marts"].items()
+    )
+    out.print(rows_table(columns, rows))
 
 
 def as_json(config: Config) -> dict[str, Any]:
@@ -42,6 +45,11 @@ def as_json(config: Config) -> dict[str, Any]:
         "tables": {name: _mirror(history) for name, history in mirrors.items()},
         "marts": {name: _mart(catalog.history(name), mirrors) for name in config.marts},
     }
+
+
+def _row(name: str, table: dict[str, Any]) -> dict[str, Any]:
+    times = {key: short(table[key]) for key in ("watermark", "complete_through")}
+    return {"table": name, "rows": f"{table['rows']:,}", **times}
 
 
 def _table(history: TableHistory | None) -> dict[str, Any]:

@@ -9,43 +9,25 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
+from iceberg_datamart.cli.output import compact_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
+
+    from rich.table import Table
 
     from iceberg_datamart.demo.changes import ChangeSummary
     from iceberg_datamart.demo.folder import DemoFolder
     from iceberg_datamart.demo.proof import Proof
     from iceberg_datamart.receipt import TableHistory
-    from iceberg_datamart.report import RunReport
 
-_RUN_COLUMNS = ("table", "outcome", "read", "inserted", "updated", "deleted", "seconds")
 _HISTORY_COLUMNS = ("snapshot id", "committed", "inserted", "updated", "deleted", "rows")
 _PROOF_COLUMNS = ("table", "rows", "compared with PostgreSQL")
-_TEXTS = {"table", "outcome", "committed", "compared with PostgreSQL"}
-
-
-def run_table(report: RunReport) -> Table:
-    """Return what became of each table, the marts last."""
-    outcomes = {**report.tables, **report.marts}
-    return _table(
-        _RUN_COLUMNS,
-        (
-            (
-                *(name, outcome.outcome),
-                *(f"{n:,}" for n in (outcome.rows_read, outcome.inserted, outcome.updated, outcome.deleted)),
-                f"{outcome.seconds:.1f}",
-            )
-            for name, outcome in outcomes.items()
-        ),
-    )
 
 
 def history_table(history: TableHistory) -> Table:
     """Return the snapshots, the oldest first."""
-    return _table(
+    return compact_table(
         _HISTORY_COLUMNS,
         (
             (
@@ -56,13 +38,14 @@ def history_table(history: TableHistory) -> Table:
             )
             for snapshot in reversed(history.snapshots)
         ),
+        texts=2,
     )
 
 
 def proof_table(proofs: Iterable[Proof]) -> Table:
     """Return a line for each table: how many rows were compared, and what differs."""
     rows = ((proof.table, f"{proof.comparison.rows:,}", proof_text(proof)) for proof in proofs)
-    return _table(_PROOF_COLUMNS, rows)
+    return compact_table(_PROOF_COLUMNS, rows, texts=3)
 
 
 def proof_text(proof: Proof) -> str:
@@ -113,14 +96,3 @@ def _program() -> str:
 def _near(path: Path) -> str:
     """Return the path from the working directory, where it lies below that."""
     return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in columns:
-        is_text = name in _TEXTS
-        wraps = is_text and name == columns[-1]
-        table.add_column(name, justify="left" if is_text else "right", no_wrap=not wraps)
-    for row in rows:
-        table.add_row(*row)
-    return table

@@ -1,0 +1,172 @@
+"""Rules R11 to R13 on the real stack: other writers, other sources."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from iceberg_datamart.lake.staging import Staging
+from shop import open_shop
+from shop_rules import UNCHANGED, outcomes, prepared, rename
+
+if TYPE_CHECKING:
+    import psycopg
+    import pytest
+
+    from laptop import Databases, Laptop
+    from oracle import Oracle
+
+    Connection = psycopg.Connection[Any]
+
+
+def test_r11_foreign_compaction_loses_no_state(
+    laptop: Laptop, connection: Connection, oracle: Oracle
+) -> None:
+    rename(connection, "renamed")
+    laptop.run()
+    watermark = laptop.status()["tables"]["customer"]["watermark"]
+    for table in ("customer", "customer_purchases"):
+        laptop.spark_sql(
+            f"call datamart.system.rewrite_data_files(table => 'datamart.datamart.{table}', "
+            "options => map('rewrite-all', 'true'))"
+        )
+    assert laptop.table("customer").current_snapshot().summary.operation.value == "replace"
+    assert laptop.status()["tables"]["customer"]["watermark"] == watermark
+    second = f"{watermark[:19]}.000000Z"
+    assert laptop.plan()["customer"]["window"]["lower"] == second, "the timestamp file is the older witness"
+    assert outcomes(laptop.run()) == UNCHANGED
+    oracle.check(laptop, against_source=True)
+    rename(connection, "after compaction", "customer_id = 5")
+    laptop.run()
+    oracle.check(laptop, against_source=True)
+
+
+def test_r11_where_history_is_gone_the_file_serves(
+    laptop: Laptop, connection: Connection, oracle: Oracle
+) -> None:
+    laptop.spark_sql("delete from datamart.datamart.customer where customer_id = -1")
+    laptop.spark_sql(
+        "call datamart.system.rewrite_data_files(table => 'datamart.datamart.customer', "
+        "options => map('rewrite-all', 'true'))"
+    )
+    laptop.spark_sql(
+        "call datamart.system.expire_snapshots(table => 'datamart.datamart.customer', "
+        "older_than => timestamp '2100-01-01 00:00:00', retain_last => 1)"
+    )
+    assert laptop.status()["tables"]["customer"]["watermark"] is None
+    rename(connection, "without history")
+    laptop.run()
+    oracle.check(laptop, against_source=True)
+    assert laptop.status()["tables"]["customer"]["watermark"] is not None
+
+
+# R12
+
+
+def test_r12_of_two_overlapping_runs_neither_doubles_a_row(
+    laptop: Laptop, connection: Connection, oracle: Oracle
+) -> None:
+    rename(connection, "both see this")
+    connection.execute("insert into public.purchase (customer_id, amount, updated_at) values (1, 1, now())")
+    with prepared(laptop) as first, prepared(laptop) as second:
+        assert first().exit_code == 0
+        assert second().exit_code in {0, 75}
+    oracle.check(laptop, against_source=True)
+    assert outcomes(laptop.run()) == UNCHANGED
+    oracle.check(laptop, against_source=True)
+
+
+def test_r12_two_first_loads_fill_the_tables_once(laptop: Laptop, connection: Connection) -> None:
+    found = open_shop(laptop, connection)
+    with prepared(laptop) as first, prepared(laptop) as second:
+        assert first().exit_code == 0
+        assert second().exit_code in {0, 75}
+    found.check(laptop, against_source=True)
+
+
+def test_r12_an_older_reading_does_not_undo_a_newer_one(
+    laptop: Laptop, connection: Connection, oracle: Oracle
+) -> None:
+    rename(connection, "old")
+    connection.execute(
+        "update public.purchase set amount = 1, updated_at = clock_timestamp() where purchase_id < 5"
+    )
+    with prepared(laptop) as older:
+        rename(connection, "new")
+        connection.execute("delete from public.purchase where purchase_id < 3")
+        laptop.run("--load-type", "full")
+        oracle.check(laptop, against_source=True)
+        assert older().exit_code in {0, 75}
+    oracle.check(laptop, against_source=True)
+
+
+def test_r12_a_full_load_is_not_undone_by_an_older_reading(
+    laptop: Laptop, connection: Connection, oracle: Oracle
+) -> None:
+    connection.execute("insert into public.purchase (customer_id, amount, updated_at) values (1, 1, now())")
+    with prepared(laptop) as older:
+        connection.execute("delete from public.purchase where purchase_id > 60")
+        laptop.run("--load-type", "full")
+        assert older().exit_code in {0, 75}
+    oracle.check(laptop, against_source=True)
+
+
+def test_r12_a_commit_between_staging_and_publishing_is_noticed(
+    laptop: Laptop, connection: Connection, oracle: Oracle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish, rivals = Staging._publish, []
+
+    def overtaken(staging: Staging, table: str, base: int | None) -> int:
+        if not rivals:
+            rivals.append(table)
+            rename(connection, "by the rival", "customer_id = 12")
+            rivals.append(laptop.run())
+        return publish(staging, table, base)
+
+    rename(connection, "by the first")
+    connection.execute("insert into public.purchase (customer_id, amount, updated_at) values (3, 1, now())")
+    monkeypatch.setattr(Staging, "_publish", overtaken)
+    ended = laptop.command("run")
+    assert len(rivals) == 2
+    assert ended.exit_code in {0, 75}
+    oracle.check(laptop, against_source=True)
+    laptop.run()
+    oracle.check(laptop, against_source=True)
+
+
+# R13
+
+
+def test_r13_another_database_is_refused_unless_accepted(
+    laptop: Laptop, databases: Databases, oracle: Oracle
+) -> None:
+    before = laptop.files(), laptop.snapshot_ids(), laptop.timestamp()
+    name = databases.new()
+    with databases.connected(name) as elsewhere:
+        moved = open_shop(laptop, elsewhere)
+        elsewhere.execute(
+            "delete from purchase where purchase_id > 40; update customer set name = 'elsewhere'"
+        )
+        laptop.settings["sources"]["prd"]["url"] = databases.server.url(name)
+        laptop.save()
+        error = laptop.failing_run()["tables"]["customer"]["error"]
+        assert error["type"] == "SourceIdentityError"
+        assert f"/{oracle.connection.info.dbname}/" in error["message"]
+        assert f"/{name}/" in error["message"]
+        assert "--accept-new-source" in error["hint"]
+        assert (laptop.files(), laptop.snapshot_ids(), laptop.timestamp()) == before
+        report = laptop.run("--accept-new-source")
+        assert report["tables"]["purchase"]["deleted"] == 20
+        moved.check(laptop, against_source=True)
+        rename(elsewhere, "goes on")
+        laptop.run()
+        moved.check(laptop, against_source=True)
+
+
+def test_r13_a_table_made_anew_is_another_source(
+    laptop: Laptop, connection: Connection, oracle: Oracle
+) -> None:
+    connection.execute("create table anew (like purchase including all)")
+    connection.execute("drop table purchase; alter table anew rename to purchase")
+    error = laptop.failing_run()["tables"]["purchase"]["error"]
+    assert error["type"] == "SourceIdentityError"
+    oracle.check(laptop)

@@ -1,0 +1,60 @@
+"""The shop while rules are tried on it: a change, two runs at once, a table of measures."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from iceberg_datamart.config_file import load_config
+from iceberg_datamart.planner import Wishes
+from iceberg_datamart.world import new_run
+from oracle import Mirrored, Oracle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import psycopg
+
+    from iceberg_datamart.report import RunReport
+    from laptop import Laptop
+
+    Connection = psycopg.Connection[Any]
+
+
+UNCHANGED = {"unchanged"}
+
+
+def rename(connection: Connection, name: str, ids: str = "customer_id <= 3") -> None:
+    connection.execute(
+        f"update public.customer set name = '{name}', updated_at = clock_timestamp() where {ids}"
+    )
+
+
+def outcomes(report: dict[str, Any]) -> set[str]:
+    return {part["outcome"] for part in (*report["tables"].values(), *report["marts"].values())}
+
+
+@contextmanager
+def prepared(laptop: Laptop, wishes: Wishes | None = None) -> Iterator[Callable[[], RunReport]]:
+    """Yield what executes a run that has read its facts, and taken its consistent point, already."""
+    run = new_run(load_config(laptop.file, os.environ), wishes or Wishes())
+    try:
+        plan = run.prepare()
+        yield lambda: run.execute(plan)
+    finally:
+        run.close()
+
+
+# R1
+
+
+def measures(laptop: Laptop, connection: Connection, **settings: Any) -> Oracle:
+    """Make a table of an unbounded numeric and no declared key, and its settings."""
+    connection.execute("create table measure (id int, amount numeric, day date, at timestamptz)")
+    table = {"from": "public.measure", "cursor": "at", "primary_key": ["id"], **settings}
+    laptop.configure({"measure": table}, {})
+    select = "select id, amount, day, at from measure"
+    found = Oracle(connection, "public", {"measure": Mirrored("measure", ("id",), select)}, {})
+    found.prepare()
+    return found

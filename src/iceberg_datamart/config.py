@@ -263,7 +263,8 @@ class TableConfig(Settings):
         validation_alias="reconcile",
         serialization_alias="reconcile",
         description="`every 24 runs`: how often the mirror is compared with the source's keys, for what the "
-        "cursor does not see: deletes, and updates without a new cursor value.",
+        "cursor does not see: deletes, and updates without a new cursor value. "
+        "Without effect in this version: runs warn.",
     )
     columns: dict[str, ColumnConfig] = Field(
         default={}, description="Settings of single columns, by column name."

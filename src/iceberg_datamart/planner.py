@@ -119,6 +119,12 @@ def plan_run(config: Config, facts: Facts, wishes: Wishes) -> Plan:
         if isinstance(step, MergeWindow)
         for name in step.change.absent
     ]
+    warnings += [
+        f"table '{name}': reconcile has no effect in this version; "
+        f"deletes are seen by `run --load-type full --table {name}`"
+        for name in chosen
+        if config.tables[name].reconcile_every is not None
+    ]
     return Plan(tuple(steps), tuple(warnings))
 
 

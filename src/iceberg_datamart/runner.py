@@ -37,6 +37,7 @@ from iceberg_datamart.planner import (
 )
 from iceberg_datamart.report import FAILED, UNCHANGED, Outcome, RunReport
 from iceberg_datamart.watermark import least_instant
+from iceberg_datamart.windows import FULL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -170,7 +171,7 @@ class Run:
             if isinstance(current, Refuse):
                 raise current.error
             if self._overtaken(current):
-                return Outcome(UNCHANGED, reason="another run merged a later state of the source")
+                return self._yielded()
             return merge_window(self, current)
 
         return _retried(attempt)
@@ -181,6 +182,13 @@ class Run:
         facts = replace(self.facts, tables={**self.facts.tables, table: fresh})
         return plan_table(table, self.config, facts, self.wishes)
 
+    def _yielded(self) -> Outcome:
+        """Return that there is nothing left to do; but a full load that was asked for is owed still."""
+        reason = "another run merged a later state of the source"
+        if self.wishes.load_type == FULL:
+            raise CommitConflictError(reason, hint="Run the full load again.")
+        return Outcome(UNCHANGED, reason=reason)
+
     def _overtaken(self, step: MergeWindow) -> bool:
         """Return whether a run that read the source later than this one has finished, for this table or all.
 
@@ -190,7 +198,8 @@ class Run:
         states = () if step.mirror is None else step.mirror.mirror_states()
         same = bool(states) and states[0].source == step.source.identity
         said = self.world.timestamp_file.read()
-        moved = said is not None and said != self.facts.timestamp and said > step.horizon.instant
+        reached = step.horizon.instant.replace(microsecond=0)
+        moved = said is not None and said != self.facts.timestamp and said >= reached
         return moved or (same and states[0].read_at > step.horizon.clock)
 
     def _timed(self, name: str, work: Callable[[], Outcome]) -> Outcome:

@@ -9,7 +9,7 @@ from iceberg_datamart.ports import ConsumedMirror, MartMaintenance
 from iceberg_datamart.reading import SourceTable
 from iceberg_datamart.receipt import MartState
 from iceberg_datamart.report import FAILED, MERGED, SKIPPED, UNCHANGED, Outcome
-from iceberg_datamart.sql import LINEAGE
+from iceberg_datamart.sql import LINEAGE_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from iceberg_datamart.runner import Run
 
 _REPLACE = "replace"
-_LINEAGE_NAMES = {column.name for column in LINEAGE}
 
 
 def maintain_mart(run: Run, step: MaintainMart, tables: Mapping[str, Outcome]) -> Outcome:
@@ -89,7 +88,7 @@ def _consumed(table: str, mirror: TableHistory, saved: MartState | None) -> Cons
 
 
 def _mirror_shape(run: Run, table: str, history: TableHistory) -> MirrorShape:
-    columns = tuple(name for name in history.columns if name not in _LINEAGE_NAMES)
+    columns = tuple(name for name in history.columns if name not in LINEAGE_NAMES)
     known = None if run.facts is None or table not in run.facts.tables else run.facts.tables[table].source
     key = known.primary_key if isinstance(known, SourceTable) else history.key
     return MirrorShape(columns, key or run.config.tables[table].primary_key or ())

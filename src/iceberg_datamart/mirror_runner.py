@@ -29,12 +29,12 @@ def merge_window(run: Run, step: MergeWindow) -> Outcome:
             f"a row of the source has NULL in its key {', '.join(step.source.primary_key)}",
             hint=f"Choose another tables.{step.table}.primary_key, or mend the row.",
         )
+    if not probe.rows and step.load_type != FULL:
+        return Outcome(UNCHANGED, watermark=_text(step.saved))
     merge = _mirror_merge(run, session, step, probe)
     if not probe.rows and (step.mirror is None or step.mirror.current is None):
         run.world.lake.create_mirror(merge)
         return Outcome(SKIPPED, reason="the source is empty")
-    if not probe.rows and step.load_type != FULL:
-        return Outcome(UNCHANGED, watermark=_text(step.saved))
     merged = run.world.lake.merge(merge)
     if merged.receipt is None:
         return Outcome(UNCHANGED, rows_read=merged.rows_read, watermark=_text(step.saved))

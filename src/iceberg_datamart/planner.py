@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from iceberg_datamart.errors import DatamartError, SchemaChangeError, SourceIdentityError
 from iceberg_datamart.schema import SchemaChange, schema_change
-from iceberg_datamart.sql import LINEAGE
+from iceberg_datamart.sql import LINEAGE_NAMES
 from iceberg_datamart.watermark import ReadWindow
 from iceberg_datamart.windows import FULL, INCREMENTAL, Witnesses, next_start
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from iceberg_datamart.reading import SourceTable
     from iceberg_datamart.receipt import MirrorState, TableHistory
     from iceberg_datamart.watermark import Horizon, Watermark
-
-_LINEAGE_NAMES = {column.name for column in LINEAGE}
 
 
 @dataclass(frozen=True)
@@ -172,7 +170,7 @@ def _accepted_state(source: SourceTable, mirror: TableHistory | None, wishes: Wi
 
 
 def _followed(name: str, source: SourceTable, mirror: TableHistory | None) -> SchemaChange:
-    taken = sorted({column.name for column in source.columns} & _LINEAGE_NAMES)
+    taken = sorted({column.name for column in source.columns} & LINEAGE_NAMES)
     if taken:
         hint = f"Add it to tables.{name}.exclude."
         raise SchemaChangeError(f"the source has a column '{taken[0]}', a name that mirrors need", hint=hint)
@@ -184,5 +182,5 @@ def _followed(name: str, source: SourceTable, mirror: TableHistory | None) -> Sc
         )
         hint = f"Correct tables.{name}.primary_key, or drop the mirror '{name}' and load it again."
         raise SchemaChangeError(message, hint=hint)
-    present = {column: kind for column, kind in mirror.columns.items() if column not in _LINEAGE_NAMES}
+    present = {column: kind for column, kind in mirror.columns.items() if column not in LINEAGE_NAMES}
     return schema_change(name, source.columns, present, source.primary_key)

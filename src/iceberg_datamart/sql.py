@@ -19,6 +19,7 @@ RUN_ID = "_run_id"
 MERGED_AT = "_merged_at"
 CHANGE = "_datamart_change"
 LINEAGE = (Column(RUN_ID, "string"), Column(MERGED_AT, "timestamptz"))
+LINEAGE_NAMES = frozenset(column.name for column in LINEAGE)
 PLACE = "_datamart_place"
 _HERE = "_datamart_here"
 INSERT, UPDATE, DELETE = "insert", "update", "delete"

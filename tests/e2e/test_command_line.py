@@ -9,11 +9,9 @@ import pytest
 from shop import open_shop
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import psycopg
 
-    from laptop import Databases, Laptop
+    from laptop import Laptop
     from oracle import Oracle
 
     Connection = psycopg.Connection[Any]
@@ -31,12 +29,6 @@ OUTCOME = {
     "seconds",
     "error",
 }
-
-
-@pytest.fixture
-def connection(databases: Databases, database: str) -> Iterator[Connection]:
-    with databases.connected(database) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -11,8 +11,6 @@ from old_script import OldScript
 from shop import JOIN, open_shop
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import psycopg
 
     from laptop import Databases, Laptop
@@ -22,12 +20,6 @@ if TYPE_CHECKING:
 
 _NARROW = f"select customer_id, name, purchase_id, amount from ({JOIN}) as joined"
 _SECONDS = "timestamptz '2025-06-01 12:00:00+00'"
-
-
-@pytest.fixture
-def connection(databases: Databases, database: str) -> Iterator[Connection]:
-    with databases.connected(database) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from iceberg_datamart.lake.catalog import LakeCatalog
 from iceberg_datamart.schema import schema_change
-from iceberg_datamart.sql import LINEAGE
+from iceberg_datamart.sql import LINEAGE, LINEAGE_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,7 +32,6 @@ TABLE_PROPERTIES = {
     "write.metadata.delete-after-commit.enabled": "true",
     "write.metadata.previous-versions-max": "100",
 }
-_LINEAGE_NAMES = {column.name for column in LINEAGE}
 
 
 class IcebergLake:
@@ -88,7 +87,7 @@ class IcebergLake:
         if base is None:
             self._catalog.create(table, (*columns, *LINEAGE), key, {**TABLE_PROPERTIES, **properties})
             return
-        present = {name: kind for name, kind in base.columns.items() if name not in _LINEAGE_NAMES}
+        present = {name: kind for name, kind in base.columns.items() if name not in LINEAGE_NAMES}
         change = schema_change(table, columns, present, key)
         self._catalog.evolve(table, replace(change, dropped=change.absent) if exact else change)
 

@@ -15,12 +15,13 @@ from iceberg_datamart.ports import Merged
 from iceberg_datamart.reading import Column, JdbcRead, Probe, SourceTable
 from iceberg_datamart.receipt import CommitReceipt, Snapshot, TableHistory
 from iceberg_datamart.runner import Run, World
+from iceberg_datamart.slices import SliceDigest, Slices, Slicing
 from iceberg_datamart.sql import LINEAGE
 from iceberg_datamart.timestamp_file import parse_timestamp, timestamp_text
 from iceberg_datamart.watermark import CursorKind, Horizon, Watermark, microseconds
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from iceberg_datamart.config import PostgresSource, TableConfig
     from iceberg_datamart.ports import MartMaintenance, MirrorMerge
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 MINUTE = timedelta(minutes=1)
 COLUMNS = (Column("id", "long", nullable=False), Column("at", "timestamptz"), Column("v", "string"))
+ONE_KEY_EACH = Slicing(COLUMNS[0], 1, 1)
 # A row of a fake source: its value, and when it changed; None where its cursor is NULL.
 SourceRows = dict[int, tuple[str, datetime | None]]
 
@@ -84,6 +86,24 @@ class FakeTimestampFile:
                 raise TimestampFileConflictError(message, hint="Run again.")
             self.content = timestamp_text(instant).encode()
             self.effects.append(f"timestamp {self.content.decode().split()[-1]}")
+
+
+class FakeRunCounts:
+    """The runs since each table was reconciled, in memory."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+
+    def read(self) -> dict[str, int]:
+        return dict(self.counts)
+
+    def write(self, counts: Mapping[str, int]) -> None:
+        self.counts = dict(counts)
+
+
+def digested(rows: SourceRows) -> dict[int, SliceDigest]:
+    """Return a slice for each row."""
+    return {key: SliceDigest(1, (hash(row), 0)) for key, row in rows.items()}
 
 
 @dataclass
@@ -145,6 +165,15 @@ class FakeSourceSession:
         rows = sorted(self._window(table, window).items())
         return hashlib.sha256(repr(rows).encode()).hexdigest()
 
+    def digests(self, table: str) -> tuple[Slicing, dict[int, SliceDigest]]:
+        return ONE_KEY_EACH, digested(self._tables[self._names[table]])
+
+    def read_slices(self, table: str, slices: Slices, newer_than: Watermark | None = None) -> JdbcRead:
+        rows, numbers = self._tables[self._names[table]], slices.numbers
+        token = f"{table} in {numbers}, newer than {newer_than}"
+        self._source.reads[token] = {key: row for key, row in rows.items() if key in numbers}
+        return JdbcRead("fake:", token, ("true",), "", COLUMNS)
+
     def has_null_keys(self, table: str, window: ReadWindow) -> bool:
         return any(key is None for key in self._window(table, window))
 
@@ -186,11 +215,19 @@ class FakeLake:
     def create_mirror(self, merge: MirrorMerge) -> None:
         self.snapshots.setdefault(merge.table, ())
 
+    def digests(
+        self, table: str, mirror: TableHistory, columns: Sequence[str], slicing: Slicing
+    ) -> dict[int, SliceDigest]:
+        del mirror, columns, slicing
+        return digested(self.rows.get(table, {}))
+
     def merge(self, merge: MirrorMerge) -> Merged:
         self.create_mirror(merge)
         self._refuse(merge.table, merge.base)
         batch, old = self._source.reads[merge.read.relation], self.rows.get(merge.table, {})
-        new = batch if merge.full else old | batch
+        compared = old if merge.slices is None else set(merge.slices.numbers)
+        kept = {key: row for key, row in old.items() if not (merge.full and key in compared)}
+        new = kept | batch
         counts = {
             "inserted": len(set(new) - set(old)),
             "updated": sum(new[key] != old[key] for key in set(new) & set(old)),
@@ -240,12 +277,13 @@ class FakeWorld:
     def __post_init__(self) -> None:
         self.lake = FakeLake(self.source, self.effects)
         self.file = FakeTimestampFile(self.effects)
+        self.run_counts = FakeRunCounts()
         self.runs = 0
 
     def new_run(self, **wishes: Any) -> Run:
         """Return the next run, its id greater than all before."""
         self.runs += 1
-        world = World(self.lake, self.file, FakeClock(), self.source.open)
+        world = World(self.lake, self.file, self.run_counts, FakeClock(), self.source.open)
         return Run(self.config, Wishes(**wishes), world, f"run-{self.runs}")
 
     def run(self, **wishes: Any) -> RunReport:

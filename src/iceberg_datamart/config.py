@@ -262,9 +262,8 @@ class TableConfig(Settings):
         default=None,
         validation_alias="reconcile",
         serialization_alias="reconcile",
-        description="`every 24 runs`: how often the mirror is compared with the source's keys, for what the "
-        "cursor does not see: deletes, and updates without a new cursor value. "
-        "Without effect in this version: runs warn.",
+        description="`every 24 runs`: how often the mirror is compared with the source by digests, for what "
+        "the cursor does not see: deletes, and updates without a new cursor value.",
     )
     columns: dict[str, ColumnConfig] = Field(
         default={}, description="Settings of single columns, by column name."

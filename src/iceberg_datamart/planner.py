@@ -9,16 +9,17 @@ from iceberg_datamart.errors import DatamartError, SchemaChangeError, SourceIden
 from iceberg_datamart.schema import SchemaChange, schema_change
 from iceberg_datamart.sql import LINEAGE_NAMES
 from iceberg_datamart.watermark import ReadWindow
-from iceberg_datamart.windows import FULL, INCREMENTAL, Witnesses, next_start
+from iceberg_datamart.windows import FULL, INCREMENTAL, RECONCILE, WHOLE, Witnesses, next_start
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from iceberg_datamart.config import Config
+    from iceberg_datamart.config import Config, TableConfig
     from iceberg_datamart.reading import SourceTable
     from iceberg_datamart.receipt import MirrorState, TableHistory
     from iceberg_datamart.watermark import Horizon, Watermark
+    from iceberg_datamart.windows import Start
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,14 @@ class TableFacts:
 
 @dataclass(frozen=True)
 class Facts:
-    """All that a plan depends on. `timestamp` is what the timestamp file says; None where it is missing."""
+    """All that a plan depends on. `timestamp` is what the timestamp file says; None where it is missing.
+
+    `due` names the tables whose turn it is to be reconciled.
+    """
 
     timestamp: datetime | None
     tables: Mapping[str, TableFacts]
+    due: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -117,12 +122,6 @@ def plan_run(config: Config, facts: Facts, wishes: Wishes) -> Plan:
         if isinstance(step, MergeWindow)
         for name in step.change.absent
     ]
-    warnings += [
-        f"table '{name}': reconcile has no effect in this version; "
-        f"deletes are seen by `run --load-type full --table {name}`"
-        for name in chosen
-        if config.tables[name].reconcile_every is not None
-    ]
     return Plan(tuple(steps), tuple(warnings))
 
 
@@ -139,19 +138,36 @@ def plan_table(name: str, config: Config, facts: Facts, wishes: Wishes) -> Merge
         return Refuse(name, error)
     seen = Witnesses(facts.timestamp, known.mirror, known.horizon.instant)
     start = next_start(
-        config.tables[name], known.source, seen, asked=wishes.load_type, on_missing=config.state.on_missing
+        config.tables[name],
+        known.source,
+        seen,
+        asked=_asked(name, facts, wishes, change),
+        on_missing=config.state.on_missing,
     )
     return MergeWindow(
         table=name,
         load_type=start.load_type,
         window=ReadWindow(start.lower),
-        reason=start.reason,
+        reason=_turn(start, config.tables[name], wishes) or start.reason,
         source=known.source,
         horizon=known.horizon,
         mirror=known.mirror,
-        saved=None if state is None or start.load_type == FULL else state.settled(known.horizon.instant),
+        saved=None if state is None or start.load_type in WHOLE else state.settled(known.horizon.instant),
         change=change,
     )
+
+
+def _asked(name: str, facts: Facts, wishes: Wishes, change: SchemaChange) -> str:
+    """Return the load type that is wanted of a table; a new column is filled by a full load alone."""
+    due = wishes.load_type == INCREMENTAL and name in facts.due
+    asked = RECONCILE if due else wishes.load_type
+    return FULL if asked == RECONCILE and change.added else asked
+
+
+def _turn(start: Start, table: TableConfig, wishes: Wishes) -> str | None:
+    """Return why a table is reconciled that nobody asked to be."""
+    own = start.load_type == RECONCILE and wishes.load_type != RECONCILE
+    return f"its turn: every {table.reconcile_every} runs" if own else None
 
 
 def _accepted_state(source: SourceTable, mirror: TableHistory | None, wishes: Wishes) -> MirrorState | None:

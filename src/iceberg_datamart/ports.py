@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from iceberg_datamart.mart import MartShape
     from iceberg_datamart.reading import JdbcRead, Probe, SourceTable
     from iceberg_datamart.receipt import CommitReceipt, MartState, MirrorState, TableHistory
-    from iceberg_datamart.watermark import Horizon, ReadWindow
+    from iceberg_datamart.slices import SliceDigest, Slices, Slicing
+    from iceberg_datamart.watermark import Horizon, ReadWindow, Watermark
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class MirrorMerge:
 
     `base` is the mirror as it was when the change was planned; None where there is none yet. With
     `record`, the state is committed even where no row differs: the recorded one is of no more use.
+    With `slices`, `read` holds those slices whole, and only they are compared.
     """
 
     table: str
@@ -32,6 +34,7 @@ class MirrorMerge:
     base: TableHistory | None
     state: MirrorState
     record: bool = False
+    slices: Slices | None = None
     cursor: str | None = None
     max_delete_fraction: float = 0.5
     properties: Mapping[str, str] = field(default_factory=dict)
@@ -93,6 +96,15 @@ class SourceSession(Protocol):
     def fingerprint(self, table: str, window: ReadWindow) -> str | None:
         """Return a digest of the window's content, or None where it is large."""
 
+    def digests(self, table: str) -> tuple[Slicing, Mapping[int, SliceDigest]]:
+        """Return how a described table is sliced, and what each slice holds, as the server computes it."""
+
+    def read_slices(self, table: str, slices: Slices, newer_than: Watermark | None = None) -> JdbcRead:
+        """Return how some slices are to be read whole.
+
+        Rows whose cursor is at `newer_than` or later, or NULL, are marked as newer.
+        """
+
     def has_null_keys(self, table: str, window: ReadWindow) -> bool:
         """Return whether a row of the window has NULL in its key."""
 
@@ -111,6 +123,11 @@ class Lake(Protocol):
 
     def create_mirror(self, merge: MirrorMerge) -> None:
         """Create the mirror where it is missing, without rows."""
+
+    def digests(
+        self, table: str, mirror: TableHistory, columns: Sequence[str], slicing: Slicing
+    ) -> Mapping[int, SliceDigest]:
+        """Return what each slice of a mirror holds in `columns` at its current snapshot."""
 
     def merge(self, merge: MirrorMerge) -> Merged:
         """Commit one mirror's change and its state in one snapshot (R1).
@@ -133,6 +150,16 @@ class TimestampFile(Protocol):
 
     def write(self, instant: datetime, expected: datetime | None) -> None:
         """Replace `expected` by `instant`. Raises: TimestampFileConflictError."""
+
+
+class RunCounts(Protocol):
+    """How many runs each table had since it was reconciled."""
+
+    def read(self) -> Mapping[str, int]:
+        """Return the runs by table; a lost count is missing."""
+
+    def write(self, counts: Mapping[str, int]) -> None:
+        """Replace the counts. Raises: OSError."""
 
 
 class Clock(Protocol):

@@ -57,7 +57,8 @@ class JdbcRead:
     `relation` is a parenthesised SELECT; each of `predicates` selects one partition of it, and
     together they select every row once. Timestamps arrive as microseconds since 1970, dates as days
     since 1970, so that no zone of any machine can shift them; `deleted` names a boolean column that
-    marks rows to delete. `session` is the statement that each connection runs first.
+    marks rows to delete, `newer` one that marks rows
+    which a mirror need not have yet. `session` is the statement that each connection runs first.
     """
 
     url: str
@@ -66,4 +67,5 @@ class JdbcRead:
     session: str
     columns: tuple[Column, ...]
     deleted: str | None = None
+    newer: str | None = None
     credentials: Mapping[str, str] = field(default_factory=dict, repr=False)

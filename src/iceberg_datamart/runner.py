@@ -36,8 +36,9 @@ from iceberg_datamart.planner import (
     plan_table,
 )
 from iceberg_datamart.report import FAILED, UNCHANGED, Outcome, RunReport
+from iceberg_datamart.turns import counted, due_tables
 from iceberg_datamart.watermark import least_instant
-from iceberg_datamart.windows import FULL
+from iceberg_datamart.windows import WHOLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 
     from iceberg_datamart.config import Config, SourceConfig
     from iceberg_datamart.planner import MergeWindow
-    from iceberg_datamart.ports import Clock, Lake, SourceSession, TimestampFile
+    from iceberg_datamart.ports import Clock, Lake, RunCounts, SourceSession, TimestampFile
     from iceberg_datamart.reading import SourceTable
     from iceberg_datamart.watermark import Horizon
 
@@ -59,6 +60,7 @@ class World:
 
     lake: Lake
     timestamp_file: TimestampFile
+    run_counts: RunCounts
     clock: Clock
     open_source: Callable[[str, SourceConfig], SourceSession]
 
@@ -82,7 +84,7 @@ class Run:
         described = {name: self._described(name, errors) for name in self._chosen()}
         self._fix_points(errors)
         facts = {name: self._table_facts(name, source, errors) for name, source in described.items()}
-        self.facts = Facts(timestamp, facts)
+        self.facts = Facts(timestamp, facts, due_tables(self.config, self.world.run_counts.read()))
         plan = plan_run(self.config, self.facts, self.wishes)
         said = [text for session in self.sessions.values() for text in session.warnings]
         return replace(plan, warnings=(*said, *plan.warnings))
@@ -98,6 +100,7 @@ class Run:
             for step in plan.steps
             if isinstance(step, MaintainMart)
         }
+        self._count(plan, tables)
         report = RunReport(self.run_id, tables, marts, warnings=plan.warnings)
         try:
             moved = self._move_timestamp(tables)
@@ -185,8 +188,8 @@ class Run:
     def _yielded(self) -> Outcome:
         """Return that there is nothing left to do; but a full load that was asked for is owed still."""
         reason = "another run merged a later state of the source"
-        if self.wishes.load_type == FULL:
-            raise CommitConflictError(reason, hint="Run the full load again.")
+        if self.wishes.load_type in WHOLE:
+            raise CommitConflictError(reason, hint="Run it again.")
         return Outcome(UNCHANGED, reason=reason)
 
     def _overtaken(self, step: MergeWindow) -> bool:
@@ -212,6 +215,17 @@ class Run:
         outcome = replace(outcome, seconds=time.monotonic() - started)
         _log_outcome(name, outcome)
         return outcome
+
+    def _count(self, plan: Plan, tables: Mapping[str, Outcome]) -> None:
+        """Count this run for the tables that are reconciled every N runs."""
+        before = self.world.run_counts.read()
+        after = counted(self.config, before, plan, tables)
+        if after == before:
+            return
+        try:
+            self.world.run_counts.write(after)
+        except OSError as error:
+            log.warning("the count of runs since the last reconcile cannot be written: %s", error.strerror)
 
     def _move_timestamp(self, tables: Mapping[str, Outcome]) -> datetime | None:
         """Write the least complete-through of all enabled tables, unless one did not get there (R6)."""

@@ -59,16 +59,21 @@ def key_ranges(column: Column, values: Iterable[Any]) -> tuple[KeyRange, ...]:
     Measured on 200 sorted files: an IN list of scattered keys prunes nothing, such ranges prune all
     but the files that hold a key. Values without a distance, such as text, make one range.
     """
-    known = sorted({value for value in values if value is not None})
+    known = {value for value in values if value is not None}
     if not known or not column.type.startswith(_RANGED_TYPES):
         return ()
+    return tuple(KeyRange(literal(low, column.type), literal(high, column.type)) for low, high in runs(known))
+
+
+def runs(values: Iterable[Any]) -> list[tuple[Any, Any]]:
+    """Return at most 31 pairs of least and greatest value that hold all `values`, cut at the largest gaps."""
+    known = sorted(set(values))
     cuts: list[int] = []
-    if not isinstance(known[0], str):
+    if known and not isinstance(known[0], str):
         gaps = sorted(range(1, len(known)), key=lambda at: known[at] - known[at - 1], reverse=True)
         cuts = sorted(at for at in gaps[: _MOST_RANGES - 1] if known[at] - known[at - 1] > 1)
-    edges = [0, *cuts, len(known)]
-    pairs = [(known[low], known[high - 1]) for low, high in pairwise(edges)]
-    return tuple(KeyRange(literal(low, column.type), literal(high, column.type)) for low, high in pairs)
+    edges = [0, *cuts, len(known)] if known else []
+    return [(known[low], known[high - 1]) for low, high in pairwise(edges)]
 
 
 def within(column: str, ranges: Sequence[KeyRange], alias: str = "t") -> str:

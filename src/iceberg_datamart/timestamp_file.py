@@ -42,13 +42,18 @@ def timestamp_text(instant: datetime) -> str:
 
 def timestamp_file(location: str) -> TimestampFile:
     """Return the file at a path or `file:` URL. Raises: ConfigError for places not supported."""
+    return LocalTimestampFile(local_path(location))
+
+
+def local_path(location: str) -> Path:
+    """Return the path that a setting means. Raises: ConfigError for places not supported."""
     scheme = urlsplit(location).scheme
     if scheme == "file":
-        return LocalTimestampFile(Path(unquote(urlsplit(location).path)))
+        return Path(unquote(urlsplit(location).path))
     if "://" in location:
         message = f"state.timestamp_file: {scheme} is not supported by this version"
         raise ConfigError(message, hint="Use a path or a file: URL.")
-    return LocalTimestampFile(Path(location))
+    return Path(location)
 
 
 class LocalTimestampFile:

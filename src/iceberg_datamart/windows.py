@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from iceberg_datamart.reading import SourceTable
     from iceberg_datamart.receipt import MirrorState, TableHistory
 
-FULL, INCREMENTAL = "full", "incremental"
+FULL, INCREMENTAL, RECONCILE = "full", "incremental", "reconcile"
+# Load types after which a mirror holds exactly what its source held, deletes included.
+WHOLE = frozenset({FULL, RECONCILE})
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,10 @@ class Witnesses:
 
 @dataclass(frozen=True)
 class Start:
-    """How a table is read: everything with `full`, else from `lower`, closed (None: all rows); and why."""
+    """How a table is read, and why.
+
+    Everything with `full`, the slices that differ with `reconcile`, else from `lower`, closed (None: all).
+    """
 
     load_type: str
     lower: Watermark | None
@@ -56,6 +61,8 @@ def next_start(
     why = _why_full(table, source, seen, asked=asked, on_missing=on_missing)
     if why is not None:
         return Start(FULL, None, why)
+    if asked == RECONCILE:
+        return Start(RECONCILE, None, "asked for")
     lower, reason = (
         _integer_start(seen) if source.cursor is CursorKind.INTEGER else _start(table, source, seen)
     )
@@ -71,7 +78,7 @@ def _why_full(
     missing = seen.timestamp is None
     reasons = {
         "asked for": asked == FULL,
-        "the table has no cursor column": source.cursor is None,
+        "the table has no cursor column": source.cursor is None and asked != RECONCILE,
         "the mirror is empty": seen.mirror is None or seen.mirror.current is None,
         "the timestamp file is missing": missing and on_missing == "full_load",
         "neither the timestamp file nor the mirror's history says where to start": missing and state is None,

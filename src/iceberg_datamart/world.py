@@ -6,6 +6,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from iceberg_datamart.lake.iceberg import IcebergLake
+from iceberg_datamart.run_counts import LocalRunCounts
 from iceberg_datamart.runner import Run, World, new_run_id
 from iceberg_datamart.sources.postgres import PostgresSession
 from iceberg_datamart.timestamp_file import timestamp_file
@@ -30,6 +31,7 @@ def new_run(config: Config, wishes: Wishes, run_id: str | None = None) -> Run:
     world = World(
         lake=IcebergLake(config, run_id, clock),
         timestamp_file=timestamp_file(config.state.timestamp_file),
+        run_counts=LocalRunCounts(config.state.timestamp_file),
         clock=clock,
         open_source=PostgresSession,
     )

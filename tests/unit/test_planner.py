@@ -388,8 +388,3 @@ def test_a_column_that_is_gone_is_warned_of() -> None:
 def test_the_same_facts_make_the_same_plan() -> None:
     config, known = configured("queue"), several(queue=GOOD)
     assert plan_run(config, known, Wishes()) == plan_run(config, known, Wishes())
-
-
-def test_a_setting_without_effect_is_said() -> None:
-    plan = plan_run(with_state("full_load", reconcile="every 3 runs"), facts(mirror(state())), Wishes())
-    assert any("reconcile has no effect" in text for text in plan.warnings)

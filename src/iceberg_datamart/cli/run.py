@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import NoReturn
+
 import typer
 
 from iceberg_datamart.cli.options import (
@@ -31,9 +34,13 @@ def run(
     debug: DebugOption = False,
 ) -> None:
     """Read what changed in the sources, merge it into the mirrors, and bring the marts up to them."""
-    wishes = Wishes(load_type.value, tuple(table or ()), accept_new_source)
+    report_of(config, Wishes(load_type.value, tuple(table or ()), accept_new_source), json=json, debug=debug)
+
+
+def report_of(config: Path | None, wishes: Wishes, *, json: bool, debug: bool) -> NoReturn:
+    """Run once, print the report, and end with its exit code."""
     try:
-        report = run_once(loaded(config, table), wishes, debug=debug)
+        report = run_once(loaded(config, list(wishes.tables)), wishes, debug=debug)
     except DatamartError as error:
         if json:
             print_json(

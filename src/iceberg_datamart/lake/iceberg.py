@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from iceberg_datamart.ports import Clock, MartMaintenance, Merged, MirrorMerge
     from iceberg_datamart.reading import Column
     from iceberg_datamart.receipt import TableHistory
+    from iceberg_datamart.slices import SliceDigest, Slicing
 
 # Merge-on-read: a small change writes its rows and their positions, not the files they lie in.
 TABLE_PROPERTIES = {
@@ -57,6 +58,12 @@ class IcebergLake:
         """Create the mirror where it is missing, and follow its source's columns."""
         source = merge.source
         self._prepare(merge.table, source.columns, source.primary_key, merge.base, merge.properties)
+
+    def digests(
+        self, table: str, mirror: TableHistory, columns: Sequence[str], slicing: Slicing
+    ) -> Mapping[int, SliceDigest]:
+        """Return what each slice of a mirror holds in `columns` at its current snapshot."""
+        return self._started().digests(table, mirror, columns, slicing)
 
     def merge(self, merge: MirrorMerge) -> Merged:
         """Commit one mirror's change and its state in one snapshot (R1). Raises: see `ports.Lake`."""

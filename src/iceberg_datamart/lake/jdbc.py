@@ -5,6 +5,7 @@ https://spark.apache.org/docs/3.5.6/sql-data-sources-jdbc.html
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from iceberg_datamart.lake.types import decoded
@@ -23,7 +24,7 @@ _FETCH_SIZE = "10000"
 
 def batch_of(session: SparkSession, merge: MirrorMerge, views: Views) -> DataFrame:
     """Return the rows of the merge's window, one for each key; not read yet."""
-    frame = jdbc_frame(session, merge.read)
+    frame = jdbc_frame(session, replace(merge.read, newer=None))
     if merge.source.key_is_unique:
         return frame
     columns = [column.name for column in merge.source.columns]
@@ -41,5 +42,5 @@ def jdbc_frame(session: SparkSession, read: JdbcRead) -> DataFrame:
         **read.credentials,
     }
     raw = session.read.jdbc(read.url, read.relation, predicates=list(read.predicates), properties=properties)
-    marks = [] if read.deleted is None else [quoted(read.deleted)]
+    marks = [quoted(mark) for mark in (read.deleted, read.newer) if mark is not None]
     return raw.selectExpr(*(decoded(column) for column in read.columns), *marks)

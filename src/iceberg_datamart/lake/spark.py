@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from iceberg_datamart.errors import DeleteGuardError
 from iceberg_datamart.lake.changes import Changeset, Lineage, append, sorted_within_partitions
+from iceberg_datamart.lake.digests import in_slices, slice_digests
 from iceberg_datamart.lake.failures import translating
 from iceberg_datamart.lake.jdbc import batch_of
 from iceberg_datamart.lake.marts import MartComparison
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     from iceberg_datamart.config import Config
     from iceberg_datamart.ports import Clock, MartMaintenance, MirrorMerge
+    from iceberg_datamart.receipt import TableHistory
+    from iceberg_datamart.slices import SliceDigest, Slicing
 
 
 class SparkEngine:
@@ -57,6 +60,18 @@ class SparkEngine:
         if receipt is None and merge.record:
             receipt = changes.receipt(self._staging.stamp(changes.target, changes.base, summary))
         return Merged(merge.probe.rows, receipt)
+
+    def digests(
+        self, table: str, mirror: TableHistory, columns: Sequence[str], slicing: Slicing
+    ) -> dict[int, SliceDigest]:
+        """Return what each slice of a mirror holds in `columns`: one scan."""
+        current = mirror.current
+        if current is None:
+            return {}
+        kinds = {name: mirror.columns[name] for name in columns}
+        with translating(table):
+            relation = self._views.relation(table, current.snapshot_id)
+            return slice_digests(self._session, relation, kinds, slicing)
 
     def mart_columns(self, maintenance: MartMaintenance) -> tuple[Column, ...]:
         """Return the mart's columns with the types that Spark finds for its join."""
@@ -102,6 +117,8 @@ class SparkEngine:
         source, names = merge.source, [column.name for column in merge.source.columns]
         first = source.columns[names.index(source.primary_key[0])]
         bounds = within(first.name, key_ranges(first, [values[0] for values in merge.probe.keys or ()]))
+        if merge.slices is not None:
+            bounds = f"{within(first.name, merge.slices.key_ranges())} AND {in_slices(merge.slices)}"
         text = changeset_sql(
             new=self._views.add(batch),
             old=self._views.relation(merge.table, base),
@@ -132,11 +149,11 @@ def _absent(merge: MirrorMerge) -> list[Column]:
 
 
 def _guard(merge: MirrorMerge, deletes: int, held: int) -> None:
-    """Raise DeleteGuardError where a full load would remove too much: mostly the source is at fault."""
+    """Raise DeleteGuardError where a run would remove too much: mostly the source is at fault."""
     if not merge.full or deletes <= merge.max_delete_fraction * held:
         return
     message = (
-        f"this full load would delete {deletes} of {held} rows, "
+        f"this {merge.state.load_type} run would delete {deletes} of {held} rows, "
         f"more than max_delete_fraction {merge.max_delete_fraction} allows"
     )
     hint = f"If the source is right, set tables.{merge.table}.max_delete_fraction: 1.0 for one run."

@@ -14,6 +14,7 @@ from psycopg import sql
 
 from iceberg_datamart.errors import SourceError, SourceTableMissingError, UnfitValueError
 from iceberg_datamart.reading import Column, JdbcRead, Probe, SourceTable
+from iceberg_datamart.slices import SliceDigest, Slices, Slicing, is_number
 from iceberg_datamart.sources import postgres_catalog as catalog
 from iceberg_datamart.sources.postgres_connection import (
     connected,
@@ -22,6 +23,7 @@ from iceberg_datamart.sources.postgres_connection import (
     take_horizon,
     translated,
 )
+from iceberg_datamart.sources.postgres_digests import digests_query, in_slices
 from iceberg_datamart.sources.postgres_jdbc import credentials_of, jdbc_url
 from iceberg_datamart.sources.postgres_types import (
     Wire,
@@ -41,7 +43,8 @@ if TYPE_CHECKING:
 _FEW_ROWS = 10_000
 _PAGES_PER_PARTITION = 16_384
 _MOST_PARTITIONS = 64
-DELETED = "_datamart_deleted"
+_LEAST_SLICES, _MOST_SLICES = 1024, 65_536
+DELETED, NEWER = "_datamart_deleted", "_datamart_newer"
 
 
 @dataclass(frozen=True)
@@ -198,18 +201,66 @@ class PostgresSession:
     def read(self, table: str, window: ReadWindow) -> JdbcRead:
         """Return how Spark reads the window at this session's snapshot."""
         described = self._described[table]
+        names = self._selected(described)
+        predicates: tuple[str, ...] = ("true",)
+        if window.lower is None:
+            names, predicates = self._partitioned(described, names)
+        return self._jdbc_read(described, names, self._where(described, window), predicates)
+
+    def digests(self, table: str) -> tuple[Slicing, dict[int, SliceDigest]]:
+        """Return how the table is sliced, and what each slice holds: one scan at the server."""
+        described = self._described[table]
+        key = self._key_wire(described)
+        where = self._kept(described)
+        first = next(c for c in described.table.columns if c.name == described.table.primary_key[0])
+        ends: tuple[int | None, int | None] = (None, None)
+        if is_number(first):
+            query = sql.SQL("select min({k}), max({k}) from {}")
+            ends = self._fetch(query.format(self._from(described), k=key.expression))[0]
+        count = min(_MOST_SLICES, max(_LEAST_SLICES, described.relation.pages))
+        slicing = Slicing.of(first, *ends, count)
+        found = self._fetch(digests_query(self._from(described), described.wires, slicing, key, where))
+        return slicing, {row[0]: SliceDigest(row[1], (int(row[2]), int(row[3]))) for row in found}
+
+    def read_slices(self, table: str, slices: Slices, newer_than: Watermark | None = None) -> JdbcRead:
+        """Return how Spark reads some slices whole; see `ports.SourceSession`."""
+        described = self._described[table]
+        where = sql.SQL("({}) and ({})").format(
+            self._keys_present(described), in_slices(slices, self._key_wire(described))
+        )
+        newer = self._where(described, ReadWindow(newer_than)) if newer_than else self._no_cursor(described)
+        names = sql.SQL("{}, {} as {}").format(self._selected(described), newer, sql.Identifier(NEWER))
+        predicates: tuple[str, ...] = ("true",)
+        if slices.rows > _FEW_ROWS:
+            names, predicates = self._partitioned(described, names)
+        return replace(self._jdbc_read(described, names, where, predicates), newer=NEWER)
+
+    def _selected(self, described: _Described) -> sql.Composed:
+        """Return the columns on the wire, with the mark of soft-deleted rows."""
         names = sql.SQL(", ").join(
             sql.SQL("{} as {}").format(found.expression, sql.Identifier(column.name))
             for found, column in zip(described.wires, described.table.columns, strict=True)
         )
-        if described.config.soft_delete is not None:
-            deleted = self._deleted(described)
-            names = sql.SQL("{}, {} as {}").format(names, deleted, sql.Identifier(DELETED))
-        where = self._where(described, window)
-        predicates: tuple[str, ...] = ("true",)
-        if window.lower is None and described.relation.kind == "r":
-            names = sql.SQL("{}, ctid as _datamart_ctid").format(names)
-            predicates = ctid_ranges(described.relation.pages, described.config.partitions)
+        if described.config.soft_delete is None:
+            return names
+        return sql.SQL("{}, {} as {}").format(names, self._deleted(described), sql.Identifier(DELETED))
+
+    def _partitioned(
+        self, described: _Described, names: sql.Composed
+    ) -> tuple[sql.Composed, tuple[str, ...]]:
+        """Return `names` with what tells the partitions apart, and the predicates of these."""
+        if described.relation.kind != "r":
+            return names, ("true",)
+        predicates = ctid_ranges(described.relation.pages, described.config.partitions)
+        return sql.SQL("{}, ctid as _datamart_ctid").format(names), predicates
+
+    def _jdbc_read(
+        self,
+        described: _Described,
+        names: sql.Composed,
+        where: sql.Composable,
+        predicates: tuple[str, ...] = ("true",),
+    ) -> JdbcRead:
         query = sql.SQL("(select {} from {} where {}) as q").format(names, self._from(described), where)
         return JdbcRead(
             url=self._url,
@@ -220,6 +271,26 @@ class PostgresSession:
             deleted=None if described.config.soft_delete is None else DELETED,
             credentials=self._credentials,
         )
+
+    def _key_wire(self, described: _Described) -> Wire:
+        """Return the wire of the first key column, by which tables are sliced."""
+        names = [column.name for column in described.table.columns]
+        return described.wires[names.index(described.table.primary_key[0])]
+
+    def _kept(self, described: _Described) -> sql.Composed:
+        """Return the predicate of the rows that a mirror holds."""
+        return sql.SQL("({}) and not {}").format(self._keys_present(described), self._deleted(described))
+
+    def _keys_present(self, described: _Described) -> sql.Composable:
+        if described.table.key_is_unique:
+            return sql.SQL("true")
+        present = (sql.SQL("{} is not null").format(sql.Identifier(n)) for n in described.table.primary_key)
+        return sql.SQL(" and ").join(present)
+
+    def _no_cursor(self, described: _Described) -> sql.Composable:
+        if described.cursor is None:
+            return sql.SQL("false")
+        return sql.SQL("{} is null").format(sql.Identifier(described.cursor[0]))
 
     def has_null_keys(self, table: str, window: ReadWindow) -> bool:
         """Return whether the window holds a row whose key has a NULL, where the source allows any."""

@@ -25,7 +25,6 @@ _PLAIN = {
     "bool": "boolean",
     "text": "string",
     "varchar": "string",
-    "bpchar": "string",
     "bytea": "binary",
 }
 _CURSORS = {
@@ -95,6 +94,9 @@ def wire(column: PostgresColumn, configured: str | None = None) -> Wire | None: 
         return Wire(_PLAIN[column.type_name], name)
     if column.type_name in ("timestamptz", "timestamp", "date"):
         return Wire(column.type_name, number_since_1970(column.name, column.type_name))
+    if column.type_name == "bpchar":
+        # A cast to text would cut the blanks that belong to a char(n).
+        return Wire("string", sql.SQL("convert_from(bpcharsend({}), getdatabaseencoding())").format(name))
     if column.type_name == "oid":
         return Wire("long", sql.SQL("{}::bigint").format(name))
     if column.element is not None:

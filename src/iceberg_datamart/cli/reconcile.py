@@ -1,0 +1,18 @@
+"""`reconcile`: bring mirrors to what their sources hold, reading only what differs."""
+
+from __future__ import annotations
+
+from iceberg_datamart.cli.options import ConfigOption, DebugOption, JsonOption, TableOption
+from iceberg_datamart.cli.run import report_of
+from iceberg_datamart.planner import Wishes
+from iceberg_datamart.windows import RECONCILE
+
+
+def reconcile(
+    config: ConfigOption = None,
+    table: TableOption = None,
+    json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Find deletes, and updates that the cursor does not show, by comparing digests; merge what differs."""
+    report_of(config, Wishes(RECONCILE, tuple(table or ())), json=json, debug=debug)

@@ -1,0 +1,89 @@
+"""Digests of a mirror's slices, computed by Spark from the same texts as the source's.
+
+`sources/postgres_digests.py` writes the same texts of the same values. The session's time zone must be UTC
+and its casts ANSI, which spells decimals without exponents.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from iceberg_datamart.slices import SliceDigest
+from iceberg_datamart.sql import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pyspark.sql import SparkSession
+
+    from iceberg_datamart.slices import Slices, Slicing
+
+
+def slice_digests(
+    session: SparkSession, relation: str, columns: Mapping[str, str], slicing: Slicing
+) -> dict[int, SliceDigest]:
+    """Return what each slice of a mirror holds: one scan. `columns` are digested: name to Iceberg type."""
+    row = (
+        "concat("
+        + ", ".join(_counted_text(_text(kind, quoted(name))) for name, kind in columns.items())
+        + ")"
+    )
+    text = (
+        f"SELECT slice, count(*), {_sum_of(1)}, {_sum_of(16)} "
+        f"FROM (SELECT {slice_sql(slicing)} AS slice, md5({row}) AS hash FROM {relation}) GROUP BY slice"
+    )
+    found = session.sql(text).collect()
+    return {row[0]: SliceDigest(row[1], (int(row[2]), int(row[3]))) for row in found}
+
+
+def slice_sql(slicing: Slicing) -> str:
+    """Return the expression of a row's slice."""
+    name, kind = quoted(slicing.column.name), slicing.column.type
+    if slicing.width is not None:
+        return f"({_number(kind, name)} DIV {slicing.width}L)"
+    return f"({_hash_part(f'md5({_text(kind, name)})', 1, 7)} % {slicing.count}L)"
+
+
+def in_slices(slices: Slices) -> str:
+    """Return the predicate that a row lies in one of `slices`."""
+    if slices.named is None:
+        return "true"
+    return f"{slice_sql(slices.slicing)} IN ({', '.join(f'{number}L' for number in slices.named)})"
+
+
+def _sum_of(start: int) -> str:
+    return f"sum(CAST({_hash_part('hash', start, 15)} AS DECIMAL(20, 0)))"
+
+
+def _hash_part(hashed: str, start: int, digits: int) -> str:
+    return f"CAST(conv(substr({hashed}, {start}, {digits}), 16, 10) AS BIGINT)"
+
+
+def _counted_text(text: str) -> str:
+    return f"coalesce(concat(CAST(length({text}) AS STRING), ':', {text}), 'N')"
+
+
+def _number(iceberg_type: str, value: str) -> str:
+    """Return the number as which a value of a key column travels."""
+    if iceberg_type == "date":
+        return f"CAST(unix_date({value}) AS BIGINT)"
+    if iceberg_type in ("timestamp", "timestamptz"):
+        return f"unix_micros(CAST({value} AS timestamp))"
+    return f"CAST({value} AS BIGINT)"
+
+
+def _text(iceberg_type: str, value: str) -> str:
+    """Return a value's text, NULL for NULL."""
+    if iceberg_type.startswith("list<"):
+        element = _counted_text(_text(iceberg_type[5:-1], "e"))
+        return f"array_join(transform({value}, e -> {element}), '')"
+    if iceberg_type in ("float", "double"):
+        # Bits, since every language writes floating-point numbers in its own way. -0 counts as 0.
+        number = f"(CAST({value} AS DOUBLE) + 0.0D)"
+        bits = f"java_method('java.lang.Double', 'doubleToLongBits', {number})"
+        return f"CASE WHEN {value} IS NULL THEN NULL WHEN isnan({value}) THEN 'NaN' ELSE {bits} END"
+    if iceberg_type in ("date", "timestamp", "timestamptz"):
+        return f"CAST({_number(iceberg_type, value)} AS STRING)"
+    if iceberg_type == "binary":
+        return f"lower(hex({value}))"
+    return f"CAST({value} AS STRING)"

@@ -1,0 +1,39 @@
+"""How many runs each table had since it was reconciled: a small file beside the timestamp file.
+
+Losing it is harmless: its tables are reconciled once more.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from iceberg_datamart.timestamp_file import local_path
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_KEY = "runs_since_reconcile"
+
+
+class LocalRunCounts:
+    """The counts in a folder, replaced as a whole."""
+
+    def __init__(self, timestamp_file: str) -> None:
+        """Name the file after the timestamp file; it need not exist. Raises: ConfigError."""
+        self._path = local_path(timestamp_file).with_suffix(".reconcile.json")
+
+    def read(self) -> dict[str, int]:
+        """Return the runs by table; none for a file that is missing or makes no sense."""
+        try:
+            found = json.loads(self._path.read_bytes())[_KEY]
+            return {str(name): int(count) for name, count in found.items()}
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return {}
+
+    def write(self, counts: Mapping[str, int]) -> None:
+        """Replace the counts. Raises: OSError."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        draft = self._path.with_suffix(".new")
+        draft.write_text(json.dumps({_KEY: dict(counts)}, indent=2) + "\n", encoding="utf-8")
+        draft.replace(self._path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from iceberg_datamart.errors import LakeError
 from iceberg_datamart.mart import MirrorShape, mart_shape
 from iceberg_datamart.ports import ConsumedMirror, MartMaintenance
 from iceberg_datamart.reading import SourceTable
@@ -49,6 +50,29 @@ def maintain_mart(run: Run, step: MaintainMart, tables: Mapping[str, Outcome]) -
         deleted=receipt.deleted if receipt else 0,
         snapshot_id=receipt.snapshot_id if receipt else None,
     )
+
+
+def maintenance_as_consumed(run: Run, step: MaintainMart, mart: TableHistory) -> MartMaintenance:
+    """Return the mart's full comparison with the mirrors' snapshots that it says it is the join of (R8).
+
+    A mirror whose consumed snapshot is gone from its history is taken as it is now.
+    Raises: LakeError where the mart is the join of another definition.
+    """
+    histories = {table: run.world.lake.history(table) for table in step.tables}
+    mirrors = {table: history for table, history in histories.items() if history is not None}
+    shape = mart_shape(
+        step.mart, run.config.marts[step.mart], {t: _mirror_shape(run, t, h) for t, h in mirrors.items()}
+    )
+    saved = mart.mart_state()
+    if saved is None or saved.definition != shape.definition:
+        message = "the settings, or the mirrors' columns, have changed since the mart was maintained"
+        raise LakeError(message, hint="Run once, then verify.")
+    consumed = []
+    for table in shape.tables:
+        before = saved.consumed.get(table)
+        known = before is not None and mirrors[table].since(before) is not None
+        consumed.append(ConsumedMirror(table, before) if known else _consumed(table, mirrors[table], None))
+    return MartMaintenance(shape, consumed, None, mart, saved)
 
 
 def _maintenance(

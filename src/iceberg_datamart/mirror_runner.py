@@ -72,7 +72,9 @@ def _mirror_merge(
 ) -> MirrorMerge:
     table = run.config.tables[step.table]
     read = (
-        session.read(step.table, step.window) if slices is None else session.read_slices(step.table, slices)
+        session.read(step.table, step.window)
+        if slices is None
+        else replace(session.read_slices(step.table, slices), newer=None)
     )
     return MirrorMerge(
         table=step.table,

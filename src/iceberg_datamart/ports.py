@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from iceberg_datamart.reading import JdbcRead, Probe, SourceTable
     from iceberg_datamart.receipt import CommitReceipt, MartState, MirrorState, TableHistory
     from iceberg_datamart.slices import SliceDigest, Slices, Slicing
+    from iceberg_datamart.verification import Differences
     from iceberg_datamart.watermark import Horizon, ReadWindow, Watermark
 
 
@@ -38,6 +39,18 @@ class MirrorMerge:
     cursor: str | None = None
     max_delete_fraction: float = 0.5
     properties: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MirrorComparison:
+    """Some slices of a mirror beside the rows that the source has there: `read` marks newer ones."""
+
+    table: str
+    source: SourceTable
+    read: JdbcRead
+    slices: Slices
+    base: TableHistory
+    cursor: str | None
 
 
 @dataclass(frozen=True)
@@ -128,6 +141,12 @@ class Lake(Protocol):
         self, table: str, mirror: TableHistory, columns: Sequence[str], slicing: Slicing
     ) -> Mapping[int, SliceDigest]:
         """Return what each slice of a mirror holds in `columns` at its current snapshot."""
+
+    def mirror_differences(self, comparison: MirrorComparison) -> Differences:
+        """Return which rows of a mirror's slices are not as the source has them."""
+
+    def mart_differences(self, maintenance: MartMaintenance) -> Differences:
+        """Return which rows of a mart are not as its join has them."""
 
     def merge(self, merge: MirrorMerge) -> Merged:
         """Commit one mirror's change and its state in one snapshot (R1).

@@ -137,7 +137,7 @@ class Run:
         try:
             return self.sessions[table.source].describe(name, table)
         except Exception as error:  # noqa: BLE001  (of one table alone, R9)
-            return _deliberate(name, error)
+            return deliberate(name, error)
 
     def _fix_points(self, errors: dict[str, DatamartError]) -> None:
         for name, session in self.sessions.items():
@@ -155,7 +155,7 @@ class Run:
         try:
             return TableFacts(source, self.world.lake.history(name), self.horizons[place])
         except Exception as error:  # noqa: BLE001  (of one table alone, R9)
-            return TableFacts(_deliberate(name, error))
+            return TableFacts(deliberate(name, error))
 
     def _merge_tables(self, plan: Plan) -> dict[str, Outcome]:
         steps = plan.table_steps
@@ -211,7 +211,7 @@ class Run:
         try:
             outcome = work()
         except Exception as error:  # noqa: BLE001  (of one table alone, R9)
-            outcome = Outcome(FAILED, error=_deliberate(name, error))
+            outcome = Outcome(FAILED, error=deliberate(name, error))
         outcome = replace(outcome, seconds=time.monotonic() - started)
         _log_outcome(name, outcome)
         return outcome
@@ -268,7 +268,7 @@ def new_run_id(now: datetime) -> str:
     return f"{now.strftime('%Y%m%dT%H%M%S.%fZ')}-{secrets.token_hex(4)}"
 
 
-def _deliberate(name: str, error: Exception) -> DatamartError:
+def deliberate(name: str, error: Exception) -> DatamartError:
     """Return the error itself, or one of this package for an unforeseen one, whose trace goes to the log."""
     if isinstance(error, DatamartError):
         return error

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from iceberg_datamart.cli import demo, history, plan, reconcile, run, status
+from iceberg_datamart.cli import demo, history, plan, reconcile, run, status, verify
 from iceberg_datamart.cli.output import print_error
 from iceberg_datamart.errors import DatamartError
 
@@ -16,7 +16,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for verb in (demo.demo, plan.plan, run.run, reconcile.reconcile, status.status, history.history):
+for verb in (
+    demo.demo,
+    plan.plan,
+    run.run,
+    reconcile.reconcile,
+    verify.verify,
+    status.status,
+    history.history,
+):
     app.command()(verb)
 
 

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
     from iceberg_datamart.config import Config
     from iceberg_datamart.lake.spark import SparkEngine
-    from iceberg_datamart.ports import Clock, MartMaintenance, Merged, MirrorMerge
+    from iceberg_datamart.ports import Clock, MartMaintenance, Merged, MirrorComparison, MirrorMerge
     from iceberg_datamart.reading import Column
     from iceberg_datamart.receipt import TableHistory
     from iceberg_datamart.slices import SliceDigest, Slicing
+    from iceberg_datamart.verification import Differences
 
 # Merge-on-read: a small change writes its rows and their positions, not the files they lie in.
 TABLE_PROPERTIES = {
@@ -64,6 +65,14 @@ class IcebergLake:
     ) -> Mapping[int, SliceDigest]:
         """Return what each slice of a mirror holds in `columns` at its current snapshot."""
         return self._started().digests(table, mirror, columns, slicing)
+
+    def mirror_differences(self, comparison: MirrorComparison) -> Differences:
+        """Return which rows of a mirror's slices are not as the source has them."""
+        return self._started().mirror_differences(comparison)
+
+    def mart_differences(self, maintenance: MartMaintenance) -> Differences:
+        """Return which rows of a mart are not as its join has them."""
+        return self._started().mart_differences(maintenance)
 
     def merge(self, merge: MirrorMerge) -> Merged:
         """Commit one mirror's change and its state in one snapshot (R1). Raises: see `ports.Lake`."""

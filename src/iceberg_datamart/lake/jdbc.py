@@ -5,7 +5,6 @@ https://spark.apache.org/docs/3.5.6/sql-data-sources-jdbc.html
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from iceberg_datamart.lake.types import decoded
@@ -15,16 +14,16 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from iceberg_datamart.lake.views import Views
-    from iceberg_datamart.ports import MirrorMerge
+    from iceberg_datamart.ports import MirrorComparison, MirrorMerge
     from iceberg_datamart.reading import JdbcRead
 
 # pgjdbc fetches in batches only where autocommit is off, which Spark sees to for a fetchsize above 0.
 _FETCH_SIZE = "10000"
 
 
-def batch_of(session: SparkSession, merge: MirrorMerge, views: Views) -> DataFrame:
-    """Return the rows of the merge's window, one for each key; not read yet."""
-    frame = jdbc_frame(session, replace(merge.read, newer=None))
+def batch_of(session: SparkSession, merge: MirrorMerge | MirrorComparison, views: Views) -> DataFrame:
+    """Return the rows to merge or to compare, one for each key; not read yet."""
+    frame = jdbc_frame(session, merge.read)
     if merge.source.key_is_unique:
         return frame
     columns = [column.name for column in merge.source.columns]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from iceberg_datamart.lake.changes import FEW_KEYS, Changeset, bounds_of, sorted_within_partitions
 from iceberg_datamart.mart import Delta, changed_keys_sql, joined_arms, restricted_sql
 from iceberg_datamart.reading import Column
-from iceberg_datamart.sql import changeset_sql
+from iceberg_datamart.sql import changeset_sql, differences_sql
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -76,6 +76,18 @@ class MartComparison:
             columns=shape.columns,
             frame=self._session.sql(text),
         )
+
+    def differences(self) -> DataFrame:
+        """Return the rows in which the mart is not its join: see `sql.differences_sql`."""
+        shape = self._shape
+        text = differences_sql(
+            new=f"({restricted_sql(self._join, shape.columns, [])})",
+            old=self._views.relation(shape.name, self._base),
+            key=shape.key,
+            columns=shape.columns,
+            null_safe=shape.null_safe,
+        )
+        return self._session.sql(text)
 
     def _arms(self, columns: tuple[Column, ...]) -> list[tuple[Arm, str, str]]:
         """Return each arm with the view that holds its keys and the literal bounds of those keys."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from iceberg_datamart.errors import DeleteGuardError
 from iceberg_datamart.lake.changes import Changeset, Lineage, append, sorted_within_partitions
+from iceberg_datamart.lake.differences import counted
 from iceberg_datamart.lake.digests import in_slices, slice_digests
 from iceberg_datamart.lake.failures import translating
 from iceberg_datamart.lake.jdbc import batch_of
@@ -16,7 +17,7 @@ from iceberg_datamart.lake.views import Views
 from iceberg_datamart.ports import Merged
 from iceberg_datamart.reading import Column
 from iceberg_datamart.receipt import CommitReceipt
-from iceberg_datamart.sql import LINEAGE, changeset_sql, key_ranges, quoted, within
+from iceberg_datamart.sql import LINEAGE, changeset_sql, differences_sql, key_ranges, quoted, within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,9 +25,11 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from iceberg_datamart.config import Config
-    from iceberg_datamart.ports import Clock, MartMaintenance, MirrorMerge
+    from iceberg_datamart.ports import Clock, MartMaintenance, MirrorComparison, MirrorMerge
+    from iceberg_datamart.reading import SourceTable
     from iceberg_datamart.receipt import TableHistory
-    from iceberg_datamart.slices import SliceDigest, Slicing
+    from iceberg_datamart.slices import SliceDigest, Slices, Slicing
+    from iceberg_datamart.verification import Differences
 
 
 class SparkEngine:
@@ -73,6 +76,28 @@ class SparkEngine:
             relation = self._views.relation(table, current.snapshot_id)
             return slice_digests(self._session, relation, kinds, slicing)
 
+    def mirror_differences(self, comparison: MirrorComparison) -> Differences:
+        """Return which rows of a mirror's slices are not as the source has them."""
+        source, read, current = comparison.source, comparison.read, comparison.base.current
+        with translating(comparison.table):
+            batch = batch_of(self._session, comparison, self._views)
+            text = differences_sql(
+                new=self._views.add(batch),
+                old=self._views.relation(comparison.table, None if current is None else current.snapshot_id),
+                key=source.primary_key,
+                columns=[column.name for column in source.columns],
+                bounds=_slice_bounds(source, comparison.slices),
+                deleted=read.deleted,
+                newer=read.newer,
+            )
+            return counted(self._session.sql(text), source.primary_key)
+
+    def mart_differences(self, maintenance: MartMaintenance) -> Differences:
+        """Return which rows of a mart are not as its join has them."""
+        with translating(maintenance.shape.name):
+            comparison = MartComparison(self._session, maintenance, self._views)
+            return counted(comparison.differences(), maintenance.shape.key)
+
     def mart_columns(self, maintenance: MartMaintenance) -> tuple[Column, ...]:
         """Return the mart's columns with the types that Spark finds for its join."""
         with translating(maintenance.shape.name):
@@ -118,7 +143,7 @@ class SparkEngine:
         first = source.columns[names.index(source.primary_key[0])]
         bounds = within(first.name, key_ranges(first, [values[0] for values in merge.probe.keys or ()]))
         if merge.slices is not None:
-            bounds = f"{within(first.name, merge.slices.key_ranges())} AND {in_slices(merge.slices)}"
+            bounds = _slice_bounds(source, merge.slices)
         text = changeset_sql(
             new=self._views.add(batch),
             old=self._views.relation(merge.table, base),
@@ -138,6 +163,11 @@ class SparkEngine:
             absent=_absent(merge),
             known_bounds=None if merge.probe.keys is None else bounds,
         )
+
+
+def _slice_bounds(source: SourceTable, slices: Slices) -> str:
+    """Return the predicate that a mirror's row lies in one of `slices`; literal ranges prune files."""
+    return f"{within(source.primary_key[0], slices.key_ranges())} AND {in_slices(slices)}"
 
 
 def _absent(merge: MirrorMerge) -> list[Column]:

@@ -1,0 +1,57 @@
+"""`verify`: is every mirror its source, and every mart its join? Changes nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from iceberg_datamart.cli.options import ConfigOption, DebugOption, JsonOption, TableOption, loaded
+from iceberg_datamart.cli.output import compact_table, console, logging_to_stderr, print_error, print_json
+from iceberg_datamart.planner import Wishes
+from iceberg_datamart.verification import VerifyReport
+from iceberg_datamart.verifier import verify as verified
+from iceberg_datamart.world import new_run
+
+_COLUMNS = ("table", "result", "expected", "held", "missing", "stale", "extra", "newer")
+
+
+def verify(
+    config: ConfigOption = None,
+    table: TableOption = None,
+    json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Compare mirrors with their sources and marts with their joins; exit code 1 where a row differs."""
+    run = new_run(loaded(config, table), Wishes(tables=tuple(table or ())))
+    with logging_to_stderr(run.run_id, debug=debug):
+        try:
+            report = verified(run)
+        finally:
+            run.close()
+    if json:
+        print_json(report.as_json())
+    else:
+        _show(report)
+    raise typer.Exit(report.exit_code)
+
+
+def _show(report: VerifyReport) -> None:
+    found = {**report.tables, **report.marts}
+    rows = {name: each.as_json() for name, each in found.items()}
+    out = console()
+    out.print(compact_table(_COLUMNS, (_cells(name, row) for name, row in rows.items()), texts=2))
+    for name, each in found.items():
+        for difference in each.differences.first:
+            key = ", ".join(f"{column}={value}" for column, value in difference.key.items())
+            wrong = f": {', '.join(difference.columns)}" if difference.columns else ""
+            out.print(f"{name}: {difference.kind} {key}{wrong}", markup=False)
+        if each.error is not None:
+            out.print(f"{name}:", style="red")
+            print_error(each.error)
+    for text in report.warnings:
+        out.print(f"warning: {text}", style="yellow", markup=False)
+
+
+def _cells(name: str, row: dict[str, Any]) -> tuple[str, ...]:
+    return (name, row["result"], *(f"{row[column]:,}" for column in _COLUMNS[2:]))

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
-    from iceberg_datamart.watermark import CursorKind, Watermark
+    from iceberg_datamart.watermark import CursorKind, Horizon, Watermark
 
 
 @dataclass(frozen=True)
@@ -69,3 +70,32 @@ class JdbcRead:
     deleted: str | None = None
     newer: str | None = None
     credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class OpenTransaction:
+    """A transaction that holds the horizon back, from `holds_from` on.
+
+    It began at `since`, or was prepared then: a prepared one has a `gid` and no session, so no `pid`
+    and no `application_name`.
+    """
+
+    since: datetime
+    holds_from: datetime
+    user: str | None
+    state: str | None
+    pid: int | None = None
+    application_name: str | None = None
+    gid: str | None = None
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What a source does at the moment: its horizon, and the open transactions that hold it back.
+
+    `inexact` says why the horizon is a guess, to be read after the source's name; None where it is none.
+    """
+
+    horizon: Horizon
+    open_transactions: tuple[OpenTransaction, ...]
+    inexact: str | None = None

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from iceberg_datamart.watermark import CursorKind, Watermark
+from iceberg_datamart.watermark import CursorKind, Watermark, least_cursor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,6 +41,19 @@ class MirrorState:
         """
         integer = self.greatest is not None and self.greatest.kind is CursorKind.INTEGER
         return self.greatest if integer and horizon >= self.read_at else self.watermark
+
+    def is_held_back(self, holds_from: datetime, zone: str) -> bool:
+        """Return whether a transaction open since `holds_from` kept the watermark below what was read.
+
+        `zone` is that of a cursor column which stores none.
+        """
+        if self.greatest is None or holds_from > self.read_at:
+            return False
+        limit = least_cursor(self.greatest.kind, zone, holds_from)
+        unheld = least_cursor(self.greatest.kind, zone, self.read_at)
+        if limit is None or unheld is None:
+            return self.watermark is None or self.watermark.value < self.greatest.value
+        return limit.value < min(self.greatest.value, unheld.value)
 
     def summary(self) -> dict[str, str]:
         """Return the summary properties; `mirror_state` reads them back."""

@@ -17,7 +17,7 @@ from iceberg_datamart.receipt import (
     mart_state,
     mirror_state,
 )
-from iceberg_datamart.watermark import CursorKind, Watermark
+from iceberg_datamart.watermark import EPOCH, CursorKind, Watermark, microseconds
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 
@@ -197,3 +197,51 @@ def test_a_foreign_commit_changed_no_row_of_ours() -> None:
     foreign = snapshot(1, {"added-records": "5"})
     assert foreign.run_id is None
     assert [foreign.changed(kind) for kind in ("inserted", "updated", "deleted")] == [0, 0, 0]
+
+
+# --- what holds a watermark back (R7)
+
+HOUR = timedelta(hours=1)
+
+
+def a_read(
+    kind: CursorKind, greatest: int, watermark: int | None = None, read_at: datetime = NOON
+) -> MirrorState:
+    mark = None if watermark is None else Watermark(kind, watermark)
+    return a_state(greatest=Watermark(kind, greatest), watermark=mark, read_at=read_at)
+
+
+@pytest.mark.parametrize(
+    ("opened", "newest", "held"),
+    [
+        (NOON - HOUR, NOON - HOUR / 2, True),
+        (NOON - HOUR, NOON - 2 * HOUR, False),
+        (NOON + HOUR, NOON - HOUR / 2, False),
+        (NOON, NOON + HOUR, False),
+    ],
+    ids=["newer rows were read", "only older rows", "opened after the read", "the clock alone is the limit"],
+)
+def test_r7_a_table_is_held_back_by_what_was_open_when_newer_rows_were_read(
+    opened: datetime, newest: datetime, *, held: bool
+) -> None:
+    state = a_read(CursorKind.TIMESTAMPTZ, microseconds(newest))
+    assert state.is_held_back(opened, "UTC") is held
+
+
+def test_r7_a_cursor_without_zone_is_compared_on_its_own_clock() -> None:
+    state = a_read(CursorKind.TIMESTAMP, microseconds(NOON + 5 * HOUR))
+    assert state.is_held_back(NOON - HOUR, "Asia/Kolkata")
+    assert not state.is_held_back(NOON - HOUR / 4, "Asia/Kolkata")
+
+
+def test_r7_a_date_is_not_held_back_by_a_transaction_of_today() -> None:
+    state = a_read(CursorKind.DATE, (NOON - EPOCH).days, read_at=NOON + 6 * HOUR)
+    assert not state.is_held_back(NOON + HOUR, "UTC")
+    assert state.is_held_back(NOON - 24 * HOUR, "UTC")
+
+
+def test_r7_an_integer_is_held_back_while_its_watermark_trails_what_was_read() -> None:
+    assert a_read(CursorKind.INTEGER, 9, watermark=7).is_held_back(NOON - HOUR, "UTC")
+    assert a_read(CursorKind.INTEGER, 9).is_held_back(NOON - HOUR, "UTC")
+    assert not a_read(CursorKind.INTEGER, 9, watermark=9).is_held_back(NOON - HOUR, "UTC")
+    assert not a_state().is_held_back(NOON - HOUR, "UTC")

@@ -1,4 +1,4 @@
-"""`status`: where every mirror and mart stands; needs no JVM."""
+"""`status`: where every mirror and mart stands, and what holds them back; needs no JVM."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 from iceberg_datamart.cli.options import ConfigOption, JsonOption, loaded
 from iceberg_datamart.cli.output import console, print_json, rows_table, short
+from iceberg_datamart.cli.status_sources import lines, source
 from iceberg_datamart.config import Config
 from iceberg_datamart.lake.catalog import LakeCatalog
 from iceberg_datamart.receipt import TableHistory
@@ -13,7 +14,7 @@ from iceberg_datamart.timestamp_file import timestamp_file
 
 
 def status(config: ConfigOption = None, json: JsonOption = False) -> None:
-    """Show the timestamp file, and each table's watermark, rows and last run."""
+    """Show the timestamp file, where each table stands, and what holds it back."""
     settings = loaded(config)
     shown = as_json(settings)
     if json:
@@ -30,6 +31,9 @@ def status(config: ConfigOption = None, json: JsonOption = False) -> None:
         for n, m in shown["marts"].items()
     )
     out.print(rows_table(columns, rows))
+    for name, said in shown["sources"].items():
+        for text in lines(name, said):
+            out.print(text, style="yellow", markup=False)
 
 
 def as_json(config: Config) -> dict[str, Any]:
@@ -44,6 +48,7 @@ def as_json(config: Config) -> dict[str, Any]:
         },
         "tables": {name: _mirror(history) for name, history in mirrors.items()},
         "marts": {name: _mart(catalog.history(name), mirrors) for name in config.marts},
+        "sources": {name: source(config, name, mirrors) for name in config.sources},
     }
 
 

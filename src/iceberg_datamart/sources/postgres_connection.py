@@ -13,6 +13,7 @@ import psycopg
 from psycopg.rows import class_row
 
 from iceberg_datamart.errors import SourceError, SourceUnreachableError, UnfitValueError
+from iceberg_datamart.reading import OpenTransaction
 from iceberg_datamart.sources.postgres_jdbc import credentials_of
 from iceberg_datamart.sources.postgres_types import UNFIT
 from iceberg_datamart.watermark import Horizon
@@ -22,21 +23,28 @@ if TYPE_CHECKING:
 
 DEFAULT_LOOKBACK = timedelta(minutes=5)
 # A transaction takes its now() a moment before other sessions can see that it is open.
-_UNSEEN_START = timedelta(seconds=1)
+UNSEEN_START = timedelta(seconds=1)
 # Text forms of intervals, floats and bytes depend on these; nothing may depend on a role's defaults.
 SETTINGS = (
     "set timezone = 'UTC'; set intervalstyle = 'iso_8601'; set datestyle = 'ISO'; set bytea_output = 'hex'; "
     "set extra_float_digits = 1; set statement_timeout = 0; set idle_in_transaction_session_timeout = 0"
 )
 _BEGIN = "begin isolation level repeatable read, read only"
-_HORIZON = """
+# Prepared transactions do not tell when they began: they count from this much before they were prepared.
+_OPEN = """
+select xact_start as since, xact_start as holds_from, pid, application_name, usename as "user", state,
+       null as gid
+from pg_stat_activity
+where datname = current_database() and pid <> pg_backend_pid() and xact_start is not null
+  and backend_type not in ('autovacuum worker', 'walsender', 'parallel worker')
+union all
+select prepared, prepared - %(lookback)s, null, null, owner, 'prepared', gid
+from pg_prepared_xacts where database = current_database()
+"""
+_HORIZON = f"""
 select clock_timestamp() as clock, pg_is_in_recovery() as standby,
        pg_has_role(current_user, 'pg_read_all_stats', 'member') as visible,
-       least((select min(xact_start) from pg_stat_activity
-              where datname = current_database() and pid <> pg_backend_pid()
-                and backend_type not in ('autovacuum worker', 'walsender')),
-             (select min(prepared) - %(lookback)s from pg_prepared_xacts
-              where database = current_database())) as held_since,
+       (select min(holds_from) from ({_OPEN}) as o) as held_since,
        pg_last_xact_replay_timestamp() as replayed
 """
 _STANDBY = "is a standby and does not see its primary's open transactions, so reads start 5 minutes early"
@@ -55,11 +63,14 @@ class _Activity:
     replayed: datetime | None
 
 
-def connected(name: str, config: PostgresSource) -> psycopg.Connection[Any]:
-    """Return an open connection in autocommit mode. Raises: SourceUnreachableError."""
+def connected(name: str, config: PostgresSource, patience: int = 15) -> psycopg.Connection[Any]:
+    """Return an open connection in autocommit mode, within `patience` seconds.
+
+    Raises: SourceUnreachableError.
+    """
     credentials: dict[str, Any] = dict(credentials_of(config))
     try:
-        connection = psycopg.connect(config.url, autocommit=True, connect_timeout=15, **credentials)
+        connection = psycopg.connect(config.url, autocommit=True, connect_timeout=patience, **credentials)
         connection.execute(SETTINGS)
     except psycopg.Error as error:
         message = f"source '{name}' cannot be reached: {str(error).strip()}"
@@ -81,7 +92,16 @@ def take_horizon(connection: psycopg.Connection[Any]) -> tuple[Horizon, str | No
         return Horizon(guess, clock, visible=False), _STANDBY
     if not seen.visible:
         return Horizon(clock - DEFAULT_LOOKBACK, clock, held_since, visible=False), _HIDDEN
-    return Horizon(min(clock - _UNSEEN_START, held_since or clock), clock, held_since), None
+    return Horizon(min(clock - UNSEEN_START, held_since or clock), clock, held_since), None
+
+
+def open_transactions(
+    connection: psycopg.Connection[Any], older_than: datetime
+) -> tuple[OpenTransaction, ...]:
+    """Return the transactions that keep the horizon at or below `older_than`, the oldest first."""
+    query = f"select * from ({_OPEN}) as o where holds_from <= %(older)s order by holds_from, pid"
+    with connection.cursor(row_factory=class_row(OpenTransaction)) as cursor:
+        return tuple(cursor.execute(query, {"lookback": DEFAULT_LOOKBACK, "older": older_than}))
 
 
 def export_snapshot(connection: psycopg.Connection[Any]) -> tuple[str | None, str | None]:

@@ -1,0 +1,76 @@
+"""The part of `status` that asks the sources: which open transactions hold which tables back (R7)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from iceberg_datamart.cli.output import short
+from iceberg_datamart.errors import SourceError
+from iceberg_datamart.report import error_json
+from iceberg_datamart.sources.postgres_activity import activity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import datetime
+
+    from iceberg_datamart.config import Config
+    from iceberg_datamart.reading import OpenTransaction
+    from iceberg_datamart.receipt import TableHistory
+
+
+def source(config: Config, name: str, mirrors: Mapping[str, TableHistory | None]) -> dict[str, Any]:
+    """Return the documented object of one source; that it cannot be reached is told, not raised."""
+    try:
+        found = activity(name, config.sources[name])
+    except SourceError as error:
+        return {"horizon": None, "open_transactions": [], "warning": None, "error": error_json(error)}
+    return {
+        "horizon": found.horizon.instant.isoformat(),
+        "open_transactions": [
+            _transaction(each, _behind(config, name, mirrors, each.holds_from))
+            for each in found.open_transactions
+        ],
+        "warning": None if found.inexact is None else f"source '{name}' {found.inexact}",
+        "error": None,
+    }
+
+
+def lines(name: str, said: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what people must know of a source; nothing where nothing holds it back."""
+    if said["error"] is not None:
+        yield f"warning: {said['error']['message']}"
+    if said["warning"] is not None:
+        yield f"warning: {said['warning']}"
+    for each in said["open_transactions"]:
+        if each["gid"] is not None:
+            who = f"prepared transaction '{each['gid']}' of {each['user']}"
+        else:
+            program = f" '{each['application_name']}'" if each["application_name"] else ""
+            who = f"session {each['pid']}{program} of {each['user']}, {each['state']},"
+        behind = ", ".join(each["behind"]) or "no table yet"
+        yield f"source '{name}': {who} since {short(each['since'])} holds back: {behind}"
+
+
+def _behind(
+    config: Config, name: str, mirrors: Mapping[str, TableHistory | None], holds_from: datetime
+) -> list[str]:
+    """Return the source's tables that hold rows which every run must read again because of it."""
+    found = []
+    for table, mirror in mirrors.items():
+        states = () if mirror is None else mirror.mirror_states()
+        settings = config.tables[table]
+        if settings.source == name and states:
+            found += [table] if states[0].is_held_back(holds_from, settings.cursor_timezone) else []
+    return found
+
+
+def _transaction(found: OpenTransaction, behind: list[str]) -> dict[str, Any]:
+    return {
+        "pid": found.pid,
+        "application_name": found.application_name,
+        "user": found.user,
+        "state": found.state,
+        "since": found.since.isoformat(),
+        "gid": found.gid,
+        "behind": behind,
+    }

@@ -1,0 +1,33 @@
+"""What holds a PostgreSQL source's horizon back at this moment; answers soon, or says why not."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from iceberg_datamart.reading import Activity
+from iceberg_datamart.sources.postgres_connection import (
+    UNSEEN_START,
+    connected,
+    open_transactions,
+    take_horizon,
+    translated,
+)
+
+if TYPE_CHECKING:
+    from iceberg_datamart.config import PostgresSource
+
+_PATIENCE = 3  # seconds, to connect and for each statement
+
+
+def activity(name: str, config: PostgresSource) -> Activity:
+    """Return the present horizon and what holds it back, the oldest first. Raises: SourceError."""
+    with closing(connected(name, config, _PATIENCE)) as connection:
+        try:
+            connection.execute(f"set statement_timeout = '{_PATIENCE}s'")
+            horizon, inexact = take_horizon(connection)
+            return Activity(horizon, open_transactions(connection, horizon.clock - UNSEEN_START), inexact)
+        except psycopg.Error as error:
+            raise translated(name, error) from error

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from iceberg_datamart.receipt import TableHistory
     from iceberg_datamart.runner import Run
 
-_REPLACE = "replace"
-
 
 def maintain_mart(run: Run, step: MaintainMart, tables: Mapping[str, Outcome]) -> Outcome:
     """Return what became of the mart, given what became of its mirrors in this run."""
@@ -83,7 +81,8 @@ def _maintenance(
     saved = None if base is None or base.current is None else base.mart_state()
     consumed = [_consumed(table, mirrors[table], saved) for table in shape.tables]
     now = {mirror.table: mirror.now for mirror in consumed if mirror.now is not None}
-    same = saved is not None and saved.definition == shape.definition
+    untouched = base is not None and not base.foreign()
+    same = untouched and saved is not None and saved.definition == shape.definition
     changed: list[str] | None = None
     if same and all(mirror.followed for mirror in consumed):
         changed = [mirror.table for mirror in consumed if mirror.run_ids]
@@ -105,7 +104,7 @@ def _consumed(table: str, mirror: TableHistory, saved: MartState | None) -> Cons
     if saved is not None and before is None and now is None:
         return ConsumedMirror(table, None, followed=True)
     since = None if before is None else mirror.since(before)
-    if since is None or any(s.run_id is None and s.operation != _REPLACE for s in since):
+    if since is None or any(s.is_foreign for s in since):
         return ConsumedMirror(table, now)
     runs = tuple(dict.fromkeys(s.run_id for s in since if s.run_id is not None and s.changes_rows))
     return ConsumedMirror(table, now, before, runs, any(s.changed("deleted") for s in since), followed=True)

@@ -28,7 +28,7 @@ def merge_window(run: Run, step: MergeWindow) -> Outcome:
     slices = None
     if step.load_type == RECONCILE:
         slices = differing_slices(run, session, step)
-        if not slices.numbers:
+        if not slices.numbers and not _must_record(run, step):
             return Outcome(UNCHANGED)
     probe = session.probe(step.table, step.window)
     if slices is not None:
@@ -84,7 +84,7 @@ def _mirror_merge(
         full=step.load_type in WHOLE,
         base=step.mirror,
         state=_state(run, session, step, probe),
-        record=_is_outdated(step, table.cursor),
+        record=_must_record(run, step),
         slices=slices,
         cursor=table.cursor,
         max_delete_fraction=table.max_delete_fraction,
@@ -92,10 +92,17 @@ def _mirror_merge(
     )
 
 
-def _is_outdated(step: MergeWindow, cursor: str | None) -> bool:
-    """Return whether the mirror's recorded state belongs to another source or cursor, or is lost (R11)."""
-    states = () if step.mirror is None else step.mirror.mirror_states()
-    return not states or (states[0].source, states[0].cursor) != (step.source.identity, cursor)
+def _must_record(run: Run, step: MergeWindow) -> bool:
+    """Return whether state is committed even where no row differs.
+
+    So it is where the recorded one belongs to another source or cursor, or is lost (R11), and where all
+    rows were compared after another tool's commit.
+    """
+    if step.mirror is None:
+        return True
+    states, cursor = step.mirror.mirror_states(), run.config.tables[step.table].cursor
+    outdated = not states or (states[0].source, states[0].cursor) != (step.source.identity, cursor)
+    return outdated or (step.load_type in WHOLE and bool(step.mirror.foreign()))
 
 
 def _state(run: Run, session: SourceSession, step: MergeWindow, probe: Probe) -> MirrorState:

@@ -122,7 +122,24 @@ def plan_run(config: Config, facts: Facts, wishes: Wishes) -> Plan:
         if isinstance(step, MergeWindow)
         for name in step.change.absent
     ]
+    warnings += [
+        _foreign_warning(step) for step in steps if isinstance(step, MergeWindow) and _is_foreign(step)
+    ]
     return Plan(tuple(steps), tuple(warnings))
+
+
+def _is_foreign(step: MergeWindow) -> bool:
+    return step.load_type not in WHOLE and step.mirror is not None and bool(step.mirror.foreign())
+
+
+def _foreign_warning(step: MergeWindow) -> str:
+    assert step.mirror is not None  # noqa: S101  (see _is_foreign)
+    last = step.mirror.foreign()[0]
+    return (
+        f"table '{step.table}': another tool changed the mirror (snapshot {last.snapshot_id}, "
+        f"{last.operation}); rows that differ from the source stay until "
+        f"`reconcile --table {step.table}`"
+    )
 
 
 def plan_table(name: str, config: Config, facts: Facts, wishes: Wishes) -> MergeWindow | Refuse:

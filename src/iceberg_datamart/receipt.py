@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 PREFIX = "iceberg-datamart."
 _CONSUMED = PREFIX + "consumed."
+_REPLACE = "replace"
+# Full loads and reconciles compare every row. Of marts any commit does, where another tool came before it.
+_COMPARES_ALL = {"full", "reconcile", "mart"}
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,11 @@ class Snapshot:
         return self._number(PREFIX + kind)
 
     @property
+    def is_foreign(self) -> bool:
+        """Return whether another tool committed it and may have changed rows; a compaction changes none."""
+        return self.run_id is None and self.operation != _REPLACE
+
+    @property
     def changes_rows(self) -> bool:
         """Return whether this commit changed any row; one that only records state does not."""
         return any(self.changed(kind) for kind in ("inserted", "updated", "deleted"))
@@ -153,6 +161,20 @@ class TableHistory:
             if snapshot.snapshot_id == snapshot_id:
                 return self.snapshots[:position]
         return None
+
+    @property
+    def is_whole(self) -> bool:
+        """Return whether the ancestors are known back to the first; expiry removes the oldest."""
+        return bool(self.snapshots) and self.snapshots[-1].parent_id is None
+
+    def foreign(self) -> tuple[Snapshot, ...]:
+        """Return the commits of other tools that may have changed rows since all rows were compared last."""
+        found = []
+        for snapshot in self.snapshots:
+            if snapshot.summary.get(PREFIX + "load-type") in _COMPARES_ALL:
+                break
+            found += [snapshot] if snapshot.is_foreign else []
+        return tuple(found)
 
     def mirror_states(self) -> tuple[MirrorState, ...]:
         """Return the CDC states of the ancestors, newest first (R11: commits without one are passed over)."""

@@ -80,12 +80,18 @@ def _why_full(
         "asked for": asked == FULL,
         "the table has no cursor column": source.cursor is None and asked != RECONCILE,
         "the mirror is empty": seen.mirror is None or seen.mirror.current is None,
+        "no run has filled the mirror as it is now": state is None and _is_whole(seen.mirror),
         "the timestamp file is missing": missing and on_missing == "full_load",
         "neither the timestamp file nor the mirror's history says where to start": missing and state is None,
         "the source is a new one": state is not None and state.source != source.identity,
         "the cursor column is another one": state is not None and not _same_cursor(table, source, state),
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
+
+
+def _is_whole(mirror: TableHistory | None) -> bool:
+    """Return whether nothing of the mirror's history has expired, so that what it lacks never was there."""
+    return mirror is not None and mirror.is_whole
 
 
 def _same_cursor(table: TableConfig, source: SourceTable, state: MirrorState) -> bool:

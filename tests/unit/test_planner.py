@@ -204,7 +204,8 @@ def test_r11_a_compaction_does_not_lose_the_watermark() -> None:
 
 
 def test_r11_where_the_history_is_gone_the_timestamp_file_says_where_to_start() -> None:
-    step = planned(facts(mirror(None), timestamp=NOON - DAY), with_state("full_load", lookback_minutes=5))
+    rest = replace(mirror(), snapshots=mirror(None, state(at(NOON))).snapshots[:1])
+    step = planned(facts(rest, timestamp=NOON - DAY), with_state("full_load", lookback_minutes=5))
     assert (step.load_type, step.window.lower) == ("incremental", at(NOON - DAY - 5 * MINUTE))
 
 

@@ -171,6 +171,20 @@ def test_since_tells_what_came_after_an_ancestor_newest_first() -> None:
     assert found.since(3) == ()
 
 
+def test_r11_a_history_is_whole_where_its_first_commit_is_still_known() -> None:
+    assert history(snapshot(2), snapshot(1)).is_whole
+    assert not history(snapshot(3), snapshot(2)).is_whole
+    assert not history().is_whole
+
+
+def test_r11_a_foreign_commit_counts_until_a_full_load_has_compared_all_rows() -> None:
+    full, increment = a_state(load_type="full").summary(), a_state().summary()
+    compaction, foreign = snapshot(3, operation="replace"), snapshot(2, operation="delete")
+    assert history(snapshot(4, increment), compaction, foreign).foreign() == (foreign,)
+    assert history(snapshot(4, full), compaction, foreign).foreign() == ()
+    assert history(snapshot(4, MartState("run-1", "abc", {}).summary()), foreign).foreign() == ()
+
+
 @pytest.mark.parametrize("unknown", [9, None])
 def test_since_says_none_where_the_snapshot_is_no_ancestor(unknown: int | None) -> None:
     assert history(snapshot(3), snapshot(2)).since(unknown) is None

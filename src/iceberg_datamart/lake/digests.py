@@ -48,6 +48,8 @@ def in_slices(slices: Slices) -> str:
     """Return the predicate that a row lies in one of `slices`."""
     if slices.named is None:
         return "true"
+    if not slices.numbers:
+        return "false"
     return f"{slice_sql(slices.slicing)} IN ({', '.join(f'{number}L' for number in slices.named)})"
 
 

@@ -54,7 +54,7 @@ def in_slices(slices: Slices, key: Wire) -> sql.Composable:
     named = sql.SQL("{} = any({}::int8[])").format(
         slice_of(slices.slicing, key), sql.Literal(list(slices.named))
     )
-    if slices.slicing.column.type not in ("int", "long"):
+    if not slices.numbers or slices.slicing.column.type not in ("int", "long"):
         return named
     ranges = sql.SQL(" or ").join(
         sql.SQL("{} between {} and {}").format(key.expression, sql.Literal(low), sql.Literal(high))

@@ -1,18 +1,25 @@
-"""One PostgreSQL server for all tests that need one; each test gets a database and a folder of its own."""
+"""One PostgreSQL server for all tests that need one; each test gets a database, a folder and connections."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings as hypothesis_settings
 
 from iceberg_datamart.embedded import postgres
 from laptop import Databases, Laptop
+from shop import open_shop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    import psycopg
+
+    from oracle import Oracle
+
+    Connection = psycopg.Connection[Any]
 
 # Time limits for single examples fail on a busy machine and tell nothing.
 hypothesis_settings.register_profile("steady", deadline=None)
@@ -38,3 +45,25 @@ def database(databases: Databases) -> str:
 def laptop(tmp_path: Path, databases: Databases, database: str) -> Laptop:
     """Return a folder whose source is the test's database; nothing is configured yet."""
     return Laptop(tmp_path, databases.server.url(database))
+
+
+@pytest.fixture
+def connection(databases: Databases, database: str) -> Iterator[Connection]:
+    with databases.connected(database) as opened:
+        yield opened
+
+
+@pytest.fixture
+def other(databases: Databases, database: str) -> Iterator[Connection]:
+    """Yield a second session, for transactions that stay open."""
+    with databases.connected(database) as opened:
+        yield opened
+
+
+@pytest.fixture
+def oracle(laptop: Laptop, connection: Connection) -> Oracle:
+    """Return the oracle of a shop whose first, full run is done."""
+    found = open_shop(laptop, connection)
+    laptop.run()
+    found.follow(full=True)
+    return found

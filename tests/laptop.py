@@ -159,7 +159,8 @@ class Laptop:
     def table(self, name: str) -> Table:
         """Return an Iceberg table as PyIceberg, a reader other than Spark, sees it now."""
         catalog = self.settings["catalog"]
-        opened = load_catalog("datamart", **{key: catalog[key] for key in ("type", "uri", "warehouse")})
+        places = {key: catalog[key] for key in ("type", "uri", "warehouse")}
+        opened = load_catalog("datamart", **places, **catalog.get("properties", {}))
         return opened.load_table(("datamart", name))
 
     def rows(self, name: str) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ DatamartError                    1  something failed
 │   ├── SchemaChangeError        1  a column changed in a way that Iceberg cannot follow
 │   ├── DeleteGuardError         1  a run would remove more rows than allowed
 │   └── CommitConflictError     75  another writer committed first (retryable)
+├── StateUnreachableError       75  S3 does not answer about the timestamp file (retryable)
 └── TimestampFileConflictError  75  another run moved the timestamp file (retryable)
 """
 
@@ -48,6 +49,13 @@ class TimestampFileError(DatamartError):
     """The timestamp file is malformed; never taken for a missing one (R5)."""
 
     exit_code = 2
+
+
+class StateUnreachableError(DatamartError):
+    """The store of the timestamp file does not answer, also after retries."""
+
+    exit_code = 75
+    retryable = True
 
 
 class TimestampFileConflictError(DatamartError):

@@ -165,7 +165,10 @@ class TimestampFile(Protocol):
     """The file that operators know (R6)."""
 
     def read(self) -> datetime | None:
-        """Return the instant it says, None where it is missing. Raises: TimestampFileError."""
+        """Return the instant it says, None where it is missing.
+
+        Raises: TimestampFileError, StateUnreachableError.
+        """
 
     def write(self, instant: datetime, expected: datetime | None) -> None:
         """Replace `expected` by `instant`. Raises: TimestampFileConflictError."""
@@ -175,10 +178,10 @@ class RunCounts(Protocol):
     """How many runs each table had since it was reconciled."""
 
     def read(self) -> Mapping[str, int]:
-        """Return the runs by table; a lost count is missing."""
+        """Return the runs by table; a lost count is missing. Raises: StateUnreachableError."""
 
     def write(self, counts: Mapping[str, int]) -> None:
-        """Replace the counts. Raises: OSError."""
+        """Replace the counts. Raises: TimestampFileError, StateUnreachableError."""
 
 
 class Clock(Protocol):

@@ -8,12 +8,27 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from iceberg_datamart.errors import TimestampFileError
 from iceberg_datamart.timestamp_file import local_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _KEY = "runs_since_reconcile"
+
+
+def parse_counts(content: bytes) -> dict[str, int]:
+    """Return the runs by table; none for a content that makes no sense."""
+    try:
+        found = json.loads(content)[_KEY]
+        return {str(name): int(count) for name, count in found.items()}
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return {}
+
+
+def counts_text(counts: Mapping[str, int]) -> str:
+    """Return the content that `parse_counts` reads back."""
+    return json.dumps({_KEY: dict(counts)}, indent=2) + "\n"
 
 
 class LocalRunCounts:
@@ -26,14 +41,16 @@ class LocalRunCounts:
     def read(self) -> dict[str, int]:
         """Return the runs by table; none for a file that is missing or makes no sense."""
         try:
-            found = json.loads(self._path.read_bytes())[_KEY]
-            return {str(name): int(count) for name, count in found.items()}
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return parse_counts(self._path.read_bytes())
+        except OSError:
             return {}
 
     def write(self, counts: Mapping[str, int]) -> None:
-        """Replace the counts. Raises: OSError."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        """Replace the counts. Raises: TimestampFileError."""
         draft = self._path.with_suffix(".new")
-        draft.write_text(json.dumps({_KEY: dict(counts)}, indent=2) + "\n", encoding="utf-8")
-        draft.replace(self._path)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            draft.write_text(counts_text(counts), encoding="utf-8")
+            draft.replace(self._path)
+        except OSError as error:
+            raise TimestampFileError(f"{self._path} cannot be written: {error.strerror}") from error

@@ -224,8 +224,8 @@ class Run:
             return
         try:
             self.world.run_counts.write(after)
-        except OSError as error:
-            log.warning("the count of runs since the last reconcile cannot be written: %s", error.strerror)
+        except DatamartError as error:
+            log.warning("the count of runs since the last reconcile is not kept: %s", error)
 
     def _move_timestamp(self, tables: Mapping[str, Outcome]) -> datetime | None:
         """Write the least complete-through of all enabled tables, unless one did not get there (R6)."""

@@ -7,13 +7,9 @@ import os
 import re
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from iceberg_datamart.errors import ConfigError, TimestampFileConflictError, TimestampFileError
-
-if TYPE_CHECKING:
-    from iceberg_datamart.ports import TimestampFile
 
 HEADER = "last_load_timestamp"
 _FORM = "%Y-%m-%d %H:%M:%S"
@@ -40,9 +36,10 @@ def timestamp_text(instant: datetime) -> str:
     return f"{HEADER}\n{instant.astimezone(timezone.utc).strftime(_FORM)}\n"
 
 
-def timestamp_file(location: str) -> TimestampFile:
-    """Return the file at a path or `file:` URL. Raises: ConfigError for places not supported."""
-    return LocalTimestampFile(local_path(location))
+def conflict(where: str, present: datetime | None, expected: datetime | None) -> TimestampFileConflictError:
+    """Return the error of a write that found another content than expected."""
+    message = f"timestamp file {where} says {present}, not {expected} as when this run began"
+    return TimestampFileConflictError(message, hint="Another run or a person changed it: run again.")
 
 
 def local_path(location: str) -> Path:
@@ -51,8 +48,8 @@ def local_path(location: str) -> Path:
     if scheme == "file":
         return Path(unquote(urlsplit(location).path))
     if "://" in location:
-        message = f"state.timestamp_file: {scheme} is not supported by this version"
-        raise ConfigError(message, hint="Use a path or a file: URL.")
+        message = f"state.timestamp_file: {scheme} is not supported"
+        raise ConfigError(message, hint="Use a path, a file: URL or an s3: address.")
     return Path(location)
 
 
@@ -92,10 +89,7 @@ class LocalTimestampFile:
             fcntl.flock(lock, fcntl.LOCK_EX)
             present = self.read()
             if present != expected:
-                message = f"timestamp file {self._path} says {present}, not {expected} as when this run began"
-                raise TimestampFileConflictError(
-                    message, hint="Another run or a person changed it: run again."
-                )
+                raise conflict(str(self._path), present, expected)
             draft = self._path.with_name(self._path.name + ".new")
             with draft.open("w", encoding="utf-8") as file:
                 file.write(timestamp_text(instant))

@@ -9,11 +9,16 @@ from iceberg_datamart.lake.iceberg import IcebergLake
 from iceberg_datamart.run_counts import LocalRunCounts
 from iceberg_datamart.runner import Run, World, new_run_id
 from iceberg_datamart.sources.postgres import PostgresSession
-from iceberg_datamart.timestamp_file import timestamp_file
+from iceberg_datamart.timestamp_file import LocalTimestampFile, local_path
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from iceberg_datamart.config import Config
     from iceberg_datamart.planner import Wishes
+    from iceberg_datamart.ports import RunCounts, TimestampFile
+
+S3 = "s3://"
 
 
 class SystemClock:
@@ -24,14 +29,32 @@ class SystemClock:
         return datetime.now(timezone.utc)
 
 
+def timestamp_file(location: str, properties: Mapping[str, str]) -> TimestampFile:
+    """Return the timestamp file, on S3 by the catalog's `properties` or in a folder. Raises: ConfigError."""
+    if location.startswith(S3):
+        from iceberg_datamart.s3_state import S3TimestampFile  # noqa: PLC0415  (boto3 is slow to import)
+
+        return S3TimestampFile(location, properties)
+    return LocalTimestampFile(local_path(location))
+
+
+def run_counts(location: str, properties: Mapping[str, str]) -> RunCounts:
+    """Return the counts beside the timestamp file. Raises: ConfigError."""
+    if location.startswith(S3):
+        from iceberg_datamart.s3_state import S3RunCounts  # noqa: PLC0415  (boto3 is slow to import)
+
+        return S3RunCounts(location, properties)
+    return LocalRunCounts(location)
+
+
 def new_run(config: Config, wishes: Wishes, run_id: str | None = None) -> Run:
     """Return a run over the real sources and the real lake, not started yet."""
     clock = SystemClock()
     run_id = run_id or new_run_id(clock.now())
     world = World(
         lake=IcebergLake(config, run_id, clock),
-        timestamp_file=timestamp_file(config.state.timestamp_file),
-        run_counts=LocalRunCounts(config.state.timestamp_file),
+        timestamp_file=timestamp_file(config.state.timestamp_file, config.catalog.properties),
+        run_counts=run_counts(config.state.timestamp_file, config.catalog.properties),
         clock=clock,
         open_source=PostgresSession,
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import s3_server
 from fakes import FakeTimestampFile
 from iceberg_datamart.errors import (
     ConfigError,
@@ -18,13 +19,15 @@ from iceberg_datamart.errors import (
     TimestampFileConflictError,
     TimestampFileError,
 )
-from iceberg_datamart.timestamp_file import LocalTimestampFile, timestamp_file
+from iceberg_datamart.timestamp_file import LocalTimestampFile
+from iceberg_datamart.world import timestamp_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from iceberg_datamart.ports import TimestampFile
+    from s3_server import S3Server
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 SECOND = timedelta(seconds=1)
@@ -40,18 +43,41 @@ class Kept:
     write: Callable[[bytes], object]
 
 
-@pytest.fixture(params=["memory", "disk"])
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    with s3_server.running(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture(params=["memory", "disk", "s3"])
 def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Kept:
     if request.param == "memory":
         fake = FakeTimestampFile()
         return Kept(fake, lambda: fake.content, partial(setattr, fake, "content"))
+    if request.param == "s3":
+        return on_s3(request.getfixturevalue("s3"), f"{tmp_path.name}/state of things/last.csv")
     path = tmp_path / "state of things" / "last.csv"
 
     def write(content: bytes) -> None:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(content)
 
-    return Kept(timestamp_file(str(path)), lambda: path.read_bytes() if path.exists() else None, write)
+    return Kept(timestamp_file(str(path), {}), lambda: path.read_bytes() if path.exists() else None, write)
+
+
+def on_s3(server: S3Server, key: str) -> Kept:
+    """Return a timestamp file in the bucket of a real S3 server."""
+    client = server.client()
+
+    def content() -> bytes | None:
+        try:
+            return client.get_object(Bucket=s3_server.BUCKET, Key=key)["Body"].read()
+        except client.exceptions.NoSuchKey:
+            return None
+
+    file = timestamp_file(f"s3://{s3_server.BUCKET}/{key}", server.properties)
+    write = partial(client.put_object, Bucket=s3_server.BUCKET, Key=key)
+    return Kept(file, content, lambda found: write(Body=found))
 
 
 def test_a_missing_file_says_nothing(kept: Kept) -> None:
@@ -212,17 +238,17 @@ def test_a_file_that_cannot_be_written_is_an_error_of_this_package(tmp_path: Pat
 
 @pytest.mark.parametrize("form", ["{}", "file://{}"])
 def test_a_path_or_a_file_url_names_the_file(tmp_path: Path, form: str) -> None:
-    file = timestamp_file(form.format(tmp_path / "last.csv"))
+    file = timestamp_file(form.format(tmp_path / "last.csv"), {})
     file.write(NOON, None)
     assert (tmp_path / "last.csv").exists()
 
 
 def test_a_file_url_may_hold_any_character(tmp_path: Path) -> None:
     path = tmp_path / "state of #1?" / "last.csv"
-    timestamp_file(path.as_uri()).write(NOON, None)
+    timestamp_file(path.as_uri(), {}).write(NOON, None)
     assert path.exists()
 
 
 def test_a_place_of_another_kind_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"state\.timestamp_file"):
-        timestamp_file("ftp://server/last.csv")
+        timestamp_file("ftp://server/last.csv", {})

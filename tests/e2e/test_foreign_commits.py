@@ -148,7 +148,7 @@ def test_r8_the_mart_is_the_join_also_of_what_another_tool_changed_until_a_full_
             f'insert into "{SHADOW}".customer select * from customer where customer_id = 5'
         )
         oracle.check(laptop)
-        assert "run --load-type full --table customer" in warned[0]
+        assert "reconcile --table customer" in warned[0]
     assert len(warned) == 2
     laptop.run("--load-type", "full")
     oracle.check(laptop, against_source=True)

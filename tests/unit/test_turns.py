@@ -9,7 +9,7 @@ import pytest
 
 from fake_runs import rows
 from fakes import NOON, FakeSource, FakeWorld, configured, table
-from iceberg_datamart.errors import LakeError
+from iceberg_datamart.errors import LakeError, TimestampFileError
 from iceberg_datamart.run_counts import LocalRunCounts
 from iceberg_datamart.watermark import microseconds
 from iceberg_datamart.windows import FULL, RECONCILE
@@ -87,7 +87,7 @@ def test_a_count_that_cannot_be_written_is_a_warning(caplog: pytest.LogCaptureFi
     found = world()
 
     def refuse(_: object) -> None:
-        raise OSError(28, "No space left on device")
+        raise TimestampFileError("No space left on device")
 
     found.run_counts.write = refuse  # type: ignore[method-assign]
     assert found.run().exit_code == 0

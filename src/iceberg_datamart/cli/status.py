@@ -10,7 +10,7 @@ from iceberg_datamart.cli.status_sources import lines, source
 from iceberg_datamart.config import Config
 from iceberg_datamart.lake.catalog import LakeCatalog
 from iceberg_datamart.receipt import TableHistory
-from iceberg_datamart.timestamp_file import timestamp_file
+from iceberg_datamart.world import timestamp_file
 
 
 def status(config: ConfigOption = None, json: JsonOption = False) -> None:
@@ -39,7 +39,7 @@ def status(config: ConfigOption = None, json: JsonOption = False) -> None:
 def as_json(config: Config) -> dict[str, Any]:
     """Return the documented object."""
     catalog = LakeCatalog(config.catalog, config.database)
-    said = timestamp_file(config.state.timestamp_file).read()
+    said = timestamp_file(config.state.timestamp_file, config.catalog.properties).read()
     mirrors = {name: catalog.history(name) for name in config.tables}
     return {
         "timestamp_file": {

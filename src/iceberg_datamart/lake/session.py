@@ -27,6 +27,7 @@ PACKAGES = (
     "org.postgresql:postgresql:42.7.8",
     "org.xerial:sqlite-jdbc:3.50.3.0",
 )
+AWS_PACKAGE = "org.apache.iceberg:iceberg-aws-bundle:1.10.0"
 _EXTENSIONS = "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions"
 _EMBEDDED = {
     "spark.sql.extensions": _EXTENSIONS,
@@ -77,12 +78,19 @@ def catalog_settings(catalog: CatalogConfig) -> dict[str, str]:
     if catalog.type == "sql":
         # PyIceberg makes the catalog's own tables; Spark would lock the file while it looks for them.
         settings |= {"clients": "1", "jdbc.init-catalog-tables": "false"}
+    if needs_aws(catalog):
+        settings["io-impl"] = "org.apache.iceberg.aws.s3.S3FileIO"
     if catalog.uri is not None:
         settings["uri"] = _jdbc_uri(catalog.uri) if catalog.type == "sql" else catalog.uri
     settings |= catalog.properties
     return {prefix: "org.apache.iceberg.spark.SparkCatalog"} | {
         f"{prefix}.{name}": value for name, value in settings.items()
     }
+
+
+def needs_aws(catalog: CatalogConfig) -> bool:
+    """Return whether the tables' files are on S3, or their catalog is Glue."""
+    return catalog.type == "glue" or catalog.warehouse.startswith("s3://")
 
 
 def _jdbc_uri(uri: str) -> str:
@@ -101,7 +109,7 @@ def _any_session(config: Config) -> SparkSession:
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
     conf = SparkConf(loadDefaults=False).setAppName("iceberg-datamart")
     scratch = tempfile.gettempdir()
-    defaults = {**_EMBEDDED, **_jars(), "spark.sql.warehouse.dir": scratch}
+    defaults = {**_EMBEDDED, **_jars(config.catalog), "spark.sql.warehouse.dir": scratch}
     for name, value in {**defaults, **config.spark.properties}.items():
         conf.set(name, value)
     context = SparkContext(gateway=_gateway(conf), conf=conf)
@@ -109,17 +117,18 @@ def _any_session(config: Config) -> SparkSession:
     return SparkSession(context)
 
 
-def _jars() -> dict[str, str]:
+def _jars(catalog: CatalogConfig) -> dict[str, str]:
     """Return the setting that brings the jars: by name the first time, then where Ivy has put them.
 
     Resolving the names takes Ivy more than a second at every start, and the network.
     """
     folder = Path.home() / ".ivy2" / "jars"
-    parts = (package.split(":") for package in PACKAGES)
+    packages = (*PACKAGES, AWS_PACKAGE) if needs_aws(catalog) else PACKAGES
+    parts = (package.split(":") for package in packages)
     jars = [folder / f"{group}_{artifact}-{version}.jar" for group, artifact, version in parts]
     if all(jar.is_file() for jar in jars):
         return {"spark.jars": ",".join(str(jar) for jar in jars)}
-    return {"spark.jars.packages": ",".join(PACKAGES)}
+    return {"spark.jars.packages": ",".join(packages)}
 
 
 def _gateway(conf: SparkConf) -> Any:

@@ -40,7 +40,7 @@ class SparkEngine:
         self._run_id, self._clock = run_id, clock
         self._session = open_session(config)
         self._staging = Staging(self._session, run_id)
-        self._views = Views(config.catalog.name, config.database)
+        self._views = Views(self._session, config.catalog.name, config.database)
 
     def release(self) -> None:
         """Give up held rows."""

@@ -12,6 +12,9 @@ DatamartError                    1  something failed
 ├── LakeError                    1  Iceberg or Spark refused
 │   ├── SchemaChangeError        1  a column changed in a way that Iceberg cannot follow
 │   ├── DeleteGuardError         1  a run would remove more rows than allowed
+│   ├── MetadataMissingError     1  the catalog points to a metadata file that is gone; `repair` mends it
+│   ├── CatalogUnreachableError 75  the catalog does not answer, so nothing was published (retryable)
+│   ├── CommitUnknownError      75  a commit was sent, and the catalog cannot be asked about it (retryable)
 │   └── CommitConflictError     75  another writer committed first (retryable)
 ├── StateUnreachableError       75  S3 does not answer about the timestamp file (retryable)
 └── TimestampFileConflictError  75  another run moved the timestamp file (retryable)
@@ -97,6 +100,24 @@ class SchemaChangeError(LakeError):
 
 class DeleteGuardError(LakeError):
     """The run would remove a greater part of the mirror than `max_delete_fraction` allows."""
+
+
+class MetadataMissingError(LakeError):
+    """The catalog's pointer names a metadata file that does not exist, so the table cannot be loaded."""
+
+
+class CatalogUnreachableError(LakeError):
+    """The catalog does not answer; what was asked for is tried again from fresh state."""
+
+    exit_code = 75
+    retryable = True
+
+
+class CommitUnknownError(LakeError):
+    """Whether a commit happened is not known; the next run finds out before it writes anything."""
+
+    exit_code = 75
+    retryable = True
 
 
 class CommitConflictError(LakeError):

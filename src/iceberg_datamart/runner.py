@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tenacity import (
+    RetryCallState,
     Retrying,
     retry_if_exception_type,
     stop_after_attempt,
@@ -18,6 +19,7 @@ from tenacity import (
 )
 
 from iceberg_datamart.errors import (
+    CatalogUnreachableError,
     CommitConflictError,
     DatamartError,
     SourceError,
@@ -253,14 +255,23 @@ class Run:
 
 
 def _retried(attempt: Callable[[], Outcome]) -> Outcome:
-    """Return what `attempt` returns, tried again where another writer committed first (R12)."""
+    """Return what `attempt` returns, tried again where another writer committed first (R12).
+
+    So, too, where the catalog was lost for a moment: fresh state says what was committed before.
+    """
     conflicts = Retrying(
-        retry=retry_if_exception_type(CommitConflictError),
+        retry=retry_if_exception_type((CommitConflictError, CatalogUnreachableError)),
         stop=stop_after_attempt(_ATTEMPTS),
         wait=wait_random_exponential(multiplier=0.2, max=5),
+        before_sleep=_say_again,
         reraise=True,
     )
     return conflicts(attempt)
+
+
+def _say_again(state: RetryCallState) -> None:
+    error = None if state.outcome is None else state.outcome.exception()
+    log.warning("%s; starting again from fresh state", error)
 
 
 def new_run_id(now: datetime) -> str:

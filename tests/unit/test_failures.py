@@ -7,6 +7,7 @@ from py4j.protocol import Py4JError
 from pyspark.errors import AnalysisException, PySparkException
 
 from iceberg_datamart.errors import (
+    CatalogUnreachableError,
     CommitConflictError,
     DatamartError,
     DeleteGuardError,
@@ -59,6 +60,26 @@ def test_a_lost_connection_is_the_sources_failure() -> None:
     error = translated("queue", Py4JError(LOST))
     assert isinstance(error, SourceUnreachableError)
     assert "terminating connection" in error.message
+
+
+UNANSWERED = (
+    "org.apache.iceberg.jdbc.UncheckedSQLException: Failed to commit\n\tat x\n"
+    "Caused by: org.postgresql.util.PSQLException: An I/O error occurred while sending to the backend.\n"
+)
+UNKNOWN = "org.apache.iceberg.exceptions.CommitStateUnknownException: Cannot determine whether the commit\n"
+
+
+@pytest.mark.parametrize("text", [UNANSWERED, UNKNOWN])
+def test_a_catalog_that_does_not_answer_is_not_taken_for_the_source(text: str) -> None:
+    error = translated("queue", Py4JError(text))
+    assert type(error) is CatalogUnreachableError
+    assert (error.exit_code, error.retryable) == (75, True)
+
+
+def test_the_sources_own_query_within_another_error_is_no_unfit_value() -> None:
+    query = """select (left("a"::text, 60) || ' in column ''a'' does not fit int')::numeric, "b" from t"""
+    error = translated("queue", Py4JError(f"AnalysisException: `t`.`note` cannot be resolved\n{query}"))
+    assert type(error) is LakeError
 
 
 def test_anything_else_is_told_by_its_root_cause_without_a_stack_trace() -> None:

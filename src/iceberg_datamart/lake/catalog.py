@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pyiceberg.catalog import Catalog, load_catalog
-from pyiceberg.exceptions import NoSuchTableError, TableAlreadyExistsError
-from sqlalchemy.engine import URL
-from sqlalchemy.exc import SQLAlchemyError
+from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, TableAlreadyExistsError
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from iceberg_datamart.errors import ConfigError
+from iceberg_datamart.errors import CatalogUnreachableError, CommitConflictError, ConfigError
 from iceberg_datamart.lake.types import iceberg_schema, iceberg_type
 from iceberg_datamart.receipt import Snapshot, TableHistory
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pyiceberg.table import Table
     from pyiceberg.table.snapshots import Snapshot as IcebergSnapshot
@@ -27,10 +29,36 @@ if TYPE_CHECKING:
 
 
 SQLITE = "sqlite:///"
+_ATTEMPTS = 4
+T = TypeVar("T")
+
+
+def while_unreachable(read: Callable[..., T], *arguments: object) -> T:
+    """Return what `read` returns, asked again a few times while the catalog does not answer.
+
+    For reading only: a commit is not sent twice. Raises: CatalogUnreachableError.
+    """
+    questions = Retrying(
+        retry=retry_if_exception_type(CatalogUnreachableError),
+        stop=stop_after_attempt(_ATTEMPTS),
+        wait=wait_random_exponential(multiplier=0.2, max=5),
+        reraise=True,
+    )
+    return questions(read, *arguments)
+
+
+@contextmanager
+def answering(what: str) -> Iterator[None]:
+    """Turn a lost connection to the catalog's database into CatalogUnreachableError, naming `what`."""
+    try:
+        yield
+    except (OperationalError, InterfaceError) as error:
+        message = f"the catalog did not answer about {what}: {str(error.orig).strip()}"
+        raise CatalogUnreachableError(message, hint="Run again when the catalog is up.") from error
 
 
 def open_catalog(config: CatalogConfig) -> Catalog:
-    """Return the configured catalog. Raises: ConfigError where it cannot be opened."""
+    """Return the configured catalog. Raises: ConfigError, CatalogUnreachableError."""
     properties = {"type": config.type, "warehouse": config.warehouse, **config.properties}
     if config.uri is not None:
         properties["uri"] = config.uri
@@ -38,11 +66,22 @@ def open_catalog(config: CatalogConfig) -> Catalog:
         # SQLAlchemy 2.1 decodes %-signs in the path and 2.0 does not: let it undo its own quoting.
         path = URL.create("sqlite", database=config.uri.removeprefix(SQLITE))
         properties["uri"] = path.render_as_string(hide_password=False)
+    elif config.type == "sql":
+        # A connection that was cut while nobody used it is replaced, not handed out.
+        properties = {"pool_pre_ping": "true", **properties}
+        return while_unreachable(_opened_database, config.name, properties)
     try:
         return load_catalog(config.name, **properties)
     except SQLAlchemyError as error:
-        message = f"catalog.uri: {config.uri} cannot be opened: {str(error).splitlines()[0]}"
+        where = make_url(properties["uri"]).render_as_string()
+        message = f"catalog.uri: {where} cannot be opened: {str(error).splitlines()[0]}"
         raise ConfigError(message, hint="Create its folder, or correct the address.") from error
+
+
+def _opened_database(name: str, properties: Mapping[str, str]) -> Catalog:
+    """Return the catalog in a database server, which may be starting up."""
+    with answering(make_url(properties["uri"]).render_as_string()):
+        return load_catalog(name, **properties)
 
 
 class LakeCatalog:
@@ -56,7 +95,7 @@ class LakeCatalog:
     def history(self, table: str) -> TableHistory | None:
         """Return the table's columns and its current snapshot's ancestors; None where there is no table."""
         try:
-            found = self._load(table)
+            found = while_unreachable(self._load, table)
         except NoSuchTableError:
             return None
         columns = {field.name: str(field.field_type) for field in found.schema().fields}
@@ -67,11 +106,17 @@ class LakeCatalog:
     def create(
         self, table: str, columns: Sequence[Column], key: Sequence[str], properties: Mapping[str, str]
     ) -> None:
-        """Create an empty table with identifier fields; one that another run just created stays."""
-        self._create_namespace()
+        """Create an empty table with identifier fields; one that another run just created stays.
+
+        Raises: CatalogUnreachableError, where the table may be there by now.
+        """
         schema = iceberg_schema(columns, key)
         try:
-            self._catalog.create_table((self._database, table), schema=schema, properties=dict(properties))
+            with answering(table):
+                self._create_namespace()
+                self._catalog.create_table(
+                    (self._database, table), schema=schema, properties=dict(properties)
+                )
         except TableAlreadyExistsError:
             return
 
@@ -84,19 +129,27 @@ class LakeCatalog:
                 raise
 
     def evolve(self, table: str, change: SchemaChange) -> None:
-        """Add, widen and drop columns: one metadata commit, no snapshot."""
+        """Add, widen and drop columns: one metadata commit, no snapshot.
+
+        Raises: CommitConflictError; CatalogUnreachableError, where the columns may be changed by now.
+        """
         if not (change.added or change.widened or change.dropped):
             return
-        with self._load(table).update_schema() as update:
-            for column in change.added:
-                update.add_column((column.name,), iceberg_type(column.type, count(1)))
-            for name in change.dropped:
-                update.delete_column((name,))
-            for column in change.widened:
-                update.update_column((column.name,), iceberg_type(column.type, count(1)))
+        try:
+            with answering(table), self._load(table).update_schema() as update:
+                for column in change.added:
+                    update.add_column((column.name,), iceberg_type(column.type, count(1)))
+                for name in change.dropped:
+                    update.delete_column((name,))
+                for column in change.widened:
+                    update.update_column((column.name,), iceberg_type(column.type, count(1)))
+        except CommitFailedException as error:
+            message = f"another run changed {table} while its columns were changed"
+            raise CommitConflictError(message, hint="Run again.") from error
 
     def _load(self, table: str) -> Table:
-        return self._catalog.load_table((self._database, table))
+        with answering(table):
+            return self._catalog.load_table((self._database, table))
 
 
 def _ancestors(table: Table) -> list[Snapshot]:

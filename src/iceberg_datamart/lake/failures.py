@@ -10,6 +10,7 @@ from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 
 from iceberg_datamart.errors import (
+    CatalogUnreachableError,
     CommitConflictError,
     DatamartError,
     LakeError,
@@ -28,10 +29,12 @@ _CONFLICTS = (
     "database is locked",
     "SQLITE_BUSY",
 )
+# What Iceberg raises when its catalog's answer to a commit, or to any question, did not come.
+_UNANSWERED = ("UncheckedSQLException", "CommitStateUnknownException")
 _CONNECTION = re.compile(
     r"PSQLException: (.*(?:connection|Connection|terminating|shutting down|I/O error).*)"
 )
-_UNFIT = re.compile(r'"([^"]* does not fit [^"]*)"')
+_UNFIT = re.compile(r'invalid input syntax for type [\w ]+: "([^"]* does not fit [^"]*)"')
 _CAUSE = re.compile(r"^(?:Caused by: )?([\w.$]+(?:Exception|Error)): (.*)$", re.MULTILINE)
 
 
@@ -53,12 +56,15 @@ def translated(table: str, error: Exception) -> DatamartError:
     if unfit is not None:
         hint = "Set a wider type in `columns`, or `type: string`. Nothing of this table was written."
         return UnfitValueError(f"value {unfit[1]}", hint=hint)
-    lost = _CONNECTION.search(text)
-    if lost is not None:
-        return SourceUnreachableError(f"the connection to the source was lost: {lost[1]}")
     if any(name in text for name in _CONFLICTS):
         message = f"another run committed to {table} while this one was merging"
         return CommitConflictError(message, hint="Run again: it starts from what the other run committed.")
+    if any(name in text for name in _UNANSWERED):
+        message = f"the catalog did not answer while {table} was written: {_root_cause(text)}"
+        return CatalogUnreachableError(message, hint="Run again when the catalog is up; nothing is lost.")
+    lost = _CONNECTION.search(text)
+    if lost is not None:
+        return SourceUnreachableError(f"the connection to the source was lost: {lost[1]}")
     return LakeError(f"{table}: {_root_cause(text)}")
 
 

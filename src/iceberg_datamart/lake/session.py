@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pyspark import SparkConf, SparkContext
 from pyspark.java_gateway import launch_gateway
 from pyspark.sql import SparkSession
+from sqlalchemy.engine import URL, make_url
 
 from iceberg_datamart.embedded.java import find_java
 from iceberg_datamart.errors import MissingPartError
@@ -64,7 +65,35 @@ def open_session(config: Config) -> SparkSession:
     session = _any_session(config).newSession()
     for name, value in {**_RELIED_ON, **catalog_settings(config.catalog)}.items():
         session.conf.set(name, value)
+    if config.catalog.type == "sql":
+        _never_sent_twice(session, config.catalog.name)
     return session
+
+
+def _never_sent_twice(session: SparkSession, catalog: str) -> None:
+    """Keep Iceberg's connection pool from sending a commit again when only its answer was lost.
+
+    Iceberg 1.10 repeats the UPDATE on a new connection, is told that nothing matched, and takes its own
+    commit for a failed one: it then publishes what was to be staged, and deletes its manifest list. Left
+    are the states that say nothing was sent (08003) or that it was undone (40001).
+    https://github.com/apache/iceberg/blob/apache-iceberg-1.10.0/core/src/main/java/org/apache/iceberg/jdbc/JdbcClientPool.java
+    """
+    jvm: Any = session._jvm  # noqa: SLF001
+    java: Any = session._jsparkSession  # noqa: SLF001
+    jvm.org.apache.spark.sql.SparkSession.setActiveSession(java)  # whose settings a catalog is made from
+    made = java.sessionState().catalogManager().catalog(catalog).icebergCatalog()
+    pool = _field(made, "connections")
+    safe = jvm.java.util.ArrayList()
+    for state in ("08003", "40001"):
+        safe.add(state)
+    _field(pool, "retryableStatusCodes").retainAll(safe)
+
+
+def _field(owner: Any, name: str) -> Any:
+    """Return a private field of a Java object."""
+    found = owner.getClass().getDeclaredField(name)
+    found.setAccessible(True)
+    return found.get(owner)
 
 
 def catalog_settings(catalog: CatalogConfig) -> dict[str, str]:
@@ -76,12 +105,11 @@ def catalog_settings(catalog: CatalogConfig) -> dict[str, str]:
         "cache-enabled": "false",
     }
     if catalog.type == "sql":
-        # PyIceberg makes the catalog's own tables; Spark would lock the file while it looks for them.
-        settings |= {"clients": "1", "jdbc.init-catalog-tables": "false"}
+        settings |= _jdbc_settings(catalog.uri or "")
+    elif catalog.uri is not None:
+        settings["uri"] = catalog.uri
     if needs_aws(catalog):
         settings["io-impl"] = "org.apache.iceberg.aws.s3.S3FileIO"
-    if catalog.uri is not None:
-        settings["uri"] = _jdbc_uri(catalog.uri) if catalog.type == "sql" else catalog.uri
     settings |= catalog.properties
     return {prefix: "org.apache.iceberg.spark.SparkCatalog"} | {
         f"{prefix}.{name}": value for name, value in settings.items()
@@ -93,12 +121,23 @@ def needs_aws(catalog: CatalogConfig) -> bool:
     return catalog.type == "glue" or catalog.warehouse.startswith("s3://")
 
 
-def _jdbc_uri(uri: str) -> str:
-    """Return SQLAlchemy's address as JDBC spells it; behind `sqlite:///` stands the path as it is."""
+def _jdbc_settings(uri: str) -> dict[str, str]:
+    """Return how JDBC reaches the database at SQLAlchemy's `uri`.
+
+    JDBC takes user and password as properties, not within the address. Behind `sqlite:///` stands the
+    path as it is.
+    """
+    # PyIceberg makes the catalog's own tables; Spark would lock a SQLite file while it looks for them.
+    found = {"jdbc.init-catalog-tables": "false"}
     if uri.startswith(SQLITE):
-        return "jdbc:sqlite:" + uri.removeprefix(SQLITE)
-    dialect, _, rest = uri.partition("://")
-    return f"jdbc:{dialect.partition('+')[0]}://{rest}"
+        return found | {"uri": "jdbc:sqlite:" + uri.removeprefix(SQLITE), "clients": "1"}
+    address = make_url(uri)
+    plain = URL.create(
+        address.get_backend_name(), None, None, address.host, address.port, address.database, address.query
+    )
+    login = {"jdbc.user": address.username, "jdbc.password": address.password}
+    given = {name: str(value) for name, value in login.items() if value is not None}
+    return found | {"uri": f"jdbc:{plain.render_as_string()}"} | given
 
 
 def _any_session(config: Config) -> SparkSession:

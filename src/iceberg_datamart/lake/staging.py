@@ -6,17 +6,24 @@ https://iceberg.apache.org/docs/1.10.0/branching/#audit-branch (here by `spark.w
 
 from __future__ import annotations
 
+import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from iceberg_datamart.errors import CommitConflictError
-from iceberg_datamart.lake.failures import translating
+from py4j.protocol import Py4JError
+
+from iceberg_datamart.errors import CatalogUnreachableError, CommitConflictError, CommitUnknownError
+from iceberg_datamart.lake.catalog import while_unreachable
+from iceberg_datamart.lake.failures import translated, translating
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from pyspark.sql import SparkSession
 
+    from iceberg_datamart.errors import DatamartError
+
+log = logging.getLogger(__name__)
 WAP_ID = "wap.id"
 _MAIN = "main"
 
@@ -66,13 +73,43 @@ class Staging:
         parent = staged.parentId()
         if (None if parent is None else int(parent)) != base:
             raise _conflict(table)
-        manage = loaded.manageSnapshots()
-        if base is None:
-            manage.createBranch(_MAIN, snapshot_id).commit()
-        else:
-            tag = f"staged-{snapshot_id}"
-            manage.createTag(tag, snapshot_id).fastForwardBranch(_MAIN, tag).removeTag(tag).commit()
+        try:
+            _make_current(loaded, snapshot_id, base)
+        except Py4JError as error:
+            if not self._is_published(table, snapshot_id, error):
+                raise _not_published(table, error) from error
+            log.warning("%s: the answer to a commit was lost; the table says that it happened", table)
         return snapshot_id
+
+    def _is_published(self, table: str, snapshot_id: int, error: Exception) -> bool:
+        """Return whether main holds the snapshot after a commit that seemed to fail with `error`.
+
+        Whatever the failure, the table alone knows. A commit that is still on its way cannot come true
+        later: it replaces one pointer by another, and the next attempt moves the pointer by staging.
+        Raises: CommitUnknownError where the table cannot be asked.
+        """
+        try:
+            history = while_unreachable(self._main_history, table)
+        except CatalogUnreachableError as unknown:
+            message = (
+                f"whether {table} was committed is not known: snapshot {snapshot_id} was written and its "
+                f"publishing sent, no answer came ({translated(table, error).message}), "
+                "and the catalog cannot be asked"
+            )
+            hint = "Run again when the catalog is up: the run starts from what the table then says."
+            raise CommitUnknownError(message, hint=hint) from unknown
+        return snapshot_id in history
+
+    def _main_history(self, table: str) -> set[int]:
+        """Return the ids of the current snapshot and its ancestors as the catalog now has them."""
+        with translating(table):
+            loaded, found = self._load(table), set()
+            current = loaded.currentSnapshot()
+            while current is not None:
+                found.add(int(current.snapshotId()))
+                parent = current.parentId()
+                current = None if parent is None else loaded.snapshot(int(parent))
+            return found
 
     def _staged(self, loaded: Any) -> Any:
         """Return the newest snapshot of this run that is not published yet."""
@@ -112,6 +149,25 @@ def commit_properties(session: SparkSession, properties: Mapping[str, str]) -> I
         yield
     finally:
         local.remove()
+
+
+def _make_current(loaded: Any, snapshot_id: int, base: int | None) -> None:
+    """Move main from `base` to the snapshot, in one metadata commit that main's moving away refuses."""
+    manage = loaded.manageSnapshots()
+    if base is None:
+        manage.createBranch(_MAIN, snapshot_id).commit()
+        return
+    tag = f"staged-{snapshot_id}"
+    manage.createTag(tag, snapshot_id).fastForwardBranch(_MAIN, tag).removeTag(tag).commit()
+
+
+def _not_published(table: str, error: Exception) -> DatamartError:
+    """Return what to raise for a commit that did not happen: staged again where the catalog was away."""
+    found = translated(table, error)
+    if not isinstance(found, CatalogUnreachableError):
+        return found
+    message = f"the catalog was lost before {table} was committed; nothing was published"
+    return CommitConflictError(message, hint="Run again when the catalog is up.")
 
 
 def _conflict(table: str) -> CommitConflictError:

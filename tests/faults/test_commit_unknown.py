@@ -1,0 +1,170 @@
+"""The answer to a commit is lost: the run asks the table, and neither doubles nor loses (R1, R12).
+
+The catalog is a PostgreSQL database behind a proxy that cuts connections at chosen commits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from fault_proxy import Fault, FaultProxy, proxied
+from laptop import problems
+from shop import open_shop
+from shop_rules import UNCHANGED, outcomes, rename
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import psycopg
+
+    from laptop import Databases, Ended, Laptop
+    from oracle import Oracle
+
+    Connection = psycopg.Connection[Any]
+
+ANSWER_LOST, NOT_SENT = True, False
+STAGING, PUBLISHING = 0, 1
+
+
+def commit_of(table: str) -> bytes:
+    """Return what the JVM sends to move a table's pointer: its new and its old metadata file."""
+    return rb"/%b/metadata/[^/]*\.metadata\.json.*/%b/metadata/[^/]*\.metadata\.json" % (
+        (table.encode(),) * 2
+    )
+
+
+def described_commit_of(statement: str, table: str) -> bytes:
+    """Return what PyIceberg sends to create or alter a table, up to its COMMIT."""
+    return rb"%b.*/%b/metadata/.*COMMIT" % (statement.encode(), table.encode())
+
+
+@dataclass
+class Shop:
+    """A shop whose catalog can be lost."""
+
+    laptop: Laptop
+    connection: Connection
+    oracle: Oracle
+    proxy: FaultProxy
+    fault: Fault | None = None
+
+    def lose(self, pattern: bytes, **how: Any) -> None:
+        self.fault = self.proxy.add(Fault(pattern, **how))
+
+    def run_with_fault(self) -> Ended:
+        """Run the job; the fault must strike once."""
+        ended = self.laptop.command("run")
+        assert self.fault is not None
+        assert self.fault.fired == 1, f"the fault did not fire\n{ended.stderr}"
+        return ended
+
+    def check(self) -> None:
+        """Assert that nothing is lost or doubled, that every file is there, and a rerun changes nothing."""
+        self.oracle.check(self.laptop, against_source=True)
+        for name in self.laptop.snapshot_ids():
+            for snapshot in self.laptop.table(name).metadata.snapshots:
+                files = Path(urlsplit(snapshot.manifest_list).path)
+                assert files.exists(), f"{name}: snapshot {snapshot.snapshot_id} has lost its manifest list"
+        before = self.laptop.snapshot_ids()
+        assert outcomes(self.laptop.run()) == UNCHANGED
+        assert self.laptop.snapshot_ids() == before
+
+
+@pytest.fixture
+def empty(laptop: Laptop, databases: Databases, connection: Connection) -> Iterator[Shop]:
+    """Yield a shop that was never loaded."""
+    server = databases.server
+    with proxied(server.host, server.port) as proxy:
+        oracle = open_shop(laptop, connection)
+        url = proxy.url(server.url(databases.new())).replace("postgresql:", "postgresql+psycopg:")
+        laptop.settings["catalog"]["uri"] = url
+        laptop.save()
+        yield Shop(laptop, connection, oracle, proxy)
+
+
+@pytest.fixture
+def shop(empty: Shop) -> Shop:
+    """Return a loaded shop, in which three customers have changed since."""
+    empty.laptop.run()
+    rename(empty.connection, "renamed")
+    return empty
+
+
+def succeeded(ended: Ended) -> dict[str, Any]:
+    assert ended.exit_code == 0, f"{problems(ended.report)}\n{ended.stderr}"
+    return ended.report
+
+
+@pytest.mark.parametrize("table", ["customer", "customer_purchases"])
+def test_a_published_change_whose_answer_is_lost_is_reported_as_merged(shop: Shop, table: str) -> None:
+    shop.lose(commit_of(table), skip=PUBLISHING)
+    ended = shop.run_with_fault()
+    report = succeeded(ended)
+    part = {**report["tables"], **report["marts"]}[table]
+    assert part["outcome"] == "merged"
+    assert part["snapshot_id"] == shop.laptop.history(table)[0]["snapshot_id"]
+    assert len(shop.laptop.history(table)) == 2
+    assert "the answer to a commit was lost; the table says that it happened" in ended.stderr
+    shop.check()
+
+
+@pytest.mark.parametrize(
+    ("moment", "how"), [(PUBLISHING, NOT_SENT), (STAGING, ANSWER_LOST), (STAGING, NOT_SENT)]
+)
+def test_a_commit_that_published_nothing_is_made_again(shop: Shop, moment: int, *, how: bool) -> None:
+    shop.lose(commit_of("customer"), skip=moment, answer_lost=how)
+    ended = shop.run_with_fault()
+    customer = succeeded(ended)["tables"]["customer"]
+    assert (customer["outcome"], customer["updated"]) == ("merged", 3)
+    assert "starting again from fresh state" in ended.stderr
+    assert len(shop.laptop.history("customer")) == 2, "readers see one change"
+    shop.check()
+
+
+@pytest.mark.parametrize("how", [ANSWER_LOST, NOT_SENT])
+@pytest.mark.parametrize("moment", [STAGING, PUBLISHING])
+def test_a_first_load_is_neither_lost_nor_doubled(empty: Shop, moment: int, *, how: bool) -> None:
+    empty.lose(commit_of("purchase"), skip=moment, answer_lost=how)
+    assert succeeded(empty.run_with_fault())["tables"]["purchase"]["inserted"] == 60
+    empty.check()
+
+
+@pytest.mark.parametrize("how", [ANSWER_LOST, NOT_SENT])
+def test_a_table_is_created_once(empty: Shop, *, how: bool) -> None:
+    empty.lose(described_commit_of("INSERT INTO iceberg_tables", "customer"), answer_lost=how)
+    assert succeeded(empty.run_with_fault())["tables"]["customer"]["inserted"] == 20
+    empty.check()
+
+
+@pytest.mark.parametrize("how", [ANSWER_LOST, NOT_SENT])
+def test_a_column_is_added_once(shop: Shop, *, how: bool) -> None:
+    shop.connection.execute("alter table purchase add column note text")
+    shop.connection.execute("update purchase set note = 'n', updated_at = clock_timestamp()")
+    shop.lose(described_commit_of("UPDATE iceberg_tables", "purchase"), answer_lost=how)
+    assert succeeded(shop.run_with_fault())["tables"]["purchase"]["updated"] == 60
+    assert [field.name for field in shop.laptop.table("purchase").schema().fields].count("note") == 1
+    assert {row["note"] for row in shop.laptop.rows("purchase")} == {"n"}
+    assert {row["note"] for row in shop.laptop.rows("customer_purchases")} == {"n"}
+
+
+@pytest.mark.parametrize(("how", "later"), [(ANSWER_LOST, "unchanged"), (NOT_SENT, "merged")])
+def test_where_the_catalog_cannot_be_asked_the_run_says_so_and_the_next_one_settles_it(
+    shop: Shop, later: str, *, how: bool
+) -> None:
+    before = shop.laptop.timestamp()
+    shop.lose(commit_of("customer"), skip=PUBLISHING, answer_lost=how, then=shop.proxy.refuse)
+    ended = shop.run_with_fault()
+    assert shop.proxy.refused > 0
+    assert ended.exit_code == 75
+    error = ended.report["tables"]["customer"]["error"]
+    assert error["type"] == "CommitUnknownError"
+    assert "is not known" in error["message"]
+    assert shop.laptop.timestamp() == before
+    shop.proxy.refusing = False
+    assert shop.laptop.run()["tables"]["customer"]["outcome"] == later
+    shop.check()

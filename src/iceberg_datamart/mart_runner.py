@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from iceberg_datamart.errors import LakeError
+from iceberg_datamart.errors import LakeError, MetadataMissingError
 from iceberg_datamart.mart import MirrorShape, mart_shape
 from iceberg_datamart.ports import ConsumedMirror, MartMaintenance
 from iceberg_datamart.reading import SourceTable
@@ -28,7 +28,10 @@ def maintain_mart(run: Run, step: MaintainMart, tables: Mapping[str, Outcome]) -
     required = sorted(failed & set(config.require))
     if required:
         return Outcome(SKIPPED, reason=f"the required table '{required[0]}' failed")
-    histories = {table: run.world.lake.history(table) for table in step.tables}
+    try:
+        histories = {table: run.world.lake.history(table) for table in step.tables}
+    except MetadataMissingError as error:
+        return Outcome(SKIPPED, reason=f"a mirror cannot be loaded: {error}")
     mirrors = {table: history for table, history in histories.items() if history is not None}
     missing = [table for table in step.tables if table not in mirrors]
     if missing:

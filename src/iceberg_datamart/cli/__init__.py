@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from iceberg_datamart.cli import demo, history, plan, reconcile, run, status, verify
+from iceberg_datamart.cli import demo, history, plan, reconcile, repair, run, status, verify
 from iceberg_datamart.cli.output import print_error
 from iceberg_datamart.errors import DatamartError
 
@@ -24,6 +24,7 @@ for verb in (
     verify.verify,
     status.status,
     history.history,
+    repair.repair,
 ):
     app.command()(verb)
 

@@ -7,10 +7,11 @@ from typing import Annotated, Any
 import typer
 
 from iceberg_datamart.cli.options import ConfigOption, JsonOption, loaded
-from iceberg_datamart.cli.output import console, print_json, rows_table, short
+from iceberg_datamart.cli.output import console, exit_on, print_json, rows_table, short
 from iceberg_datamart.errors import ConfigError
 from iceberg_datamart.lake.catalog import LakeCatalog
 from iceberg_datamart.receipt import Snapshot, mart_state, mirror_state
+from iceberg_datamart.report import error_json
 
 
 def history(
@@ -24,14 +25,19 @@ def history(
     if table is not None and table not in names:
         raise ConfigError(f"there is no table or mart '{table}'", hint=f"Known: {', '.join(names)}.")
     catalog = LakeCatalog(settings.catalog, settings.database)
-    histories = {name: catalog.history(name) for name in names if table in (None, name)}
+    histories, failures = catalog.surveyed(name for name in names if table in (None, name))
     shown = {
         name: [] if found is None else [as_json(snapshot) for snapshot in found.snapshots]
         for name, found in histories.items()
     }
     if json:
-        print_json({"tables": shown})
-        return
+        print_json({"tables": shown, "errors": {name: error_json(e) for name, e in failures.items()}})
+    else:
+        _print(shown)
+    exit_on(failures.values())
+
+
+def _print(shown: dict[str, list[dict[str, Any]]]) -> None:
     columns = ("snapshot_id", "committed_at", "load_type", "inserted", "updated", "deleted")
     for name, rows in shown.items():
         console().print(

@@ -9,6 +9,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
+import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
@@ -39,6 +40,16 @@ def print_error(error: DatamartError) -> None:
     console.print(Text("error: ", "bold red") + Text(error.message))
     if error.hint:
         console.print(Text("hint:  ", "bold") + Text(error.hint))
+
+
+def exit_on(failures: Iterable[DatamartError]) -> None:
+    """Print each failure and end with their exit code, 1 where they differ; return where there is none."""
+    codes = set()
+    for error in failures:
+        print_error(error)
+        codes.add(error.exit_code)
+    if codes:
+        raise typer.Exit(codes.pop() if len(codes) == 1 else 1)
 
 
 @contextmanager

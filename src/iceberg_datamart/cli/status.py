@@ -5,21 +5,28 @@ from __future__ import annotations
 from typing import Any
 
 from iceberg_datamart.cli.options import ConfigOption, JsonOption, loaded
-from iceberg_datamart.cli.output import console, print_json, rows_table, short
+from iceberg_datamart.cli.output import console, exit_on, print_json, rows_table, short
 from iceberg_datamart.cli.status_sources import lines, source
 from iceberg_datamart.config import Config
+from iceberg_datamart.errors import MetadataMissingError
 from iceberg_datamart.lake.catalog import LakeCatalog
 from iceberg_datamart.receipt import TableHistory
+from iceberg_datamart.report import error_json
 from iceberg_datamart.world import timestamp_file
 
 
 def status(config: ConfigOption = None, json: JsonOption = False) -> None:
     """Show the timestamp file, where each table stands, and what holds it back."""
     settings = loaded(config)
-    shown = as_json(settings)
+    shown, failures = survey(settings)
     if json:
         print_json(shown)
-        return
+    else:
+        _print(shown)
+    exit_on(failures.values())
+
+
+def _print(shown: dict[str, Any]) -> None:
     out = console()
     file = shown["timestamp_file"]
     out.print(f"timestamp file {file['location']}: {file['timestamp'] or 'missing'}")
@@ -36,20 +43,33 @@ def status(config: ConfigOption = None, json: JsonOption = False) -> None:
             out.print(text, style="yellow", markup=False)
 
 
-def as_json(config: Config) -> dict[str, Any]:
-    """Return the documented object."""
+def survey(config: Config) -> tuple[dict[str, Any], dict[str, MetadataMissingError]]:
+    """Return the documented object, and why tables cannot be loaded."""
     catalog = LakeCatalog(config.catalog, config.database)
     said = timestamp_file(config.state.timestamp_file, config.catalog.properties).read()
-    mirrors = {name: catalog.history(name) for name in config.tables}
-    return {
+    mirrors, failures = catalog.surveyed(config.tables)
+    marts, broken = catalog.surveyed(config.marts)
+    failures |= broken
+    shown = {
         "timestamp_file": {
             "location": config.state.timestamp_file,
             "timestamp": None if said is None else said.strftime("%Y-%m-%d %H:%M:%S"),
         },
-        "tables": {name: _mirror(history) for name, history in mirrors.items()},
-        "marts": {name: _mart(catalog.history(name), mirrors) for name in config.marts},
+        "tables": {
+            name: {**_mirror(history), **_failure(failures.get(name))} for name, history in mirrors.items()
+        },
+        "marts": {
+            name: {**_mart(history, mirrors), **_failure(failures.get(name))}
+            for name, history in marts.items()
+        },
         "sources": {name: source(config, name, mirrors) for name in config.sources},
     }
+    return shown, failures
+
+
+def _failure(error: MetadataMissingError | None) -> dict[str, Any]:
+    """Return what is said of a table that is there and cannot be loaded."""
+    return {"error": None} if error is None else {"exists": True, "error": error_json(error)}
 
 
 def _row(name: str, table: dict[str, Any]) -> dict[str, Any]:

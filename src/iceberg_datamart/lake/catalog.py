@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from itertools import count
@@ -13,12 +14,17 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from iceberg_datamart.errors import CatalogUnreachableError, CommitConflictError, ConfigError
+from iceberg_datamart.errors import (
+    CatalogUnreachableError,
+    CommitConflictError,
+    ConfigError,
+    MetadataMissingError,
+)
 from iceberg_datamart.lake.types import iceberg_schema, iceberg_type
 from iceberg_datamart.receipt import Snapshot, TableHistory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from pyiceberg.table import Table
     from pyiceberg.table.snapshots import Snapshot as IcebergSnapshot
@@ -103,6 +109,19 @@ class LakeCatalog:
         key = tuple(name for name in columns if name in identifiers)
         return TableHistory(columns, key, tuple(_ancestors(found)))
 
+    def surveyed(
+        self, tables: Iterable[str]
+    ) -> tuple[dict[str, TableHistory | None], dict[str, MetadataMissingError]]:
+        """Return the history of each table, and the failures of those that cannot be loaded (R9)."""
+        found: dict[str, TableHistory | None] = {}
+        failures: dict[str, MetadataMissingError] = {}
+        for table in tables:
+            try:
+                found[table] = self.history(table)
+            except MetadataMissingError as error:  # noqa: PERF203  (of one table alone)
+                found[table], failures[table] = None, error
+        return found, failures
+
     def create(
         self, table: str, columns: Sequence[Column], key: Sequence[str], properties: Mapping[str, str]
     ) -> None:
@@ -148,8 +167,15 @@ class LakeCatalog:
             raise CommitConflictError(message, hint="Run again.") from error
 
     def _load(self, table: str) -> Table:
-        with answering(table):
-            return self._catalog.load_table((self._database, table))
+        try:
+            with answering(table):
+                return self._catalog.load_table((self._database, table))
+        except FileNotFoundError as error:
+            quoted = re.search(r"'([^']+)'", str(error))
+            file = quoted[1] if quoted else str(error)
+            message = f"{table}: the catalog points to a metadata file that does not exist: {file}"
+            hint = f"Run `iceberg-datamart repair {table}`, then run again; no other table is affected."
+            raise MetadataMissingError(message, hint=hint) from error
 
 
 def _ancestors(table: Table) -> list[Snapshot]:

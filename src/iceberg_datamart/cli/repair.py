@@ -1,0 +1,55 @@
+"""`repair`: tables that cannot be loaded, since their pointer names a file that is gone; needs no JVM."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from iceberg_datamart.cli.options import ConfigOption, JsonOption, loaded
+from iceberg_datamart.cli.output import console, exit_on, print_json, rows_table
+from iceberg_datamart.errors import ConfigError, DatamartError
+from iceberg_datamart.lake.repair import Finding, PointerRepair
+from iceberg_datamart.report import error_json
+
+
+def repair(
+    table: Annotated[
+        list[str] | None, typer.Argument(help="Mirrors or marts. Default: all of them.", metavar="TABLE")
+    ] = None,
+    config: ConfigOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Set tables whose metadata file is gone back to the one before; the next run reads again from there."""
+    settings = loaded(config)
+    known = [*settings.tables, *settings.marts]
+    for name in table or ():
+        if name not in known:
+            raise ConfigError(f"there is no table or mart '{name}'", hint=f"Known: {', '.join(known)}.")
+    pointers = PointerRepair(settings.catalog, settings.database)
+    found: dict[str, Finding | DatamartError] = {}
+    for name in table or known:
+        try:
+            found[name] = pointers.repaired(name, dry_run=dry_run)
+        except DatamartError as error:  # noqa: PERF203  (of one table alone, R9)
+            found[name] = error
+    shown = {name: as_json(finding) for name, finding in found.items()}
+    if json:
+        print_json({"dry_run": dry_run, "tables": shown})
+    else:
+        rows = ({"table": name, **row} for name, row in shown.items())
+        console().print(rows_table(("table", "outcome", "missing", "previous"), rows))
+    exit_on(finding for finding in found.values() if isinstance(finding, DatamartError))
+
+
+def as_json(found: Finding | DatamartError) -> dict[str, Any]:
+    """Return the documented object of one table."""
+    if isinstance(found, DatamartError):
+        return {"outcome": "failed", "missing": None, "previous": None, "error": error_json(found)}
+    return {
+        "outcome": found.outcome,
+        "missing": found.missing,
+        "previous": found.previous,
+        "error": None,
+    }

@@ -1,0 +1,156 @@
+"""A table whose current metadata file is gone: said, mended by `repair`, and read again from there (R4, R9).
+
+So Iceberg leaves a table where it takes its own commit for a failed one (iceberg issues 7151 and 9411).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from iceberg_datamart.config_file import load_config
+from iceberg_datamart.errors import CommitConflictError
+from iceberg_datamart.lake.repair import PointerRepair
+from shop import open_shop
+from shop_rules import UNCHANGED, outcomes, rename
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from laptop import Laptop
+    from oracle import Oracle
+
+    Connection = psycopg.Connection[Any]
+
+
+@pytest.fixture
+def oracle(laptop: Laptop, connection: Connection) -> Oracle:
+    """Return the oracle of a shop with two runs behind it."""
+    found = open_shop(laptop, connection)
+    laptop.run()
+    rename(connection, "in the second run")
+    laptop.run()
+    return found
+
+
+def lose_metadata(laptop: Laptop, table: str) -> Path:
+    """Delete the metadata file that the table's pointer names, and return its path."""
+    file = Path(urlsplit(laptop.table(table).metadata_location).path)
+    file.unlink()
+    return file
+
+
+@pytest.mark.parametrize(
+    ("broken", "run"),
+    [
+        ("customer", {"customer": "failed", "purchase": "merged", "customer_purchases": "skipped"}),
+        ("customer_purchases", {"customer": "merged", "purchase": "merged", "customer_purchases": "failed"}),
+    ],
+)
+def test_r9_a_lost_metadata_file_is_that_tables_failure_and_repair_mends_it(
+    laptop: Laptop, connection: Connection, oracle: Oracle, broken: str, run: dict[str, str]
+) -> None:
+    file = lose_metadata(laptop, broken)
+    rename(connection, "while it is broken", "customer_id = 7")
+    connection.execute("insert into purchase (customer_id, amount, updated_at) values (1, 1, now())")
+    before = laptop.timestamp()
+    report = laptop.failing_run()
+    parts = {**report["tables"], **report["marts"]}
+    assert {name: part["outcome"] for name, part in parts.items()} == run
+    assert_says(parts[broken]["error"], broken, file)
+    assert (laptop.timestamp() == before) == (broken == "customer"), "a failed mart is no failed mirror"
+
+    shown = laptop.command("status")
+    assert shown.exit_code == 1
+    tables = {**shown.report["tables"], **shown.report["marts"]}
+    assert_says(tables[broken]["error"], broken, file)
+    assert {name for name, table in tables.items() if table["error"] is None} == set(tables) - {broken}
+    history = laptop.command("history")
+    assert history.exit_code == 1
+    assert_says(history.report["errors"][broken], broken, file)
+    assert len(history.report["tables"]["purchase"]) >= 1
+
+    assert laptop.command("repair", broken).report["tables"][broken]["outcome"] == "repaired"
+    laptop.run()
+    oracle.check(laptop, against_source=True)
+    assert outcomes(laptop.run()) == UNCHANGED
+
+
+def assert_says(error: dict[str, str], table: str, file: Path) -> None:
+    assert error["type"] == "MetadataMissingError"
+    assert table in error["message"]
+    assert file.name in error["message"]
+    assert f"iceberg-datamart repair {table}" in error["hint"]
+
+
+def test_a_dry_run_says_what_would_be_done_and_does_nothing(laptop: Laptop, oracle: Oracle) -> None:
+    file = lose_metadata(laptop, "customer")
+    for _ in range(2):
+        ended = laptop.command("repair", "--dry-run")
+        assert ended.exit_code == 0
+        found = ended.report["tables"]["customer"]
+        assert found["outcome"] == "broken"
+        assert found["missing"].endswith(file.name)
+        assert Path(urlsplit(found["previous"]).path).exists()
+    laptop.command("repair")
+    laptop.run()
+    oracle.check(laptop, against_source=True)
+
+
+def test_where_nothing_is_broken_nothing_is_done(laptop: Laptop, oracle: Oracle) -> None:
+    locations = {name: laptop.table(name).metadata_location for name in laptop.snapshot_ids()}
+    ended = laptop.command("repair")
+    assert ended.exit_code == 0
+    assert {found["outcome"] for found in ended.report["tables"].values()} == {"sound"}
+    assert {name: laptop.table(name).metadata_location for name in laptop.snapshot_ids()} == locations
+    oracle.check(laptop, against_source=True)
+
+
+def test_one_lost_file_after_the_other_is_repaired_step_by_step(laptop: Laptop, oracle: Oracle) -> None:
+    for _ in range(3):
+        lose_metadata(laptop, "customer")
+        assert laptop.command("repair").report["tables"]["customer"]["outcome"] == "repaired"
+    laptop.run()
+    oracle.check(laptop, against_source=True)
+
+
+@pytest.mark.usefixtures("oracle")
+def test_where_the_file_before_is_gone_too_a_person_is_told_what_to_do(laptop: Laptop) -> None:
+    folder = lose_metadata(laptop, "customer").parent
+    for file in folder.glob("*.metadata.json"):
+        file.unlink()
+    ended = laptop.command("repair")
+    assert ended.exit_code == 1
+    tables = ended.report["tables"]
+    assert {name for name, found in tables.items() if found["outcome"] == "failed"} == {"customer"}
+    assert "so is the one before it" in tables["customer"]["error"]["message"]
+    assert "--load-type full" in tables["customer"]["error"]["hint"]
+
+
+def test_an_unknown_table_is_refused(laptop: Laptop, connection: Connection) -> None:
+    open_shop(laptop, connection)
+    ended = laptop.command("repair", "custommer")
+    assert ended.exit_code == 2
+    assert "there is no table or mart 'custommer'" in ended.stderr
+
+
+def test_a_table_that_was_never_loaded_is_absent(laptop: Laptop, connection: Connection) -> None:
+    open_shop(laptop, connection)
+    ended = laptop.command("repair")
+    assert ended.exit_code == 0
+    assert {found["outcome"] for found in ended.report["tables"].values()} == {"absent"}
+
+
+def test_a_pointer_that_moved_meanwhile_is_left_alone(laptop: Laptop, oracle: Oracle) -> None:
+    config = load_config(laptop.file, os.environ)
+    stale = laptop.table("customer").metadata_location
+    rename(oracle.connection, "by another run")
+    laptop.run()
+    location = laptop.table("customer").metadata_location
+    with pytest.raises(CommitConflictError):
+        PointerRepair(config.catalog, config.database)._set_back("customer", stale, stale, None)
+    assert laptop.table("customer").metadata_location == location

@@ -24,6 +24,10 @@ _TAGS = {_TAG + kind for kind in _KINDS}
 _REFERENCE = re.compile(
     r"\$\$\{|\$\{(?:(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>(?:(?!\$\{)[^}])*))?\})?"
 )
+# Far above what any settings need; what is above them is a mistake or a trap (aliases of aliases).
+_MOST_BYTES, _MOST_VALUES, _DEEPEST = 1_000_000, 50_000, 30
+_LONGEST_MESSAGE = 300
+_HALF = "must be valid Unicode text"
 _PLAIN_KEY = re.compile(r"[\w$-]+")
 _START_HINT = "Run 'iceberg-datamart init' to write a configuration file, or name another one with --config."
 
@@ -86,7 +90,11 @@ def _decoded(content: bytes, where: str) -> str:
 
 
 def _root(text: str, where: str) -> yaml.MappingNode:
+    if len(text) > _MOST_BYTES:
+        msg = f"{where} has {len(text):,} characters; settings have at most {_MOST_BYTES:,}."
+        raise ConfigError(msg, hint="Name another file with --config.")
     try:
+        _refuse_depth(text, where)
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
         msg = f"{where} is not valid YAML: {_syntax_fault(error, text)}."
@@ -101,6 +109,17 @@ def _root(text: str, where: str) -> yaml.MappingNode:
         msg = f"{where} must begin with settings, such as 'version: 1'; line {_line(node)} is something else."
         raise ConfigError(msg, hint=_START_HINT)
     return node
+
+
+def _refuse_depth(text: str, where: str) -> None:
+    """Raise ConfigError for blocks within blocks without end: reading them is recursive."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            line = 0 if event.start_mark is None else event.start_mark.line + 1
+            msg = f"{where}, line {line}: blocks are nested more than {_DEEPEST} deep."
+            raise ConfigError(msg, hint="docs/configuration.md describes every setting.")
 
 
 def _syntax_fault(error: yaml.YAMLError, text: str) -> str:
@@ -129,6 +148,17 @@ def _key(name: str) -> str:
     return name if _PLAIN_KEY.fullmatch(name) else f'"{name}"'
 
 
+def _is_whole(text: str) -> bool:
+    """Return whether no half of a surrogate pair is in it, which an escape in YAML can write."""
+    return not any("\ud800" <= each <= "\udfff" for each in text)
+
+
+def _shortened(line: str) -> str:
+    """Return `line` as a terminal can show it: signs that control it are written out, long values cut."""
+    shown = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in line)
+    return shown if len(shown) <= _LONGEST_MESSAGE else shown[:_LONGEST_MESSAGE] + "…"
+
+
 class _Reading:
     """Turns YAML nodes into plain values; keeps the line of each path, and what is wrong with the text.
 
@@ -141,6 +171,7 @@ class _Reading:
         self._lines: dict[SettingPath, int] = {}
         self._open: list[yaml.Node] = []
         self._unread: set[SettingPath] = set()
+        self._count = 0
         self.problems: list[Problem] = []
 
     def add(self, problems: Iterable[Problem]) -> None:
@@ -153,7 +184,10 @@ class _Reading:
             {(self._line_of(each.path), _shown(each.path), each.message) for each in self.problems}
         )
         heading = f"{len(located)} problem{'s' if len(located) > 1 else ''} in {where}:"
-        lines = [f"  line {line}: {path + ': ' if path else ''}{message}" for line, path, message in located]
+        lines = [
+            _shortened(f"  line {line}: {path + ': ' if path else ''}{message}")
+            for line, path, message in located
+        ]
         hint = "Correct the file and try again; docs/configuration.md describes every setting."
         return ConfigError("\n".join([heading, *lines]), hint=hint)
 
@@ -164,14 +198,24 @@ class _Reading:
             return self._unreadable(
                 path, "YAML tags have no meaning here; leave the tag out, or put quotes around it"
             )
+        if self._is_too_much(1, path):
+            return None
         if node in self._open:
             return self._unreadable(path, "the alias stands inside of what it repeats")
         if isinstance(node, yaml.ScalarNode):
-            return None if node.tag == _TAG + "null" else self._substituted(node.value, path)
+            text = None if node.tag == _TAG + "null" else self._substituted(node.value, path)
+            return text if text is None or _is_whole(text) else self._unreadable(path, _HALF)
         self._open.append(node)
         value = self._mapping(node, path) if isinstance(node, yaml.MappingNode) else self._list(node, path)
         self._open.pop()
         return value
+
+    def _is_too_much(self, count: int, path: SettingPath) -> bool:
+        """Count `count` more values; return whether aliases have made them too many."""
+        before, self._count = self._count, self._count + count
+        if before <= _MOST_VALUES < self._count:
+            self._unreadable(path, f"from here on, aliases repeat more than {_MOST_VALUES:,} values")
+        return self._count > _MOST_VALUES
 
     def _unreadable(self, path: SettingPath, message: str) -> None:
         self.problems.append(Problem(path, message))
@@ -195,7 +239,7 @@ class _Reading:
         for key, value in node.value:
             if key.tag == _TAG + "merge":
                 continue
-            if not isinstance(key, yaml.ScalarNode):
+            if not isinstance(key, yaml.ScalarNode) or not _is_whole(key.value):
                 self.problems.append(Problem(path, f"the name on line {_line(key)} must be text"))
             elif key.value in pairs:
                 lines = f"on lines {_line(pairs[key.value][0])} and {_line(key)}"
@@ -203,7 +247,11 @@ class _Reading:
             else:
                 pairs[key.value] = (key, value)
         for source in self._merged(node, path):
+            if self._is_too_much(len(source.value) + 1, path):
+                break
+            self._open.append(source)
             pairs = {**self._pairs(source, path), **pairs}
+            self._open.pop()
         return pairs
 
     def _merged(self, node: yaml.MappingNode, path: SettingPath) -> Iterator[yaml.MappingNode]:

@@ -12,7 +12,7 @@ from iceberg_datamart.watermark import ReadWindow
 from iceberg_datamart.windows import FULL, INCREMENTAL, RECONCILE, WHOLE, Witnesses, next_start
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
 
     from iceberg_datamart.config import Config, TableConfig
@@ -122,24 +122,30 @@ def plan_run(config: Config, facts: Facts, wishes: Wishes) -> Plan:
         if isinstance(step, MergeWindow)
         for name in step.change.absent
     ]
-    warnings += [
-        _foreign_warning(step) for step in steps if isinstance(step, MergeWindow) and _is_foreign(step)
-    ]
+    warnings += [*_clock_warnings(facts), *_foreign_warnings(steps)]
     return Plan(tuple(steps), tuple(warnings))
 
 
-def _is_foreign(step: MergeWindow) -> bool:
-    return step.load_type not in WHOLE and step.mirror is not None and bool(step.mirror.foreign())
+def _clock_warnings(facts: Facts) -> Iterator[str]:
+    clocks = [known.horizon.clock for known in facts.tables.values() if known.horizon is not None]
+    if facts.timestamp is not None and clocks and facts.timestamp > max(clocks):
+        ahead, clock = (f"{instant:%Y-%m-%d %H:%M:%S}" for instant in (facts.timestamp, max(clocks)))
+        yield (
+            f"the timestamp file says {ahead}, ahead of the source's clock {clock}; "
+            "nothing is skipped for it, and a run in which no table fails sets it back"
+        )
 
 
-def _foreign_warning(step: MergeWindow) -> str:
-    assert step.mirror is not None  # noqa: S101  (see _is_foreign)
-    last = step.mirror.foreign()[0]
-    return (
-        f"table '{step.table}': another tool changed the mirror (snapshot {last.snapshot_id}, "
-        f"{last.operation}); rows that differ from the source stay until "
-        f"`reconcile --table {step.table}`"
-    )
+def _foreign_warnings(steps: Iterable[Step]) -> Iterator[str]:
+    for step in steps:
+        if not isinstance(step, MergeWindow) or step.mirror is None or step.load_type in WHOLE:
+            continue
+        for last in step.mirror.foreign()[:1]:
+            yield (
+                f"table '{step.table}': another tool changed the mirror (snapshot {last.snapshot_id}, "
+                f"{last.operation}); rows that differ from the source stay until "
+                f"`reconcile --table {step.table}`"
+            )
 
 
 def plan_table(name: str, config: Config, facts: Facts, wishes: Wishes) -> MergeWindow | Refuse:

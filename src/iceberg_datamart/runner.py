@@ -240,10 +240,8 @@ class Run:
         reached = least_instant(horizon.instant for horizon in horizons)
         if reached is None or reached == present:
             return present
-        if present is not None and reached < present:
-            if present <= max(horizon.clock for horizon in horizons):
-                return present
-            log.warning("the timestamp file was ahead of the source's clock; it is set back to %s", reached)
+        if present is not None and reached < present <= max(horizon.clock for horizon in horizons):
+            return present
         try:
             self.world.timestamp_file.write(reached, present)
         except TimestampFileConflictError:

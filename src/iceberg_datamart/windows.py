@@ -83,6 +83,9 @@ def _why_full(
         "no run has filled the mirror as it is now": state is None and _is_whole(seen.mirror),
         "the timestamp file is missing": missing and on_missing == "full_load",
         "neither the timestamp file nor the mirror's history says where to start": missing and state is None,
+        "the timestamp file is ahead of the source, and the mirror's history says nothing": state is None
+        and seen.timestamp is not None
+        and seen.timestamp > seen.horizon,
         "the source is a new one": state is not None and state.source != source.identity,
         "the cursor column is another one": state is not None and not _same_cursor(table, source, state),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from oracle import SHADOW
+from other_tool import MAINTENANCE, MART, maintain, maintain_away, roll_back
 from shop import open_shop
 from shop_rules import UNCHANGED, outcomes, rename
 
@@ -15,12 +16,6 @@ if TYPE_CHECKING:
     from oracle import Oracle
 
     Connection = psycopg.Connection[Any]
-
-MART = "customer_purchases"
-
-
-def roll_back(laptop: Laptop, table: str, snapshot_id: int) -> None:
-    laptop.spark_sql(f"call datamart.system.rollback_to_snapshot('datamart.datamart.{table}', {snapshot_id})")
 
 
 def change(connection: Connection, number: int) -> None:
@@ -78,14 +73,6 @@ def test_r4_a_mirror_rolled_back_to_before_the_first_merge_is_loaded_fully(
     oracle.check(laptop, against_source=True)
 
 
-MAINTENANCE = (
-    "rewrite_data_files(table => '{}', options => map('rewrite-all', 'true'))",
-    "rewrite_position_delete_files(table => '{}', options => map('rewrite-all', 'true'))",
-    "rewrite_manifests(table => '{}')",
-    "expire_snapshots(table => '{}', older_than => timestamp '2100-01-01 00:00:00', retain_last => 1)",
-)
-
-
 def test_r11_all_foreign_maintenance_until_no_summary_is_left_loses_neither_rows_nor_state(
     laptop: Laptop, connection: Connection, oracle: Oracle
 ) -> None:
@@ -109,20 +96,6 @@ def test_r11_all_foreign_maintenance_until_no_summary_is_left_loses_neither_rows
     assert {step["load_type"] for step in laptop.plan().values()} == {"full"}
     laptop.run()
     oracle.check(laptop, against_source=True)
-
-
-def maintain(laptop: Laptop, calls: tuple[str, ...]) -> None:
-    """Let another tool maintain the mirrors and the mart."""
-    for table in ("customer", "purchase", MART):
-        for call in calls:
-            laptop.spark_sql("call datamart.system." + call.format(f"datamart.datamart.{table}"))
-
-
-def maintain_away(laptop: Laptop) -> None:
-    """Let another tool compact and expire until no snapshot of this one is left."""
-    maintain(laptop, (MAINTENANCE[0], MAINTENANCE[-1]))
-    for table in ("customer", "purchase", MART):
-        assert [found["run_id"] for found in laptop.history(table)] == [None]
 
 
 FOREIGN = (

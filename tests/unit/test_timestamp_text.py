@@ -76,6 +76,8 @@ def test_what_editors_add_does_no_harm(content: bytes) -> None:
         (b"last_load_timestamp\n0000-01-01 00:00:00\n", "'0000-01-01 00:00:00', which is no date"),
         (b"\xff\xfel\x00a\x00s\x00t\x00", "malformed"),
         (b"last_load_timestamp\n2026-03-01 12:00:00\xff\n", "malformed"),
+        (b"last_load_timestamp\n2026-03-01 12:00:00\0\n", r"'2026-03-01 12:00:00\x00'"),
+        (b"last_load_timestamp\n2026-03-01 12:00:00\n\0\0\n", r"'\x00\x00'"),
         ("last_load_timestamp\n２０２６-03-01 12:00:00\n".encode(), "malformed"),  # noqa: RUF001  (wide digits)
     ],
 )

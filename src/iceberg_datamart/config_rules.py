@@ -22,6 +22,7 @@ SettingPath: TypeAlias = tuple[str | int, ...]
 RESERVED_COLUMNS = {"_run_id", "_merged_at"}
 _NO = {"false", "no", "off", "n", "f", "0"}  # what pydantic reads as false
 _NAME = re.compile(r"[^\W\d][\w $-]*")
+_LONGEST_NAME = 200  # file systems allow 255; `__rejected` and what catalogs append need room
 _GLUE_NAME = re.compile(r"[a-z_][a-z0-9_]*")
 
 _WORDS = {
@@ -177,6 +178,8 @@ def _name_faults(name: str, *, glue: bool) -> Iterator[str]:
         yield f"{name!r} must be of a-z, 0-9 and _, without a digit first: Glue allows no other names"
     elif not _NAME.fullmatch(name):
         yield f"{name!r} must begin with a letter or _, and hold only letters, digits, spaces, and _ - $"
+    if len(name.encode()) > _LONGEST_NAME:
+        yield f"is longer than {_LONGEST_NAME} bytes, which the table's folder could not be named"
     if name.casefold().endswith("__rejected"):
         yield f"{name!r} ends in '__rejected', which is reserved for rejected rows"
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from iceberg_datamart.errors import DatamartError, SchemaChangeError, SourceIdentityError
-from iceberg_datamart.schema import SchemaChange, schema_change
-from iceberg_datamart.sql import LINEAGE_NAMES
+from iceberg_datamart.schema import SchemaChange, same_in_files, schema_change
+from iceberg_datamart.sql import LINEAGE_NAMES, is_taken
 from iceberg_datamart.watermark import ReadWindow
 from iceberg_datamart.windows import FULL, INCREMENTAL, RECONCILE, WHOLE, Witnesses, next_start
 
@@ -209,10 +209,14 @@ def _accepted_state(source: SourceTable, mirror: TableHistory | None, wishes: Wi
 
 
 def _followed(name: str, source: SourceTable, mirror: TableHistory | None) -> SchemaChange:
-    taken = sorted({column.name for column in source.columns} & LINEAGE_NAMES)
+    taken = sorted(column.name for column in source.columns if is_taken(column.name))
     if taken:
         hint = f"Add it to tables.{name}.exclude."
         raise SchemaChangeError(f"the source has a column '{taken[0]}', a name that mirrors need", hint=hint)
+    twins = same_in_files(source.columns)
+    if twins is not None:
+        message = "the columns '{}' and '{}' would have the same name in Parquet files".format(*twins)
+        raise SchemaChangeError(message, hint=f"Add one of them to tables.{name}.exclude.")
     if mirror is None:
         return SchemaChange()
     if mirror.key and set(mirror.key) != set(source.primary_key):

@@ -51,14 +51,22 @@ class Probe:
     settled: Watermark | None = None
 
 
+def wire_name(position: int) -> str:
+    """Return the name under which the column at `position`, from 0, leaves the source.
+
+    Not its own: Spark's JDBC reader puts names between quotes without doubling those in them.
+    """
+    return f"c{position}"
+
+
 @dataclass(frozen=True)
 class JdbcRead:
     """One window of one table as Spark's JDBC reader is to fetch it.
 
     `relation` is a parenthesised SELECT; each of `predicates` selects one partition of it, and
     together they select every row once. Timestamps arrive as microseconds since 1970, dates as days
-    since 1970, so that no zone of any machine can shift them; `deleted` names a boolean column that
-    marks rows to delete, `newer` one that marks rows
+    since 1970, so that no zone of any machine can shift them. Each of `columns` arrives under its
+    `wire_name`; `deleted` names a boolean column that marks rows to delete, `newer` one that marks rows
     which a mirror need not have yet. `session` is the statement that each connection runs first.
     """
 

@@ -55,6 +55,22 @@ def schema_change(
     )
 
 
+def same_in_files(columns: Iterable[Column]) -> tuple[str, str] | None:
+    """Return two columns that Iceberg's Parquet files would call the same; None where there are none.
+
+    Signs that are neither letters nor digits are spelled by their numbers there: `a b` is `a_x20b`.
+    """
+    found: dict[str, str] = {}
+    for column in columns:
+        spelled = "".join(
+            each if each.isalnum() or each == "_" else f"_x{ord(each):X}" for each in column.name
+        )
+        other = found.setdefault(spelled, column.name)
+        if other != column.name:
+            return other, column.name
+    return None
+
+
 def fits(narrow: str, wide: str) -> bool:
     """Return whether every value of the Iceberg type `narrow` is one of `wide`, by Iceberg's promotions."""
     if narrow == wide or (narrow, wide) in _WIDER:

@@ -21,6 +21,13 @@ CHANGE = "_datamart_change"
 LINEAGE = (Column(RUN_ID, "string"), Column(MERGED_AT, "timestamptz"))
 LINEAGE_NAMES = frozenset(column.name for column in LINEAGE)
 PLACE = "_datamart_place"
+# Names of Iceberg's metadata columns: https://iceberg.apache.org/spec/#reserved-field-ids
+_METADATA = frozenset(
+    {
+        *("_file", "_pos", "_deleted", "_spec_id", "_partition", "_row_id", "_last_updated_sequence_number"),
+        *("_change_type", "_change_ordinal", "_commit_snapshot_id"),
+    }
+)
 _HERE = "_datamart_here"
 INSERT, UPDATE, DELETE = "insert", "update", "delete"
 _MOST_RANGES = 31
@@ -33,6 +40,11 @@ class KeyRange:
 
     low: str
     high: str
+
+
+def is_taken(column: str) -> bool:
+    """Return whether a mirror cannot have a column of this name beside its own and Iceberg's."""
+    return column in LINEAGE_NAMES | _METADATA or column.startswith("_datamart_")
 
 
 def quoted(*names: str) -> str:

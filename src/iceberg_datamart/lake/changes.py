@@ -109,10 +109,10 @@ class Changeset:
             rows = self.frame.drop(CHANGE)
             snapshot_id = append(rows, self.target, self.base, staging, said, lineage, self.absent)
         else:
-            self.frame.createOrReplaceTempView(view := f"changes_of_{self.table}".replace(" ", "_"))
+            self.frame.createOrReplaceTempView(view := quoted(f"changes_of_{self.table}"))
             text = merge_sql(
                 target=self.target,
-                changes=quoted(view),
+                changes=view,
                 key=[column.name for column in self.key],
                 columns=self.columns,
                 bounds=self.bounds(),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from iceberg_datamart.lake.types import decoded
+from iceberg_datamart.reading import wire_name
 from iceberg_datamart.sql import PLACE, deduplicated_sql, quoted
 
 if TYPE_CHECKING:
@@ -41,5 +42,6 @@ def jdbc_frame(session: SparkSession, read: JdbcRead) -> DataFrame:
         **read.credentials,
     }
     raw = session.read.jdbc(read.url, read.relation, predicates=list(read.predicates), properties=properties)
+    columns = [decoded(column, wire_name(position)) for position, column in enumerate(read.columns)]
     marks = [quoted(mark) for mark in (read.deleted, read.newer) if mark is not None]
-    return raw.selectExpr(*(decoded(column) for column in read.columns), *marks)
+    return raw.selectExpr(*columns, *marks)

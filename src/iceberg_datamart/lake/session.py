@@ -50,6 +50,9 @@ _EMBEDDED = {
 _RELIED_ON = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.caseSensitive": "true",
+    # Literals and names stand for themselves: `${env:HOME}` in a key stays that, and `\\` is one backslash.
+    "spark.sql.variable.substitute": "false",
+    "spark.sql.parser.escapedStringLiterals": "false",
     "spark.sql.ansi.enabled": "true",
     "spark.sql.storeAssignmentPolicy": "ANSI",
 }

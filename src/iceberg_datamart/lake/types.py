@@ -24,19 +24,19 @@ def spark_type(iceberg_type: str) -> str:
     return _SPARK_TYPES.get(iceberg_type, iceberg_type)
 
 
-def decoded(column: Column) -> str:
-    """Return the Spark expression that turns a column from `reading.JdbcRead` into its Iceberg type.
+def decoded(column: Column, wire: str) -> str:
+    """Return the Spark expression that turns `wire` of a `reading.JdbcRead` into the column.
 
     The session's time zone must be UTC: the cast to timestamp_ntz goes through it.
     """
-    name = quoted(column.name)
+    name, value = quoted(column.name), quoted(wire)
     if column.type == "timestamptz":
-        return f"timestamp_micros({name}) AS {name}"
+        return f"timestamp_micros({value}) AS {name}"
     if column.type == "timestamp":
-        return f"CAST(timestamp_micros({name}) AS timestamp_ntz) AS {name}"
+        return f"CAST(timestamp_micros({value}) AS timestamp_ntz) AS {name}"
     if column.type == "date":
-        return f"date_from_unix_date({name}) AS {name}"
-    return f"CAST({name} AS {spark_type(column.type)}) AS {name}"
+        return f"date_from_unix_date({value}) AS {name}"
+    return f"CAST({value} AS {spark_type(column.type)}) AS {name}"
 
 
 def iceberg_schema(columns: Sequence[Column], key: Iterable[str]) -> Schema:

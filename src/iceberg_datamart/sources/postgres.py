@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 
 from iceberg_datamart.errors import SourceError, SourceTableMissingError, UnfitValueError
-from iceberg_datamart.reading import Column, JdbcRead, Probe, SourceTable
+from iceberg_datamart.reading import Column, JdbcRead, Probe, SourceTable, wire_name
 from iceberg_datamart.slices import SliceDigest, Slices, Slicing, is_number
 from iceberg_datamart.sources import postgres_catalog as catalog
 from iceberg_datamart.sources.postgres_connection import (
@@ -238,8 +238,8 @@ class PostgresSession:
     def _selected(self, described: _Described) -> sql.Composed:
         """Return the columns on the wire, with the mark of soft-deleted rows."""
         names = sql.SQL(", ").join(
-            sql.SQL("{} as {}").format(found.expression, sql.Identifier(column.name))
-            for found, column in zip(described.wires, described.table.columns, strict=True)
+            sql.SQL("{} as {}").format(found.expression, sql.Identifier(wire_name(position)))
+            for position, found in enumerate(described.wires)
         )
         if described.config.soft_delete is None:
             return names

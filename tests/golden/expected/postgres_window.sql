@@ -1,10 +1,10 @@
-(select "transaction_id" as "transaction_id",
-(case when "amount" = 'NaN' then (left("amount"::text, 60) || ' in column ''amount'' does not fit decimal(18, 2)')::numeric else "amount" end)::numeric(18, 2) as "amount",
-(case when "fee" is null or ("fee" = round("fee", 4) and abs("fee") < 1000000) then "fee" else (left("fee"::text, 60) || ' in column ''fee'' does not fit decimal(10, 4)')::numeric end)::numeric(10, 4) as "fee", convert_from(bpcharsend("currency"), getdatabaseencoding()) as "currency",
-"reference"::text as "reference",
-"tags" as "tags",
-case when isfinite("settled on") or "settled on" is null then ("settled on" - date '1970-01-01') else (left("settled on"::text, 60) || ' in column ''settled on'' does not fit a column of type date')::int8 end as "settled on",
-case when isfinite("seen_at") or "seen_at" is null then (extract(epoch from "seen_at") * 1000000)::int8 else (left("seen_at"::text, 60) || ' in column ''seen_at'' does not fit a column of type timestamp')::int8 end as "seen_at",
-case when isfinite("created_at") or "created_at" is null then (extract(epoch from "created_at") * 1000000)::int8 else (left("created_at"::text, 60) || ' in column ''created_at'' does not fit a column of type timestamptz')::int8 end as "created_at"
+(select "transaction_id" as "c0",
+(case when "amount" = 'NaN' then (left("amount"::text, 60) || ' in column ''amount'' does not fit decimal(18, 2)')::numeric else "amount" end)::numeric(18, 2) as "c1",
+(case when "fee" is null or ("fee" = round("fee", 4) and abs("fee") < 1000000) then "fee" else (left("fee"::text, 60) || ' in column ''fee'' does not fit decimal(10, 4)')::numeric end)::numeric(10, 4) as "c2", convert_from(bpcharsend("currency"), getdatabaseencoding()) as "c3",
+"reference"::text as "c4",
+"tags" as "c5",
+case when isfinite("settled on") or "settled on" is null then ("settled on" - date '1970-01-01') else (left("settled on"::text, 60) || ' in column ''settled on'' does not fit a column of type date')::int8 end as "c6",
+case when isfinite("seen_at") or "seen_at" is null then (extract(epoch from "seen_at") * 1000000)::int8 else (left("seen_at"::text, 60) || ' in column ''seen_at'' does not fit a column of type timestamp')::int8 end as "c7",
+case when isfinite("created_at") or "created_at" is null then (extract(epoch from "created_at") * 1000000)::int8 else (left("created_at"::text, 60) || ' in column ''created_at'' does not fit a column of type timestamptz')::int8 end as "c8"
 from "public"."settlement"
 where ("created_at" >= (timestamptz '1970-01-01 00:00:00+00' + 1772366400 * interval '1 second' + 1 * interval '1 microsecond') or "created_at" is null)) as q

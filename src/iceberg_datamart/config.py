@@ -256,7 +256,8 @@ class TableConfig(Settings):
         ge=0,
         le=1,
         allow_inf_nan=False,
-        description="A run that would remove more than this part of the mirror stops before it writes.",
+        description="A full load or reconcile that would remove more than this part of the mirror stops "
+        "before it writes. Rows that `soft_delete` marks in an incremental run do not count.",
     )
     reconcile_every: EveryRuns | None = Field(
         default=None,

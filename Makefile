@@ -4,8 +4,10 @@ BIN := .venv/bin
 DEMO ?= demo
 ROWS ?= 50000
 SIZE ?= S
+MINUTES ?= 30
+ROUNDS ?= 20
 
-.PHONY: demo setup check test bench lock clean
+.PHONY: demo setup check test soak bench lock clean
 
 demo: setup  ## A PostgreSQL, six tables, their mirrors and mart, and the proof, in folder `demo`
 	$(BIN)/iceberg-datamart demo --directory $(DEMO) --rows $(ROWS)
@@ -27,7 +29,11 @@ check: setup  ## Format, lint, types and pure tests, in seconds
 	$(BIN)/pytest -q -n 2 tests/unit tests/golden tests/contracts tests/test_architecture.py
 
 test: check  ## Everything, on real PostgreSQL, Spark and Iceberg
-	$(BIN)/pytest tests/sources tests/e2e
+	$(BIN)/pytest tests/sources tests/e2e tests/faults
+
+soak: setup  ## Storms of changes, crashes and other writers for MINUTES; ROUNDS of two runs at once
+	ROUNDS=$(ROUNDS) $(BIN)/pytest tests/faults/test_two_runs.py
+	MINUTES=$(MINUTES) $(BIN)/pytest -s tests/faults/test_soak.py
 
 bench: setup  ## Seconds of a run beside a hand-written Spark job's; SIZE=S or M
 	$(BIN)/python -m bench --size $(SIZE)

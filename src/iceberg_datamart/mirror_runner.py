@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from iceberg_datamart.crash_points import reach
 from iceberg_datamart.errors import UnfitValueError
 from iceberg_datamart.ports import MirrorMerge
 from iceberg_datamart.receipt import MirrorState
@@ -30,7 +31,9 @@ def merge_window(run: Run, step: MergeWindow) -> Outcome:
         slices = differing_slices(run, session, step)
         if not slices.numbers and not _must_record(run, step):
             return Outcome(UNCHANGED)
+    reach("window-compared")
     probe = session.probe(step.table, step.window)
+    reach("window-probed")
     if slices is not None:
         probe = replace(probe, rows=slices.rows)
     if session.has_null_keys(step.table, step.window):

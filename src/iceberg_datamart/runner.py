@@ -18,6 +18,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
+from iceberg_datamart.crash_points import reach
 from iceberg_datamart.errors import (
     CatalogUnreachableError,
     CommitConflictError,
@@ -82,6 +83,7 @@ class Run:
     def prepare(self) -> Plan:
         """Return the plan; the sources' consistent points stay open until `close`."""
         timestamp = self.world.timestamp_file.read()
+        reach("timestamp-read")
         errors = self._open_sources()
         described = {name: self._described(name, errors) for name in self._chosen()}
         self._fix_points(errors)
@@ -97,12 +99,15 @@ class Run:
         for text in plan.warnings:
             log.warning(text)
         tables = self._merge_tables(plan)
+        reach("mirrors-merged")
         marts = {
             step.mart: self._timed(step.mart, partial(_retried, partial(maintain_mart, self, step, tables)))
             for step in plan.steps
             if isinstance(step, MaintainMart)
         }
+        reach("marts-maintained")
         self._count(plan, tables)
+        reach("runs-counted")
         report = RunReport(self.run_id, tables, marts, warnings=plan.warnings)
         try:
             moved = self._move_timestamp(tables)
@@ -128,6 +133,7 @@ class Run:
         for name in dict.fromkeys(self.config.tables[table].source for table in self._chosen()):
             try:
                 self.sessions[name] = self.world.open_source(name, self.config.sources[name])
+                reach("source-opened")
             except SourceError as error:  # noqa: PERF203  (a few sources)
                 errors[name] = error
         return errors
@@ -137,14 +143,17 @@ class Run:
         if table.source in errors:
             return errors[table.source]
         try:
-            return self.sessions[table.source].describe(name, table)
+            source = self.sessions[table.source].describe(name, table)
+            reach("table-described")
         except Exception as error:  # noqa: BLE001  (of one table alone, R9)
             return deliberate(name, error)
+        return source
 
     def _fix_points(self, errors: dict[str, DatamartError]) -> None:
         for name, session in self.sessions.items():
             try:
                 self.horizons[name] = session.fix_point()
+                reach("point-fixed")
             except SourceError as error:  # noqa: PERF203  (a few sources)
                 errors[name] = error
 
@@ -244,6 +253,7 @@ class Run:
             return present
         try:
             self.world.timestamp_file.write(reached, present)
+            reach("timestamp-written")
         except TimestampFileConflictError:
             said = self.world.timestamp_file.read()
             if said is None or said < reached:

@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from iceberg_datamart.crash_points import reach
 from iceberg_datamart.errors import ConfigError, TimestampFileConflictError, TimestampFileError
 
 HEADER = "last_load_timestamp"
@@ -95,6 +96,7 @@ class LocalTimestampFile:
                 file.write(timestamp_text(instant))
                 file.flush()
                 os.fsync(file.fileno())
+            reach("timestamp-drafted")
             draft.replace(self._path)
 
 

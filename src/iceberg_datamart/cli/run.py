@@ -19,6 +19,7 @@ from iceberg_datamart.cli.options import (
 )
 from iceberg_datamart.cli.output import console, logging_to_stderr, outcomes_table, print_error, print_json
 from iceberg_datamart.config import Config
+from iceberg_datamart.crash_points import reach
 from iceberg_datamart.errors import DatamartError
 from iceberg_datamart.planner import Wishes
 from iceberg_datamart.report import RunReport, error_json
@@ -41,6 +42,7 @@ def report_of(config: Path | None, wishes: Wishes, *, json: bool, debug: bool) -
     """Run once, print the report, and end with its exit code."""
     try:
         report = run_once(loaded(config, list(wishes.tables)), wishes, debug=debug)
+        reach("report-ready")
     except DatamartError as error:
         if json:
             print_json(

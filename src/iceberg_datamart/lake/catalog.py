@@ -14,6 +14,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
+from iceberg_datamart.crash_points import reach
 from iceberg_datamart.errors import (
     CatalogUnreachableError,
     CommitConflictError,
@@ -133,11 +134,13 @@ class LakeCatalog:
         try:
             with answering(table):
                 self._create_namespace()
+                reach("database-created")
                 self._catalog.create_table(
                     (self._database, table), schema=schema, properties=dict(properties)
                 )
         except TableAlreadyExistsError:
             return
+        reach("table-created")
 
     def _create_namespace(self) -> None:
         """Create the database. PyIceberg 0.12 looks, then inserts: another run may come between."""
@@ -165,6 +168,7 @@ class LakeCatalog:
         except CommitFailedException as error:
             message = f"another run changed {table} while its columns were changed"
             raise CommitConflictError(message, hint="Run again.") from error
+        reach("columns-changed")
 
     def _load(self, table: str) -> Table:
         try:

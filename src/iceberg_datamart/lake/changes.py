@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pyspark import StorageLevel
 from pyspark.sql import functions as f
 
+from iceberg_datamart.crash_points import reach
 from iceberg_datamart.lake.types import spark_type
 from iceberg_datamart.receipt import PREFIX, CommitReceipt
 from iceberg_datamart.sql import (
@@ -71,6 +72,7 @@ class Changeset:
         """Return the changeset in `frame`, computed and counted in one pass."""
         held = frame.persist(StorageLevel.MEMORY_AND_DISK)
         counts = {row[0]: row[1] for row in held.groupBy(CHANGE).count().collect()}
+        reach("changes-held")
         return cls(table, target, base, key, tuple(columns), held, tuple(absent), known_bounds, counts)
 
     @property

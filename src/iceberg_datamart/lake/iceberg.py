@@ -6,6 +6,7 @@ from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from iceberg_datamart.crash_points import reach
 from iceberg_datamart.lake.catalog import LakeCatalog
 from iceberg_datamart.schema import schema_change
 from iceberg_datamart.sql import LINEAGE, LINEAGE_NAMES
@@ -113,4 +114,5 @@ class IcebergLake:
         with self._starting:
             if self._engine is None:
                 self._engine = SparkEngine(self._config, self._run_id, self._clock)
+                reach("spark-started")
             return self._engine

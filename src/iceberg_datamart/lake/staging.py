@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from py4j.protocol import Py4JError
 
+from iceberg_datamart.crash_points import reach
 from iceberg_datamart.errors import CatalogUnreachableError, CommitConflictError, CommitUnknownError
 from iceberg_datamart.lake.catalog import while_unreachable
 from iceberg_datamart.lake.failures import translated, translating
@@ -67,6 +68,7 @@ class Staging:
         return int(self._load(table).snapshot(snapshot_id).summary().get("added-records") or 0)
 
     def _publish(self, table: str, base: int | None) -> int:
+        reach("staged")
         loaded = self._load(table)
         staged = self._staged(loaded)
         snapshot_id = int(staged.snapshotId())
@@ -79,6 +81,7 @@ class Staging:
             if not self._is_published(table, snapshot_id, error):
                 raise _not_published(table, error) from error
             log.warning("%s: the answer to a commit was lost; the table says that it happened", table)
+        reach("published")
         return snapshot_id
 
     def _is_published(self, table: str, snapshot_id: int, error: Exception) -> bool:

@@ -1,0 +1,87 @@
+"""Runs in processes of their own that end by SIGKILL, and what they leave running."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from iceberg_datamart import crash_points
+from laptop import PROGRAM
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from laptop import Laptop
+
+KILLED = -9
+_GRACE_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class RunningJob:
+    """`iceberg-datamart run` in a session of its own, whose processes can be told from all others."""
+
+    process: subprocess.Popen[bytes]
+    stderr: Path
+
+    def survivors(self) -> list[str]:
+        """Return the names of the processes that the job started, itself included, and that still run."""
+        found = []
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                name, _, rest = stat.read_text().partition("(")[2].rpartition(")")
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            state, _parent, group = rest.split()[:3]
+            if int(group) == self.process.pid and state not in "ZX":
+                found.append(name)
+        return found
+
+    def wait_until_gone(self) -> None:
+        """Wait until also the JVM has ended, which notices by itself that nobody leads it any more."""
+        limit = time.monotonic() + _GRACE_SECONDS
+        while left := self.survivors():
+            assert time.monotonic() < limit, f"{left} still run {_GRACE_SECONDS} s after the kill"
+            time.sleep(0.05)
+
+    @property
+    def last_words(self) -> str:
+        """Return the last line of its standard error."""
+        return (self.stderr.read_text().splitlines() or [""])[-1]
+
+
+@contextmanager
+def running_job(
+    laptop: Laptop, *arguments: str, crash_at: str = "", name: str = "run"
+) -> Iterator[RunningJob]:
+    """Yield a run that has just been started; it dies by itself at a crash point, if one is given."""
+    environment = {**os.environ, crash_points.VARIABLE: crash_at}
+    stderr = laptop.directory / f"{name}.stderr"
+    command = [PROGRAM, "run", "--config", laptop.file, *arguments]
+    # A file, since a pipe's end would stay open in what the job leaves running.
+    with (
+        stderr.open("wb") as errors,
+        subprocess.Popen(
+            command,
+            cwd=laptop.directory,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            start_new_session=True,
+        ) as process,
+    ):
+        yield RunningJob(process, stderr)
+
+
+def crash(laptop: Laptop, point: str, *arguments: str) -> RunningJob:
+    """Run until `point` kills the process, which it has to reach; return what is left of it."""
+    with running_job(laptop, *arguments, crash_at=point) as job:
+        code = job.process.wait(timeout=300)
+    assert code == KILLED, f"{point} was not reached: exit code {code}\n{job.stderr.read_text()}"
+    assert job.last_words == f"crash point {point.partition('#')[0]}"
+    return job

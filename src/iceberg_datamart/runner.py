@@ -112,7 +112,7 @@ class Run:
         try:
             moved = self._move_timestamp(tables)
         except DatamartError as error:
-            log.error("timestamp file: %s", error)  # noqa: TRY400  (people read this line, not a trace)
+            log.error("timestamp file: %s. %s", error, error.hint)  # noqa: TRY400  (people read this line, not a trace)
             return replace(report, error=error, seconds=time.monotonic() - started)
         said = None if moved is None else moved.strftime("%Y-%m-%d %H:%M:%S")
         return replace(report, timestamp=said, seconds=time.monotonic() - started)
@@ -251,14 +251,24 @@ class Run:
             return present
         if present is not None and reached < present <= max(horizon.clock for horizon in horizons):
             return present
+        return self._written(reached, present)
+
+    def _written(self, reached: datetime, expected: datetime | None) -> datetime:
+        """Replace `expected` in the timestamp file by `reached`; return what it says then.
+
+        Another run may have moved it on meanwhile; the later instant stays. Raises:
+        TimestampFileConflictError where it was set back, which only a person does.
+        """
         try:
-            self.world.timestamp_file.write(reached, present)
-            reach("timestamp-written")
+            self.world.timestamp_file.write(reached, expected)
         except TimestampFileConflictError:
             said = self.world.timestamp_file.read()
-            if said is None or said < reached:
+            if said is not None and said >= reached:
+                return said
+            if said is None or expected is None or said <= expected:
                 raise
-            return said
+            return self._written(reached, said)
+        reach("timestamp-written")
         return reached
 
 

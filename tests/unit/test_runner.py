@@ -168,6 +168,30 @@ def test_a_file_that_changes_during_the_run_is_not_overwritten() -> None:
     assert set(outcomes(report).values()) == {"merged"}
 
 
+def test_r12_a_file_that_another_run_moved_on_is_moved_further() -> None:
+    found = world()
+    found.run()
+    found.source.clock += 2 * MINUTE
+    prepared = found.new_run()
+    plan = prepared.prepare()
+    found.file.write(NOON + MINUTE, NOON)
+    report = prepared.execute(plan)
+    assert report.exit_code == 0
+    assert found.file.read() == NOON + 2 * MINUTE
+
+
+def test_r4_a_file_that_a_person_set_back_during_the_run_stays_so() -> None:
+    found = world()
+    found.run()
+    found.source.clock += 2 * MINUTE
+    prepared = found.new_run()
+    plan = prepared.prepare()
+    found.file.write(NOON - MINUTE, NOON)
+    report = prepared.execute(plan)
+    assert isinstance(report.error, TimestampFileConflictError)
+    assert found.file.read() == NOON - MINUTE
+
+
 def test_a_malformed_timestamp_file_stops_the_run_before_anything_is_opened() -> None:
     found = world()
     found.file.content = b"yesterday"

@@ -19,7 +19,9 @@ PACKAGE = ROOT / "src" / "iceberg_datamart"
 NAME = "iceberg_datamart"
 
 PURE = {
+    "checks",
     "config",
+    "config_checks",
     "config_rules",
     "errors",
     "mart",

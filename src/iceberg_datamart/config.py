@@ -19,11 +19,16 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from iceberg_datamart.config_checks import CheckConfig, column_problems, mart_problems
 from iceberg_datamart.config_rules import (
     RESERVED_COLUMNS,
+    Names,
+    OneOrMore,
     Problem,
     SettingPath,
     Settings,
+    Text,
+    Texts,
     listed,
     mapping,
     reference_problems,
@@ -33,6 +38,7 @@ from iceberg_datamart.source_name import SourceName
 
 __all__ = [
     "CatalogConfig",
+    "CheckConfig",
     "ColumnConfig",
     "Config",
     "JoinConfig",
@@ -52,20 +58,6 @@ __all__ = [
 
 _MAX_PRECISION = 38  # of a decimal in Iceberg
 _EVERY = r"every ([1-9][0-9]{0,5}) runs?"
-
-
-def _as_text(value: Any) -> Any:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(value) if isinstance(value, (int, float)) else value
-
-
-def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        msg = f"names {', '.join(map(repr, twice))} more than once"
-        raise ValueError(msg)
-    return names
 
 
 def _column_pairs(value: Any) -> Any:
@@ -126,11 +118,6 @@ def _postgres_url(url: str) -> str:
     return url
 
 
-Text = Annotated[str, Field(min_length=1)]
-TextOrNumber: TypeAlias = str | float | bool
-Texts = dict[str, Annotated[str, BeforeValidator(_as_text, json_schema_input_type=TextOrNumber)]]
-Names = Annotated[tuple[Text, ...], AfterValidator(_distinct)]
-OneOrMore = Annotated[tuple[Text, ...], Field(min_length=1), AfterValidator(_distinct)]
 SourceTable = Annotated[
     SourceName,
     PlainValidator(_source_name),
@@ -272,6 +259,9 @@ class TableConfig(Settings):
     exclude: Names = Field(
         default=(), description="Columns that are not read; neither the cursor nor in the primary key."
     )
+    checks: tuple[CheckConfig, ...] = Field(
+        default=(), description="What must hold for each row that is inserted or updated."
+    )
     partitions: int | None = Field(
         default=None, ge=1, description="Number of parallel reads of this table. Not set: chosen by its size."
     )
@@ -292,6 +282,7 @@ class TableConfig(Settings):
                 yield Problem(path, f"column {name!r} is in 'exclude', so it is never read")
             if str(name).lower() in RESERVED_COLUMNS:
                 yield Problem(path, f"{name!r} is reserved for the column that every mirror gets")
+        yield from column_problems(plain)
 
 
 class JoinConfig(Settings):
@@ -327,6 +318,9 @@ class MartConfig(Settings):
         default=(),
         description="Tables without which the mart is not maintained in a run: when one fails, it waits.",
     )
+    checks: tuple[CheckConfig, ...] = Field(
+        default=(), description="What must hold for each row that is inserted or updated; never `reject`."
+    )
     properties: Texts = Field(default={}, description="Iceberg table properties, laid over the defaults.")
 
     @classmethod
@@ -337,6 +331,7 @@ class MartConfig(Settings):
                 yield Problem(
                     ("expressions", name), f"{name!r} is reserved for the column that every mart gets"
                 )
+        yield from mart_problems(plain)
 
 
 class RunConfig(Settings):

@@ -6,9 +6,17 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 if TYPE_CHECKING:
@@ -47,6 +55,28 @@ _WORDS = {
     "tuple_type": "must be a list, such as [a, b]",
     "value_error": "{error}",
 }
+
+
+def _as_text(value: Any) -> Any:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, (int, float)) else value
+
+
+def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        msg = f"names {', '.join(map(repr, twice))} more than once"
+        raise ValueError(msg)
+    return names
+
+
+Text = Annotated[str, Field(min_length=1)]
+TextOrNumber: TypeAlias = str | float | bool
+Plain = Annotated[str, BeforeValidator(_as_text, json_schema_input_type=TextOrNumber)]
+Texts = dict[str, Plain]
+Names = Annotated[tuple[Text, ...], AfterValidator(_distinct)]
+OneOrMore = Annotated[tuple[Text, ...], Field(min_length=1), AfterValidator(_distinct)]
 
 
 @dataclass(frozen=True)

@@ -367,8 +367,9 @@ def test_the_first_example_of_the_reference_works_and_its_problems_are_reported_
 
 def test_the_other_examples_of_the_reference_are_valid_blocks() -> None:
     reference = (ROOT / "docs" / "configuration.md").read_text("utf-8")
-    tables, marts = re.findall(r"```yaml\n(.*?)```", reference, re.DOTALL)[1:]
-    others = "  queue: {source: prd, from: queue}\n  payment: {source: prd, from: payment}\n"
+    tables, marts, checks = re.findall(r"```yaml\n(.*?)```", reference, re.DOTALL)[1:]
+    others = "  queue: {source: prd, from: queue}\n" + checks.removeprefix("tables:\n")
     config = parsed(SMALL + tables.removeprefix("tables:\n") + others + marts)
+    assert len(config.tables["payment"].checks) == 6
     assert config.tables["Order Items"].from_ == SourceName("Sales.2024", "Order Items")
     assert config.marts["orders"].joins[1].on == (("queue_id", "paid_queue"),)

@@ -40,15 +40,24 @@ class SourceTable:
 class Probe:
     """What a look at a window told before it is read.
 
-    `rows` counts it, `greatest` is its greatest cursor value, and `keys` are all its primary keys,
-    unsorted, where there are few. `settled` is the integer
-    cursor value below which no open transaction can still write, where that can be told.
+    `rows` counts those that the mirror can hold, `greatest` is their greatest cursor value, and `keys`
+    are all their primary keys, unsorted, where there are few. `rejected` counts the others. `settled` is
+    the integer cursor value below which no open transaction can still write, where that can be told.
     """
 
     rows: int
     greatest: Watermark | None
     keys: tuple[tuple[Any, ...], ...] | None = None
     settled: Watermark | None = None
+    rejected: int = 0
+
+
+@dataclass(frozen=True, order=True)
+class RejectedRow:
+    """A row that cannot or may not enter the mirror, and why. `row` is the JSON text of all its values."""
+
+    reason: str
+    row: str
 
 
 def wire_name(position: int) -> str:

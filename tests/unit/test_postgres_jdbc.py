@@ -14,8 +14,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from iceberg_datamart.config import PostgresSource
 from iceberg_datamart.errors import ConfigError
-from iceberg_datamart.sources.postgres import ctid_ranges
-from iceberg_datamart.sources.postgres_jdbc import credentials_of, jdbc_url
+from iceberg_datamart.sources.postgres_jdbc import credentials_of, ctid_ranges, jdbc_url
 
 words = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), min_size=1, max_size=12)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from threading import RLock
@@ -12,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import sql
 
-from iceberg_datamart.errors import SourceError, SourceTableMissingError, UnfitValueError
-from iceberg_datamart.reading import Column, JdbcRead, Probe, SourceTable, wire_name
+from iceberg_datamart.errors import SourceError, UnfitValueError
+from iceberg_datamart.reading import Column, JdbcRead, Probe, RejectedRow, SourceTable, wire_name
 from iceberg_datamart.slices import SliceDigest, Slices, Slicing, is_number
 from iceberg_datamart.sources import postgres_catalog as catalog
 from iceberg_datamart.sources.postgres_connection import (
@@ -24,8 +23,18 @@ from iceberg_datamart.sources.postgres_connection import (
     translated,
 )
 from iceberg_datamart.sources.postgres_digests import digests_query, in_slices
-from iceberg_datamart.sources.postgres_jdbc import credentials_of, jdbc_url
+from iceberg_datamart.sources.postgres_jdbc import credentials_of, ctid_ranges, jdbc_url
+from iceberg_datamart.sources.postgres_rejects import (
+    digest_of,
+    fitting,
+    if_fitting,
+    rejected_keys_sql,
+    rejected_rows,
+    rejected_sql,
+    unfits_of,
+)
 from iceberg_datamart.sources.postgres_types import (
+    Unfit,
     Wire,
     cursor_kind,
     literal_since_1970,
@@ -35,14 +44,12 @@ from iceberg_datamart.sources.postgres_types import (
 from iceberg_datamart.watermark import CursorKind, Horizon, ReadWindow, Watermark
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from datetime import datetime
 
     from iceberg_datamart.config import PostgresSource, TableConfig
 
 _FEW_ROWS = 10_000
-_PAGES_PER_PARTITION = 16_384
-_MOST_PARTITIONS = 64
 _LEAST_SLICES, _MOST_SLICES = 1024, 65_536
 DELETED, NEWER = "_datamart_deleted", "_datamart_newer"
 
@@ -54,6 +61,7 @@ class _Described:
     wires: tuple[Wire, ...]
     config: TableConfig
     cursor: tuple[str, CursorKind] | None
+    unfits: tuple[Unfit, ...] = ()
     committed: tuple[int | None, datetime] | None = None
 
 
@@ -99,7 +107,7 @@ class PostgresSession:
     def _describe(self, table: str, config: TableConfig) -> SourceTable:
         relation = catalog.find_relation(self._connection, config.from_)
         known = catalog.columns_of(self._connection, relation)
-        _require_columns(table, {column.name for column in known}, config)
+        catalog.require_columns(table, {column.name for column in known}, config)
         selected = [column for column in known if column.name not in config.exclude]
         key = config.primary_key or catalog.primary_key_of(self._connection, relation)
         if not key:
@@ -123,7 +131,9 @@ class PostgresSession:
             cursor=kind,
         )
         cursor = None if kind is None or config.cursor is None else (config.cursor, kind)
-        described = _Described(found, relation, tuple(filter(None, wires)), config, cursor)
+        known_wires = tuple(filter(None, wires))
+        unfits = unfits_of(selected, known_wires, key)
+        described = _Described(found, relation, known_wires, config, cursor, unfits)
         if kind is CursorKind.INTEGER:
             described = replace(described, committed=self._greatest_committed(described))
         self._described[table] = described
@@ -150,44 +160,57 @@ class PostgresSession:
     def probe(self, table: str, window: ReadWindow) -> Probe:
         """Return what the window holds; its keys where it is small. One index scan of a small window."""
         described = self._described[table]
-        greatest = self._cursor_number(described)
-        keys = sql.SQL(", ").join(self._wire_of(described, name) for name in described.table.primary_key)
+        wanted = [*(self._wire_of(described, name) for name in described.table.primary_key)]
+        wanted.append(self._cursor_number(described))
         few = sql.SQL("select {}, {} from {} where {} limit {}").format(
-            keys, greatest, self._from(described), self._where(described, window), _FEW_ROWS + 1
+            fitting(described.unfits),
+            sql.SQL(", ").join(if_fitting(described.unfits, each) for each in wanted),
+            self._from(described),
+            self._where(described, window),
+            _FEW_ROWS + 1,
         )
         rows = [] if window.lower is None else self._fetch(few)
-        if window.lower is not None and len(rows) <= _FEW_ROWS:
-            marks = [row[-1] for row in rows if row[-1] is not None]
-            found = tuple(row[:-1] for row in rows)
-            greatest_mark = self._watermark(described, max(marks, default=None))
-            return Probe(len(rows), greatest_mark, found, self._settled(described))
-        return self._counted(described, window)
+        if window.lower is None or len(rows) > _FEW_ROWS:
+            return self._counted(described, window)
+        found = [row[1:] for row in rows if row[0]]
+        greatest = max((row[-1] for row in found if row[-1] is not None), default=None)
+        return Probe(
+            len(found),
+            self._watermark(described, greatest),
+            tuple(row[:-1] for row in found),
+            self._settled(described),
+            rejected=len(rows) - len(found),
+        )
 
     def _counted(self, described: _Described, window: ReadWindow) -> Probe:
         """Return the rows and the greatest cursor value of a large window: one scan, nothing transferred."""
         cursor = sql.SQL("null") if described.cursor is None else sql.Identifier(described.cursor[0])
         label = sql.Identifier("_datamart") if described.cursor is None else cursor
         query = sql.SQL(
-            "select _datamart_rows, {} from "
-            "(select count(*) as _datamart_rows, max({}) as {} from {} where {}) as q"
+            "select _datamart_rows, {}, _datamart_all - _datamart_rows "
+            "from (select count(*) as _datamart_all, count({}) as _datamart_rows, max({}) as {} "
+            "from {} where {}) as q"
         ).format(
             self._cursor_number(described),
-            cursor,
+            if_fitting(described.unfits, sql.SQL("1")),
+            if_fitting(described.unfits, cursor),
             label,
             self._from(described),
             self._where(described, window),
         )
-        rows, greatest = self._fetch(query)[0]
+        rows, greatest, rejected = self._fetch(query)[0]
         mark = self._watermark(described, greatest)
-        return Probe(rows, mark, settled=self._settled(described))
+        return Probe(rows, mark, settled=self._settled(described), rejected=rejected)
 
     def fingerprint(self, table: str, window: ReadWindow) -> str | None:
         """Return a digest of the window's rows and of how they are read; None where they are many.
 
-        Two equal digests mean that a mirror which held these rows then still holds them now.
+        Two equal digests mean that a mirror which held these rows then still holds them now, and that
+        the same rows are rejected.
         """
         described = self._described[table]
-        row = sql.SQL("md5(row({}, {})::text)").format(self._wires(described), self._deleted(described))
+        fit = sql.SQL("md5(row({}, {})::text)").format(self._wires(described), self._deleted(described))
+        row = digest_of(described.unfits, fit, [column.name for column in described.table.columns])
         query = sql.SQL("select {} from {} where {} limit {}").format(
             row, self._from(described), self._where(described, window), _FEW_ROWS + 1
         )
@@ -211,23 +234,23 @@ class PostgresSession:
         """Return how the table is sliced, and what each slice holds: one scan at the server."""
         described = self._described[table]
         key = self._key_wire(described)
-        where = self._kept(described)
+        kept = fitting(described.unfits)
         first = next(c for c in described.table.columns if c.name == described.table.primary_key[0])
         ends: tuple[int | None, int | None] = (None, None)
         if is_number(first):
-            query = sql.SQL("select min({k}), max({k}) from {}")
-            ends = self._fetch(query.format(self._from(described), k=key.expression))[0]
+            query = sql.SQL("select min({k}), max({k}) from {} where {}")
+            ends = self._fetch(query.format(self._from(described), kept, k=key.expression))[0]
         count = min(_MOST_SLICES, max(_LEAST_SLICES, described.relation.pages))
         slicing = Slicing.of(first, *ends, count)
-        found = self._fetch(digests_query(self._from(described), described.wires, slicing, key, where))
+        kept = sql.SQL("{} and not {}").format(kept, self._deleted(described))
+        found = self._fetch(digests_query(self._from(described), described.wires, slicing, key, kept))
         return slicing, {row[0]: SliceDigest(row[1], (int(row[2]), int(row[3]))) for row in found}
 
     def read_slices(self, table: str, slices: Slices, newer_than: Watermark | None = None) -> JdbcRead:
         """Return how Spark reads some slices whole; see `ports.SourceSession`."""
         described = self._described[table]
-        where = sql.SQL("({}) and ({})").format(
-            self._keys_present(described), in_slices(slices, self._key_wire(described))
-        )
+        key = self._key_wire(described)
+        where = if_fitting([key.unfit] if key.unfit else [], in_slices(slices, key))
         newer = self._where(described, ReadWindow(newer_than)) if newer_than else self._no_cursor(described)
         names = sql.SQL("{}, {} as {}").format(self._selected(described), newer, sql.Identifier(NEWER))
         predicates: tuple[str, ...] = ("true",)
@@ -255,20 +278,45 @@ class PostgresSession:
         return sql.SQL("{}, ctid as _datamart_ctid").format(names), predicates
 
     def _jdbc_read(
-        self,
-        described: _Described,
-        names: sql.Composed,
-        where: sql.Composable,
-        predicates: tuple[str, ...] = ("true",),
+        self, described: _Described, names: sql.Composed, where: sql.Composable, predicates: tuple[str, ...]
     ) -> JdbcRead:
+        if described.unfits:
+            where = sql.SQL("{} and {}").format(where, fitting(described.unfits))
         query = sql.SQL("(select {} from {} where {}) as q").format(names, self._from(described), where)
+        deleted_mark = None if described.config.soft_delete is None else DELETED
+        return self._jdbc(query, described.table.columns, predicates, deleted_mark)
+
+    def rejected(self, table: str, window: ReadWindow) -> tuple[RejectedRow, ...]:
+        """Return the window's rows that the mirror cannot hold. Raises: UnfitValueError for too many."""
+        described = self._described[table]
+        names = [column.name for column in described.table.columns]
+        where = self._where(described, window)
+        query = rejected_sql(self._from(described), names, where, described.unfits)
+        return rejected_rows(table, self._fetch(query))
+
+    def rejected_keys(self, table: str) -> JdbcRead:
+        """Return how Spark reads the keys of all rejected rows, but for those whose key itself is unfit."""
+        described = self._described[table]
+        found = zip(described.table.columns, described.wires, strict=True)
+        key = {column: wire for column, wire in found if column.name in described.table.primary_key}
+        wires = {column.name: wire for column, wire in key.items()}
+        query = rejected_keys_sql(self._from(described), wires, described.unfits)
+        return self._jdbc(query, tuple(key))
+
+    def _jdbc(
+        self,
+        query: sql.Composed,
+        columns: tuple[Column, ...],
+        predicates: tuple[str, ...] = ("true",),
+        deleted: str | None = None,
+    ) -> JdbcRead:
         return JdbcRead(
             url=self._url,
             relation=query.as_string(None),
             predicates=predicates,
             session=importing(self._snapshot),
-            columns=described.table.columns,
-            deleted=None if described.config.soft_delete is None else DELETED,
+            columns=columns,
+            deleted=deleted,
             credentials=self._credentials,
         )
 
@@ -277,33 +325,10 @@ class PostgresSession:
         names = [column.name for column in described.table.columns]
         return described.wires[names.index(described.table.primary_key[0])]
 
-    def _kept(self, described: _Described) -> sql.Composed:
-        """Return the predicate of the rows that a mirror holds."""
-        return sql.SQL("({}) and not {}").format(self._keys_present(described), self._deleted(described))
-
-    def _keys_present(self, described: _Described) -> sql.Composable:
-        if described.table.key_is_unique:
-            return sql.SQL("true")
-        present = (sql.SQL("{} is not null").format(sql.Identifier(n)) for n in described.table.primary_key)
-        return sql.SQL(" and ").join(present)
-
     def _no_cursor(self, described: _Described) -> sql.Composable:
         if described.cursor is None:
             return sql.SQL("false")
         return sql.SQL("{} is null").format(sql.Identifier(described.cursor[0]))
-
-    def has_null_keys(self, table: str, window: ReadWindow) -> bool:
-        """Return whether the window holds a row whose key has a NULL, where the source allows any."""
-        described = self._described[table]
-        if described.table.key_is_unique:
-            return False
-        null = sql.SQL(" or ").join(
-            sql.SQL("{} is null").format(sql.Identifier(name)) for name in described.table.primary_key
-        )
-        query = sql.SQL("select 1 from {} where ({}) and ({}) limit 1").format(
-            self._from(described), self._where(described, window), null
-        )
-        return bool(self._fetch(query))
 
     def _needs_a_type(self, table: str, relation: catalog.Relation, column: str) -> UnfitValueError:
         name = sql.Identifier(column)
@@ -337,7 +362,10 @@ class PostgresSession:
             return sql.SQL("true")
         name, kind = sql.Identifier(described.cursor[0]), described.cursor[1]
         start = literal_since_1970(kind.value, window.lower.value)
-        return sql.SQL("({} >= {} or {} is null)").format(name, start, name)
+        if kind is CursorKind.INTEGER:
+            return sql.SQL("({} >= {} or {} is null)").format(name, start, name)
+        # A row before all time is in every window, too, so that it is rejected and not overlooked.
+        return sql.SQL("({} >= {} or {} is null or {} = '-infinity')").format(name, start, name, name)
 
     def _cursor_number(self, described: _Described) -> sql.Composable:
         if described.cursor is None:
@@ -366,32 +394,5 @@ class PostgresSession:
         return Watermark(described.cursor[1], number)
 
 
-def ctid_ranges(pages: int, partitions: int | None) -> tuple[str, ...]:
-    """Return predicates that split a table's pages into ranges; the last is open-ended.
-
-    Rows on pages that were added since fall into the last range. Needs no index.
-    """
-    wanted = partitions or min(_MOST_PARTITIONS, math.ceil(max(pages, 1) / _PAGES_PER_PARTITION))
-    step = math.ceil(max(pages, 1) / wanted)
-    starts = range(0, step * wanted, step)
-    lower = [f"_datamart_ctid >= '({start},0)'::tid" for start in starts]
-    upper = [f" and _datamart_ctid < '({start},0)'::tid" for start in starts[1:]] + [""]
-    return tuple(low + high for low, high in zip(lower, upper, strict=True))
-
-
 def _configured(config: TableConfig, column: str) -> str | None:
     return config.columns[column].type if column in config.columns else None
-
-
-def _require_columns(table: str, known: set[str], config: TableConfig) -> None:
-    wanted: Mapping[str, tuple[str, ...]] = {
-        "primary_key": config.primary_key or (),
-        "cursor": (config.cursor,) if config.cursor else (),
-        "exclude": config.exclude,
-        "columns": tuple(config.columns),
-    }
-    for setting, names in wanted.items():
-        for name in names:
-            if name not in known:
-                message = f"source table {config.from_} has no column '{name}'"
-                raise SourceTableMissingError(message, hint=f"Correct tables.{table}.{setting}.")

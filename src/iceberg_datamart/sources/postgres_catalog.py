@@ -11,9 +11,11 @@ from iceberg_datamart.errors import SourceTableMissingError
 from iceberg_datamart.sources.postgres_types import PostgresColumn
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from psycopg import Connection
 
-    from iceberg_datamart.config import SourceName
+    from iceberg_datamart.config import SourceName, TableConfig
 
 _RELATION = """
 select c.oid::int8 as oid, n.nspname as schema, c.relname as table, c.relkind as kind,
@@ -86,6 +88,21 @@ def columns_of(connection: Connection[Any], relation: Relation) -> tuple[Postgre
     """Return the columns in the table's order."""
     with connection.cursor(row_factory=dict_row) as cursor:
         return tuple(PostgresColumn(**row) for row in cursor.execute(_COLUMNS, {"oid": relation.oid}))
+
+
+def require_columns(table: str, known: set[str], config: TableConfig) -> None:
+    """Check that the columns which the settings name are `known`. Raises: SourceTableMissingError."""
+    wanted: Mapping[str, tuple[str, ...]] = {
+        "primary_key": config.primary_key or (),
+        "cursor": (config.cursor,) if config.cursor else (),
+        "exclude": config.exclude,
+        "columns": tuple(config.columns),
+    }
+    for setting, names in wanted.items():
+        for name in names:
+            if name not in known:
+                message = f"source table {config.from_} has no column '{name}'"
+                raise SourceTableMissingError(message, hint=f"Correct tables.{table}.{setting}.")
 
 
 def primary_key_of(connection: Connection[Any], relation: Relation) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ Parameters: https://jdbc.postgresql.org/documentation/use/#connection-parameters
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
@@ -25,6 +26,8 @@ _JDBC_NAMES = {
     "application_name": "ApplicationName",
     "options": "options",
 }
+_PAGES_PER_PARTITION = 16_384
+_MOST_PARTITIONS = 64
 _NO_HOSTS = {",": "several hosts", "/": "a Unix socket", "@": "a Unix socket"}
 _OWN = {"host", "port", "dbname", "user", "password"}
 
@@ -56,6 +59,19 @@ def credentials_of(config: PostgresSource) -> dict[str, str]:
     password = config.password.get_secret_value() if config.password else parts.get("password")
     found = {"user": user, "password": password}
     return {name: value for name, value in found.items() if value}
+
+
+def ctid_ranges(pages: int, partitions: int | None) -> tuple[str, ...]:
+    """Return predicates that split a table's pages into ranges; the last is open-ended.
+
+    Rows on pages that were added since fall into the last range. Needs no index.
+    """
+    wanted = partitions or min(_MOST_PARTITIONS, math.ceil(max(pages, 1) / _PAGES_PER_PARTITION))
+    step = math.ceil(max(pages, 1) / wanted)
+    starts = range(0, step * wanted, step)
+    lower = [f"_datamart_ctid >= '({start},0)'::tid" for start in starts]
+    upper = [f" and _datamart_ctid < '({start},0)'::tid" for start in starts[1:]] + [""]
+    return tuple(low + high for low, high in zip(lower, upper, strict=True))
 
 
 def _parts(config: PostgresSource) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """How each PostgreSQL type travels: its Iceberg type, and the SELECT expression that carries it.
 
 Timestamps and dates leave the server as numbers since 1970, so that no client zone can shift them.
-A value that the Iceberg type cannot hold makes the server raise an error that names it (R10).
+A value that the Iceberg type cannot hold satisfies its `Unfit` predicate, by which reads leave its row out;
+should one be read nevertheless, the server raises an error that names it (R10).
 Types: https://www.postgresql.org/docs/current/datatype.html
 """
 
@@ -60,11 +61,20 @@ class PostgresColumn:
 
 
 @dataclass(frozen=True)
+class Unfit:
+    """The values that a mirror's column cannot hold: a predicate, never NULL, and a text that names one."""
+
+    predicate: sql.Composable
+    reason: sql.Composable
+
+
+@dataclass(frozen=True)
 class Wire:
-    """The Iceberg type of a column, and the expression that carries its values."""
+    """The Iceberg type of a column, the expression that carries its values, and which it cannot hold."""
 
     type: str
     expression: sql.Composable
+    unfit: Unfit | None = None
 
 
 def cursor_kind(column: PostgresColumn) -> CursorKind:
@@ -93,7 +103,7 @@ def wire(column: PostgresColumn, configured: str | None = None) -> Wire | None: 
     if column.type_name in _PLAIN:
         return Wire(_PLAIN[column.type_name], name)
     if column.type_name in ("timestamptz", "timestamp", "date"):
-        return Wire(column.type_name, number_since_1970(column.name, column.type_name))
+        return _instant(column)
     if column.type_name == "bpchar":
         # A cast to text would cut the blanks that belong to a char(n).
         return Wire("string", sql.SQL("convert_from(bpcharsend({}), getdatabaseencoding())").format(name))
@@ -102,6 +112,19 @@ def wire(column: PostgresColumn, configured: str | None = None) -> Wire | None: 
     if column.element is not None:
         return _array(column, column.element)
     return Wire("string", sql.SQL("{}::text").format(name))
+
+
+def null_key(column: str) -> Unfit:
+    """Return that a key column cannot hold NULL."""
+    reason = sql.Literal(f"NULL in key column '{column}'")
+    return Unfit(sql.SQL("{} is null").format(sql.Identifier(column)), reason)
+
+
+def _instant(column: PostgresColumn) -> Wire:
+    name = sql.Identifier(column.name)
+    infinite = sql.SQL("({c} is not null and not isfinite({c}))").format(c=name)
+    unfit = Unfit(infinite, _complaint(column.name, f"a column of type {column.type_name}"))
+    return Wire(column.type_name, number_since_1970(column.name, column.type_name), unfit)
 
 
 def number_since_1970(column: str, type_name: str) -> sql.Composed:
@@ -136,18 +159,22 @@ def _decimal(column: PostgresColumn, configured: str | None) -> Wire | None:
         c=name, s=sql.Literal(scale), limit=sql.SQL(str(10 ** (precision - scale)))
     )
     template = sql.SQL("(case when {} is null or ({}) then {} else {} end)::numeric({}, {})")
-    unfit = _unfit(column.name, iceberg_type, "numeric")
+    raised = _unfit(column.name, iceberg_type, "numeric")
     size = (sql.Literal(precision), sql.Literal(scale))
-    return Wire(iceberg_type, template.format(name, fits, name, unfit, *size))
+    unfit = sql.SQL("({} is not null and not ({}))").format(name, fits)
+    expression = template.format(name, fits, name, raised, *size)
+    return Wire(iceberg_type, expression, Unfit(unfit, _complaint(column.name, iceberg_type)))
 
 
 def _declared_decimal(column: PostgresColumn) -> Wire:
     """Return a numeric(p,s) as it is; but it may also be NaN, which decimal cannot."""
     name, iceberg_type = sql.Identifier(column.name), f"decimal({column.precision}, {column.scale})"
     template = sql.SQL("(case when {} = 'NaN' then {} else {} end)::numeric({}, {})")
-    unfit = _unfit(column.name, iceberg_type, "numeric")
+    raised = _unfit(column.name, iceberg_type, "numeric")
     size = (sql.Literal(column.precision), sql.Literal(column.scale))
-    return Wire(iceberg_type, template.format(name, unfit, name, *size))
+    unfit = sql.SQL("({c} is not null and {c} = 'NaN')").format(c=name)
+    expression = template.format(name, raised, name, *size)
+    return Wire(iceberg_type, expression, Unfit(unfit, _complaint(column.name, iceberg_type)))
 
 
 def _declared_precision_fits(column: PostgresColumn) -> bool:
@@ -170,7 +197,10 @@ def _array(column: PostgresColumn, element: str) -> Wire:
 
 def _unfit(column: str, iceberg_type: str, sql_type: str) -> sql.Composed:
     """Return an expression whose cast fails on the server with a text that names the value."""
-    template = sql.SQL("(left({}::text, 60) || {})::" + sql_type)
-    return template.format(
-        sql.Identifier(column), sql.Literal(f" in column '{column}' {UNFIT} {iceberg_type}")
-    )
+    return sql.SQL("({})::" + sql_type).format(_complaint(column, iceberg_type))
+
+
+def _complaint(column: str, iceberg_type: str) -> sql.Composed:
+    """Return the text that names a value, cut to 60 characters, its column and the type it does not fit."""
+    words = sql.Literal(f" in column '{column}' {UNFIT} {iceberg_type}")
+    return sql.SQL("left({}::text, 60) || {}").format(sql.Identifier(column), words)

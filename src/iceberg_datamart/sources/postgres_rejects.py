@@ -1,0 +1,94 @@
+"""The rows of a PostgreSQL table that its mirror cannot hold: how they are told apart, and fetched (R10)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from psycopg import sql
+
+from iceberg_datamart.errors import UnfitValueError
+from iceberg_datamart.reading import RejectedRow
+from iceberg_datamart.sources.postgres_types import Unfit, null_key
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from iceberg_datamart.sources.postgres_types import PostgresColumn, Wire
+
+MOST_REJECTED = 10_000
+
+
+def unfits_of(
+    columns: Sequence[PostgresColumn], wires: Sequence[Wire], key: Sequence[str]
+) -> tuple[Unfit, ...]:
+    """Return all that can keep a row out of the mirror; nothing for a table that any row of fits."""
+    nulls = [null_key(column.name) for column in columns if column.name in key and not column.not_null]
+    return (*nulls, *(found.unfit for found in wires if found.unfit is not None))
+
+
+def fitting(unfits: Sequence[Unfit]) -> sql.Composable:
+    """Return the predicate of the rows that the mirror can hold; never NULL."""
+    if not unfits:
+        return sql.SQL("true")
+    found = sql.SQL(" or ").join(unfit.predicate for unfit in unfits)
+    return sql.SQL("not ({})").format(found)
+
+
+def if_fitting(unfits: Sequence[Unfit], expression: sql.Composable) -> sql.Composable:
+    """Return `expression`, but NULL for rows of which it could not be computed."""
+    if not unfits:
+        return expression
+    return sql.SQL("case when {} then {} end").format(fitting(unfits), expression)
+
+
+def digest_of(unfits: Sequence[Unfit], fit: sql.Composable, columns: Sequence[str]) -> sql.Composable:
+    """Return the digest of a row: `fit` where the mirror can hold it, else one of its plain `columns`."""
+    if not unfits:
+        return fit
+    names = sql.SQL(", ").join(map(sql.Identifier, columns))
+    template = sql.SQL("case when {} then {} else md5('rejected' || row({})::text) end")
+    return template.format(fitting(unfits), fit, names)
+
+
+def rejected_sql(
+    relation: sql.Composable, columns: Sequence[str], where: sql.Composable, unfits: Sequence[Unfit]
+) -> sql.Composed:
+    """Return the SELECT of reason and JSON text of the rejected rows; one more than may be, where there are.
+
+    The JSON holds the read columns only: an excluded one may be secret.
+    """
+    found = (sql.SQL("case when {} then {} end").format(u.predicate, u.reason) for u in unfits)
+    reasons = sql.SQL(", ").join(found)
+    names = sql.SQL(", ").join(map(sql.Identifier, columns))
+    return sql.SQL(
+        "select concat_ws('; ', {reasons}), (select row_to_json(q)::text from (select {names}) as q) "
+        "from {relation} where ({where}) and not ({fitting}) limit {limit}"
+    ).format(
+        reasons=reasons,
+        names=names,
+        relation=relation,
+        where=where,
+        fitting=fitting(unfits),
+        limit=sql.Literal(MOST_REJECTED + 1),
+    )
+
+
+def rejected_rows(table: str, found: Sequence[tuple[str, str]]) -> tuple[RejectedRow, ...]:
+    """Return what `rejected_sql` found. Raises: UnfitValueError for too many."""
+    rows = sorted(RejectedRow(reason, row) for reason, row in found)
+    if len(rows) > MOST_REJECTED:
+        message = f"more than {MOST_REJECTED} rows cannot be held by the mirror: {rows[0].reason}"
+        hint = f"Set wider types in tables.{table}.columns, or another primary key. Nothing was written."
+        raise UnfitValueError(message, hint=hint)
+    return tuple(rows)
+
+
+def rejected_keys_sql(
+    relation: sql.Composable, key: Mapping[str, Wire], unfits: Sequence[Unfit]
+) -> sql.Composed:
+    """Return a derived table of the rejected rows' keys, but for those that are unfit themselves."""
+    names = (sql.SQL("{} as {}").format(wire.expression, sql.Identifier(name)) for name, wire in key.items())
+    in_key = [null_key(name) for name in key]
+    in_key += [wire.unfit for wire in key.values() if wire.unfit is not None]
+    template = sql.SQL("(select {} from {} where not ({}) and {}) as q")
+    return template.format(sql.SQL(", ").join(names), relation, fitting(unfits), fitting(in_key))

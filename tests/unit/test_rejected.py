@@ -1,0 +1,63 @@
+"""Rejected rows: told apart in SQL, and by digests that know equal rows from the same row read again."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from iceberg_datamart.lake.rejected import digests
+from psycopg import sql
+
+from iceberg_datamart.reading import RejectedRow
+from iceberg_datamart.sources.postgres_rejects import fitting, if_fitting, unfits_of
+from iceberg_datamart.sources.postgres_types import PostgresColumn, wire
+
+rows = st.lists(st.builds(RejectedRow, st.sampled_from("ab"), st.sampled_from("xyz")), max_size=12)
+
+
+@given(rows=rows, again=st.randoms())
+def test_the_same_rows_have_the_same_digests_in_any_order(
+    rows: list[RejectedRow], again: st.DataObject
+) -> None:
+    shuffled = list(rows)
+    again.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert digests(shuffled) == digests(rows)
+
+
+@given(rows=rows, more=rows)
+def test_each_of_equal_rows_has_a_digest_and_keeps_it_when_others_come(
+    rows: list[RejectedRow], more: list[RejectedRow]
+) -> None:
+    few, many = digests(rows), digests(rows + more)
+    assert sorted(few.values()) == sorted(rows)
+    assert few.items() <= many.items()
+    assert len(many) == len(rows) + len(more)
+
+
+def test_reason_and_row_are_not_run_together() -> None:
+    assert digests([RejectedRow("ab", "c")]).keys() != digests([RejectedRow("a", "bc")]).keys()
+
+
+def column(name: str, kind: str, *, not_null: bool = True) -> PostgresColumn:
+    return PostgresColumn(name, kind, not_null)
+
+
+def fits(*columns: PostgresColumn, key: str = "id") -> str:
+    wires = [found for each in columns if (found := wire(each)) is not None]
+    return fitting(unfits_of(columns, wires, [key])).as_string(None)
+
+
+def test_a_table_that_any_row_of_fits_is_read_without_a_further_condition() -> None:
+    columns = [column("id", "int8"), column("name", "text", not_null=False), column("ok", "bool")]
+    assert fits(*columns) == "true"
+    assert if_fitting((), sql.Identifier("name")).as_string(None) == '"name"'
+
+
+def test_null_is_told_apart_in_key_columns_that_allow_it_only() -> None:
+    assert fits(column("id", "int8"), column("v", "int8", not_null=False)) == "true"
+    assert fits(column("id", "int8", not_null=False)) == 'not ("id" is null)'
+
+
+def test_no_condition_is_null_for_a_null() -> None:
+    assert fits(column("id", "int8"), column("at", "timestamptz", not_null=False)) == (
+        'not (("at" is not null and not isfinite("at")))'
+    )

@@ -12,7 +12,7 @@ from iceberg_datamart.config import Config
 from iceberg_datamart.errors import CommitConflictError, TimestampFileConflictError
 from iceberg_datamart.planner import Wishes
 from iceberg_datamart.ports import Merged
-from iceberg_datamart.reading import Column, JdbcRead, Probe, SourceTable
+from iceberg_datamart.reading import Column, JdbcRead, Probe, RejectedRow, SourceTable
 from iceberg_datamart.receipt import CommitReceipt, Snapshot, TableHistory
 from iceberg_datamart.runner import Run, World
 from iceberg_datamart.slices import SliceDigest, Slices, Slicing
@@ -156,13 +156,15 @@ class FakeSourceSession:
         return SourceTable(f"{self._source.identity}/{config.from_}", COLUMNS, ("id",), True, kind)
 
     def probe(self, table: str, window: ReadWindow) -> Probe:
-        rows = self._window(table, window)
+        whole = self._window(table, window)
+        rows = _with_key(whole)
         marks = [microseconds(at) for _, at in rows.values() if at is not None]
         greatest = Watermark(CursorKind.TIMESTAMPTZ, max(marks)) if marks else None
-        return Probe(len(rows), greatest, tuple((key,) for key in rows))
+        rejected = len(whole) - len(rows)
+        return Probe(len(rows), greatest, tuple((key,) for key in rows), rejected=rejected)
 
     def fingerprint(self, table: str, window: ReadWindow) -> str | None:
-        rows = sorted(self._window(table, window).items())
+        rows = sorted(self._window(table, window).items(), key=repr)
         return hashlib.sha256(repr(rows).encode()).hexdigest()
 
     def digests(self, table: str) -> tuple[Slicing, dict[int, SliceDigest]]:
@@ -174,12 +176,16 @@ class FakeSourceSession:
         self._source.reads[token] = {key: row for key, row in rows.items() if key in numbers}
         return JdbcRead("fake:", token, ("true",), "", COLUMNS)
 
-    def has_null_keys(self, table: str, window: ReadWindow) -> bool:
-        return any(key is None for key in self._window(table, window))
+    def rejected(self, table: str, window: ReadWindow) -> list[RejectedRow]:
+        rows = self._window(table, window).items()
+        return [RejectedRow("NULL in key column 'id'", repr(row)) for key, row in rows if key is None]
+
+    def rejected_keys(self, table: str) -> JdbcRead:
+        return JdbcRead("fake:", f"rejected keys of {table}", ("true",), "", COLUMNS[:1])
 
     def read(self, table: str, window: ReadWindow) -> JdbcRead:
         token = f"{table} from {window.lower}"
-        self._source.reads[token] = self._window(table, window)
+        self._source.reads[token] = _with_key(self._window(table, window))
         return JdbcRead("fake:", token, ("true",), "", COLUMNS)
 
     def close(self) -> None:
@@ -193,6 +199,10 @@ class FakeSourceSession:
         return {key: row for key, row in rows.items() if inside(row[1])}
 
 
+def _with_key(rows: SourceRows) -> SourceRows:
+    return {key: row for key, row in rows.items() if key is not None}
+
+
 class FakeLake:
     """Iceberg tables in memory: rows by key, and snapshots newest first. `faults` are raised one a merge."""
 
@@ -200,6 +210,7 @@ class FakeLake:
         self.rows: dict[str, SourceRows] = {}
         self.snapshots: dict[str, tuple[Snapshot, ...]] = {}
         self.faults: dict[str, list[Exception]] = {}
+        self.rejected: dict[str, list[RejectedRow]] = {}
         self.effects = [] if effects is None else effects
         self.maintained: list[MartMaintenance] = []
         self.closed = False
@@ -221,6 +232,15 @@ class FakeLake:
         del mirror, columns, slicing
         return digested(self.rows.get(table, {}))
 
+    def reject(self, table: str, rows: Sequence[RejectedRow]) -> list[RejectedRow]:
+        self._raise_fault(f"{table}__rejected")
+        kept = self.rejected.setdefault(table, [])
+        new = [row for row in rows if row not in kept]
+        if new:
+            kept.extend(new)
+            self.effects.append(f"reject {table}")
+        return new
+
     def merge(self, merge: MirrorMerge) -> Merged:
         self.create_mirror(merge)
         self._refuse(merge.table, merge.base)
@@ -233,7 +253,7 @@ class FakeLake:
             "updated": sum(new[key] != old[key] for key in set(new) & set(old)),
             "deleted": len(set(old) - set(new)),
         }
-        if not any(counts.values()) and self.snapshots[merge.table]:
+        if not any(counts.values()) and self.snapshots[merge.table] and not merge.record:
             return Merged(len(batch))
         self.rows[merge.table] = dict(new)
         receipt = self.commit(merge.table, merge.state.summary(), counts)
@@ -258,9 +278,12 @@ class FakeLake:
             self.effects.append(f"commit {table}")
         return CommitReceipt(table, number, **counts)
 
-    def _refuse(self, table: str, base: TableHistory | None) -> None:
+    def _raise_fault(self, table: str) -> None:
         if self.faults.get(table):
             raise self.faults[table].pop(0)
+
+    def _refuse(self, table: str, base: TableHistory | None) -> None:
+        self._raise_fault(table)
         known = base.snapshots[:1] if base is not None else ()
         if self.snapshots.get(table, ())[:1] != known:
             raise CommitConflictError(f"another run committed to {table} while this one was merging")

@@ -9,6 +9,7 @@ DatamartError                    1  something failed
 │   ├── SourceTableMissingError  1  the table or one of its columns is not there
 │   ├── SourceIdentityError      1  the mirror was filled from another source (R13)
 │   └── UnfitValueError          1  a value that the mirror's type cannot hold (R10)
+├── CheckError                   1  rows that a check does not allow; nothing of the table was committed
 ├── LakeError                    1  Iceberg or Spark refused
 │   ├── SchemaChangeError        1  a column changed in a way that Iceberg cannot follow
 │   ├── DeleteGuardError         1  a run would remove more rows than allowed
@@ -88,6 +89,10 @@ class SourceIdentityError(SourceError):
 
 class UnfitValueError(SourceError):
     """A source value does not fit the mirror's type; rounding it is not an option (R10)."""
+
+
+class CheckError(DatamartError):
+    """A check with `on_fail: error` found rows; nothing of the table was committed."""
 
 
 class LakeError(DatamartError):

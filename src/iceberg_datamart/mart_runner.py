@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from iceberg_datamart.errors import LakeError, MetadataMissingError
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from iceberg_datamart.planner import MaintainMart
     from iceberg_datamart.receipt import TableHistory
     from iceberg_datamart.runner import Run
+
+log = logging.getLogger(__name__)
 
 
 def maintain_mart(run: Run, step: MaintainMart, tables: Mapping[str, Outcome]) -> Outcome:
@@ -42,6 +45,8 @@ def maintain_mart(run: Run, step: MaintainMart, tables: Mapping[str, Outcome]) -
     if maintenance is None:
         return Outcome(UNCHANGED)
     merged = run.world.lake.maintain(maintenance)
+    for text in merged.warnings:
+        log.warning(text)
     receipt = merged.receipt
     return Outcome(
         MERGED if merged.rows_read else UNCHANGED,
@@ -50,6 +55,7 @@ def maintain_mart(run: Run, step: MaintainMart, tables: Mapping[str, Outcome]) -
         updated=receipt.updated if receipt else 0,
         deleted=receipt.deleted if receipt else 0,
         snapshot_id=receipt.snapshot_id if receipt else None,
+        warnings=merged.warnings,
     )
 
 
@@ -92,8 +98,8 @@ def _maintenance(
         if not changed:
             return None
     state = MartState(run.run_id, shape.definition, now, tuple(uneven))
-    properties = run.config.marts[shape.name].properties
-    return MartMaintenance(shape, consumed, changed, base, state, properties)
+    config = run.config.marts[shape.name]
+    return MartMaintenance(shape, consumed, changed, base, state, config.checks, config.properties)
 
 
 def _consumed(table: str, mirror: TableHistory, saved: MartState | None) -> ConsumedMirror:

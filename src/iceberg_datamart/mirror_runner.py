@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from iceberg_datamart.crash_points import reach
-from iceberg_datamart.errors import UnfitValueError
 from iceberg_datamart.ports import MirrorMerge
 from iceberg_datamart.receipt import MirrorState
 from iceberg_datamart.report import MERGED, SKIPPED, UNCHANGED, Outcome
@@ -15,10 +15,14 @@ from iceberg_datamart.watermark import CursorKind, ReadWindow, Watermark, advanc
 from iceberg_datamart.windows import RECONCILE, WHOLE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from iceberg_datamart.planner import MergeWindow
-    from iceberg_datamart.ports import SourceSession
-    from iceberg_datamart.reading import Probe
+    from iceberg_datamart.ports import Merged, SourceSession
+    from iceberg_datamart.reading import Probe, RejectedRow
     from iceberg_datamart.runner import Run
+
+log = logging.getLogger(__name__)
 
 
 def merge_window(run: Run, step: MergeWindow) -> Outcome:
@@ -26,39 +30,65 @@ def merge_window(run: Run, step: MergeWindow) -> Outcome:
     session = run.sessions[run.config.tables[step.table].source]
     if _looks_as_recorded(session, step):
         return Outcome(UNCHANGED, watermark=_text(step.saved))
-    slices = None
-    if step.load_type == RECONCILE:
-        slices = differing_slices(run, session, step)
-        if not slices.numbers and not _must_record(run, step):
-            return Outcome(UNCHANGED)
     reach("window-compared")
     probe = session.probe(step.table, step.window)
     reach("window-probed")
-    if slices is not None:
+    rejected: Sequence[RejectedRow] = ()
+    if probe.rejected:
+        # Before the mirror's commit, which may move its watermark past them: a crash in between loses none.
+        rejected = run.world.lake.reject(step.table, session.rejected(step.table, step.window))
+    said = _rejection(step.table, rejected)
+    outcome = _merged(run, session, step, probe, rejected)
+    return replace(outcome, rejected=outcome.rejected + len(rejected), warnings=(*said, *outcome.warnings))
+
+
+def _rejection(table: str, rows: Sequence[RejectedRow]) -> tuple[str, ...]:
+    """Return what the report says of rejected rows, and say it in the log; nothing for none."""
+    if not rows:
+        return ()
+    text = f"table '{table}': {len(rows)} rejected, kept in '{table}__rejected'; the first: {rows[0].reason}"
+    log.warning(text)
+    return (text,)
+
+
+def _merged(
+    run: Run, session: SourceSession, step: MergeWindow, probe: Probe, rejected: Sequence[RejectedRow]
+) -> Outcome:
+    """Return what became of the rows that the mirror can hold; the others are `rejected` already."""
+    unchanged = Outcome(UNCHANGED, watermark=_text(step.saved))
+    # Newly rejected rows: so that the next run sees by the fingerprint that nothing changed.
+    record, slices = bool(rejected) or _must_record(run, step), None
+    if step.load_type == RECONCILE:
+        slices = differing_slices(run, session, step)
+        if not slices.numbers and not record:
+            return unchanged
         probe = replace(probe, rows=slices.rows)
-    if session.has_null_keys(step.table, step.window):
-        raise UnfitValueError(
-            f"a row of the source has NULL in its key {', '.join(step.source.primary_key)}",
-            hint=f"Choose another tables.{step.table}.primary_key, or mend the row.",
-        )
     if not probe.rows and step.load_type not in WHOLE:
-        return Outcome(UNCHANGED, watermark=_text(step.saved))
-    merge = _mirror_merge(run, session, step, probe, slices)
+        return unchanged
+    merge = replace(_mirror_merge(run, session, step, probe, slices), record=record)
     if not probe.rows and (step.mirror is None or step.mirror.current is None):
         run.world.lake.create_mirror(merge)
-        return Outcome(SKIPPED, reason="the source is empty")
-    merged = run.world.lake.merge(merge)
-    if merged.receipt is None:
-        return Outcome(UNCHANGED, rows_read=merged.rows_read, watermark=_text(step.saved))
-    return Outcome(
-        MERGED,
-        rows_read=merged.rows_read,
-        inserted=merged.receipt.inserted,
-        updated=merged.receipt.updated,
-        deleted=merged.receipt.deleted,
-        snapshot_id=merged.receipt.snapshot_id,
-        watermark=_text(merge.state.watermark),
-    )
+        reason = "all rows of the source are rejected" if probe.rejected else "the source is empty"
+        return Outcome(SKIPPED, reason=reason)
+    return _outcome(merge, run.world.lake.merge(merge), unchanged)
+
+
+def _outcome(merge: MirrorMerge, merged: Merged, unchanged: Outcome) -> Outcome:
+    for text in merged.warnings:
+        log.warning(text)
+    outcome = unchanged
+    if merged.receipt is not None:
+        outcome = Outcome(
+            MERGED,
+            inserted=merged.receipt.inserted,
+            updated=merged.receipt.updated,
+            deleted=merged.receipt.deleted,
+            snapshot_id=merged.receipt.snapshot_id,
+            watermark=_text(merge.state.watermark),
+        )
+    warnings = (*_rejection(merge.table, merged.rejected), *merged.warnings)
+    rows_read, count = merged.rows_read, len(merged.rejected)
+    return replace(outcome, rows_read=rows_read, rejected=count, warnings=warnings)
 
 
 def differing_slices(run: Run, session: SourceSession, step: MergeWindow) -> Slices:
@@ -87,10 +117,11 @@ def _mirror_merge(
         full=step.load_type in WHOLE,
         base=step.mirror,
         state=_state(run, session, step, probe),
-        record=_must_record(run, step),
+        kept=session.rejected_keys(step.table) if step.load_type in WHOLE and probe.rejected else None,
         slices=slices,
         cursor=table.cursor,
         max_delete_fraction=table.max_delete_fraction,
+        checks=step.checks,
         properties=table.properties,
     )
 

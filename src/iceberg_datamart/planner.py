@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
+from iceberg_datamart.checks import NO_CHECKS, checks_of
 from iceberg_datamart.errors import DatamartError, SchemaChangeError, SourceIdentityError
 from iceberg_datamart.schema import SchemaChange, same_in_files, schema_change
 from iceberg_datamart.sql import LINEAGE_NAMES, is_taken
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
 
+    from iceberg_datamart.checks import Checks
     from iceberg_datamart.config import Config, TableConfig
     from iceberg_datamart.reading import SourceTable
     from iceberg_datamart.receipt import MirrorState, TableHistory
@@ -65,6 +67,7 @@ class MergeWindow:
     mirror: TableHistory | None
     saved: Watermark | None
     change: SchemaChange = field(default_factory=SchemaChange)
+    checks: Checks = NO_CHECKS
 
 
 @dataclass(frozen=True)
@@ -157,6 +160,7 @@ def plan_table(name: str, config: Config, facts: Facts, wishes: Wishes) -> Merge
     try:
         change = _followed(name, known.source, known.mirror)
         state = _accepted_state(known.source, known.mirror, wishes)
+        checks = checks_of(f"tables.{name}", config.tables[name].checks, known.source.columns)
     except DatamartError as error:
         return Refuse(name, error)
     seen = Witnesses(facts.timestamp, known.mirror, known.horizon.instant)
@@ -177,6 +181,7 @@ def plan_table(name: str, config: Config, facts: Facts, wishes: Wishes) -> Merge
         mirror=known.mirror,
         saved=None if state is None or start.load_type in WHOLE else state.settled(known.horizon.instant),
         change=change,
+        checks=checks,
     )
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from iceberg_datamart.checks import NO_CHECKS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from iceberg_datamart.checks import Checks
     from iceberg_datamart.config import TableConfig
+    from iceberg_datamart.config_checks import CheckConfig
     from iceberg_datamart.mart import MartShape
-    from iceberg_datamart.reading import JdbcRead, Probe, SourceTable
+    from iceberg_datamart.reading import JdbcRead, Probe, RejectedRow, SourceTable
     from iceberg_datamart.receipt import CommitReceipt, MartState, MirrorState, TableHistory
     from iceberg_datamart.slices import SliceDigest, Slices, Slicing
     from iceberg_datamart.verification import Differences
@@ -22,9 +26,10 @@ if TYPE_CHECKING:
 class MirrorMerge:
     """One mirror's change, ready to run: what to read, what it is compared with, what to record.
 
-    `base` is the mirror as it was when the change was planned; None where there is none yet. With
-    `record`, the state is committed even where no row differs: the recorded one is of no more use.
-    With `slices`, `read` holds those slices whole, and only they are compared.
+    `base` is the mirror as it was when the change was planned; None where there is none yet. `kept` reads
+    the keys of rejected rows, which are not taken for deleted. With `record`, the state is committed even
+    where no row differs: the recorded one is of no more use. With `slices`, `read` holds those slices
+    whole, and only they are compared.
     """
 
     table: str
@@ -34,10 +39,12 @@ class MirrorMerge:
     full: bool
     base: TableHistory | None
     state: MirrorState
+    kept: JdbcRead | None = None
     record: bool = False
     slices: Slices | None = None
     cursor: str | None = None
     max_delete_fraction: float = 0.5
+    checks: Checks = NO_CHECKS
     properties: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -78,15 +85,21 @@ class MartMaintenance:
     changed: Sequence[str] | None
     base: TableHistory | None
     state: MartState
+    checks: Sequence[CheckConfig] = ()
     properties: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Merged:
-    """What a merge did. `receipt` is None where nothing differed, so nothing was committed (R3)."""
+    """What a merge did. `receipt` is None where nothing differed, so nothing was committed (R3).
+
+    `rejected` are the rows that checks kept out and this run recorded; `warnings` is what checks found.
+    """
 
     rows_read: int
     receipt: CommitReceipt | None = None
+    rejected: Sequence[RejectedRow] = ()
+    warnings: tuple[str, ...] = ()
 
 
 class SourceSession(Protocol):
@@ -118,8 +131,11 @@ class SourceSession(Protocol):
         Rows whose cursor is at `newer_than` or later, or NULL, are marked as newer.
         """
 
-    def has_null_keys(self, table: str, window: ReadWindow) -> bool:
-        """Return whether a row of the window has NULL in its key."""
+    def rejected(self, table: str, window: ReadWindow) -> Sequence[RejectedRow]:
+        """Return the window's rows that the mirror cannot hold. Raises: UnfitValueError for too many."""
+
+    def rejected_keys(self, table: str) -> JdbcRead:
+        """Return how the keys of all rejected rows are to be read, as far as they have one."""
 
     def read(self, table: str, window: ReadWindow) -> JdbcRead:
         """Return how the window is to be read."""
@@ -148,10 +164,17 @@ class Lake(Protocol):
     def mart_differences(self, maintenance: MartMaintenance) -> Differences:
         """Return which rows of a mart are not as its join has them."""
 
+    def reject(self, table: str, rows: Sequence[RejectedRow]) -> Sequence[RejectedRow]:
+        """Keep rejected rows of a mirror for good, each once; return those that this run brought.
+
+        Two equal rows in `rows` are two rows. Raises: CommitConflictError.
+        """
+
     def merge(self, merge: MirrorMerge) -> Merged:
         """Commit one mirror's change and its state in one snapshot (R1).
 
-        Raises: CommitConflictError where another writer came first, DeleteGuardError, LakeError.
+        Rows that checks reject are kept as by `reject`, before. Raises: CommitConflictError where another
+        writer came first, CheckError, DeleteGuardError, LakeError.
         """
 
     def maintain(self, maintenance: MartMaintenance) -> Merged:

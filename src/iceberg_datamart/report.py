@@ -15,7 +15,11 @@ MERGED, UNCHANGED, FAILED, SKIPPED = "merged", "unchanged", "failed", "skipped"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one table or mart. `error` says why it failed, `reason` why it was skipped."""
+    """What became of one table or mart. `error` says why it failed, `reason` why it was skipped.
+
+    `rejected` counts the rows that this run added to the rejected ones; `warnings` tells of them, and of
+    what checks found.
+    """
 
     outcome: str
     rows_read: int = 0
@@ -28,6 +32,7 @@ class Outcome:
     seconds: float = 0.0
     error: DatamartError | None = None
     reason: str | None = None
+    warnings: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return the documented object."""
@@ -43,6 +48,7 @@ class Outcome:
             "seconds": round(self.seconds, 3),
             "error": None if self.error is None else error_json(self.error),
             "reason": self.reason,
+            "warnings": list(self.warnings),
         }
 
 

@@ -115,15 +115,23 @@ def changeset_sql(  # noqa: PLR0913  (one clause of the statement each)
     bounds: str = "true",
     full: bool,
     deleted: str | None = None,
+    kept: str | None = None,
     null_safe: bool = False,
 ) -> str:
     """Return the SELECT of the rows of `new` that differ from `old`, each with its change.
 
-    With `full`, rows that only `old` holds are deletes. Rows of `new` whose column `deleted` is true
-    are deletes where `old` holds them, and nothing otherwise. Comparison is null-safe.
+    With `full`, rows that only `old` holds are deletes, but for those whose key is in `kept`. Rows of
+    `new` whose column `deleted` is true are deletes where `old` holds them, and nothing otherwise.
+    Comparison is null-safe.
     """
     gone = f"coalesce(n.{quoted(deleted)}, false)" if deleted else "false"
     same = matching(columns, "n", "t", null_safe=True)
+    differs = (
+        f"n.{_HERE} IS NULL OR (t.{_HERE} IS NULL AND NOT {gone}) OR (t.{_HERE} AND ({gone} OR NOT ({same})))"
+    )
+    if kept:
+        spared = f"SELECT 1 FROM {kept} AS k WHERE {matching(key, 'k', 't')}"
+        differs = f"({differs}) AND NOT (n.{_HERE} IS NULL AND EXISTS ({spared}))"
     return (
         f"SELECT {', '.join(_value(name, full=full) for name in columns)}, "
         f"CASE WHEN n.{_HERE} IS NULL OR {gone} THEN '{DELETE}' "
@@ -131,8 +139,7 @@ def changeset_sql(  # noqa: PLR0913  (one clause of the statement each)
         f"FROM (SELECT *, true AS {_HERE} FROM {new}) AS n {'FULL OUTER' if full else 'LEFT'} JOIN "
         f"(SELECT *, true AS {_HERE} FROM {old} AS t WHERE {bounds}) AS t "
         f"ON {matching(key, 't', 'n', null_safe=null_safe)} "
-        f"WHERE n.{_HERE} IS NULL OR (t.{_HERE} IS NULL AND NOT {gone}) "
-        f"OR (t.{_HERE} AND ({gone} OR NOT ({same})))"
+        f"WHERE {differs}"
     )
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from iceberg_datamart.lake.rejected import digests
 from psycopg import sql
 
+from iceberg_datamart.lake.rejected import digests
 from iceberg_datamart.reading import RejectedRow
 from iceberg_datamart.sources.postgres_rejects import fitting, if_fitting, unfits_of
 from iceberg_datamart.sources.postgres_types import PostgresColumn, wire

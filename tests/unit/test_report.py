@@ -93,6 +93,7 @@ def test_an_outcome_is_the_documented_object() -> None:
         "seconds": 0.123,
         "error": None,
         "reason": None,
+        "warnings": [],
     }
 
 

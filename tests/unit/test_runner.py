@@ -87,13 +87,57 @@ def test_an_empty_source_makes_an_empty_mirror_and_is_said() -> None:
     assert report.exit_code == 0
 
 
-def test_a_null_key_is_refused_before_anything_is_written() -> None:
+# --- rejected rows
+
+
+def test_a_row_with_a_null_key_is_rejected_before_the_others_are_committed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    found = world(tables={"queue": table("queue")}, marts={})
+    found.source.tables["queue"][None] = ("v", NOON)  # type: ignore[index]
+    report = found.run()
+    assert found.effects == ["reject queue", "commit queue", "timestamp 12:00:00"]
+    assert (report.tables["queue"].inserted, report.tables["queue"].rejected) == (2, 1)
+    said = "table 'queue': 1 rejected, kept in 'queue__rejected'; the first: NULL in key column 'id'"
+    assert report.tables["queue"].warnings == (said,)
+    assert said in caplog.text
+    assert report.exit_code == 0
+
+
+def test_r3_a_rejected_row_is_rejected_once_and_then_the_table_is_quiet() -> None:
     found = world()
+    found.run()
+    found.source.tables["queue"][None] = ("v", NOON)  # type: ignore[index]
+    assert found.run().tables["queue"].rejected == 1
+    found.effects.clear()
+    report = found.run()
+    assert found.effects == []
+    assert report.tables["queue"].rejected == 0
+    assert set(outcomes(report).values()) == {"unchanged"}
+
+
+def test_a_rejected_row_that_cannot_be_kept_fails_its_table_alone() -> None:
+    found = world(marts={})
+    found.run()
+    found.effects.clear()
+    for rows_of in found.source.tables.values():
+        rows_of[3] = ("new", NOON)
+    found.source.tables["queue"][None] = ("v", NOON)  # type: ignore[index]
+    found.source.clock += MINUTE
+    found.lake.faults["queue__rejected"] = [LakeError("queue__rejected: no space left")]
+    report = found.run()
+    assert outcomes(report) == {"account": "merged", "queue": "failed"}
+    assert found.effects == ["commit account"]
+    report = found.run()
+    assert (report.tables["queue"].inserted, report.tables["queue"].rejected) == (1, 1)
+
+
+def test_a_source_of_rejected_rows_alone_is_said_to_be_one() -> None:
+    found = world(marts={})
     found.source.tables["queue"] = {None: ("v", NOON)}  # type: ignore[dict-item]
     report = found.run()
-    assert report.tables["queue"].outcome == "failed"
-    assert "NULL in its key" in str(report.tables["queue"].error)
-    assert "commit queue" not in found.effects
+    assert (report.tables["queue"].outcome, report.tables["queue"].rejected) == ("skipped", 1)
+    assert report.tables["queue"].reason == "all rows of the source are rejected"
 
 
 # --- R6: the timestamp file

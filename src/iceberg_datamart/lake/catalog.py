@@ -102,7 +102,7 @@ class LakeCatalog:
     def history(self, table: str) -> TableHistory | None:
         """Return the table's columns and its current snapshot's ancestors; None where there is no table."""
         try:
-            found = while_unreachable(self._load, table)
+            found = while_unreachable(self.load, table)
         except NoSuchTableError:
             return None
         columns = {field.name: str(field.field_type) for field in found.schema().fields}
@@ -158,7 +158,7 @@ class LakeCatalog:
         if not (change.added or change.widened or change.dropped):
             return
         try:
-            with answering(table), self._load(table).update_schema() as update:
+            with answering(table), self.load(table).update_schema() as update:
                 for column in change.added:
                     update.add_column((column.name,), iceberg_type(column.type, count(1)))
                 for name in change.dropped:
@@ -170,7 +170,8 @@ class LakeCatalog:
             raise CommitConflictError(message, hint="Run again.") from error
         reach("columns-changed")
 
-    def _load(self, table: str) -> Table:
+    def load(self, table: str) -> Table:
+        """Return the table as it is now. Raises: NoSuchTableError, MetadataMissingError."""
         try:
             with answering(table):
                 return self._catalog.load_table((self._database, table))

@@ -148,6 +148,11 @@ class Lineage:
     merged_at: datetime
 
 
+def inserts(rows: DataFrame) -> DataFrame:
+    """Return rows that are all new as those of a changeset."""
+    return rows.withColumn(CHANGE, f.lit(INSERT))
+
+
 def append(  # noqa: PLR0913, PLR0917  (one commit)
     rows: DataFrame,
     target: str,

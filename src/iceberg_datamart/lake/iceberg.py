@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from iceberg_datamart.crash_points import reach
 from iceberg_datamart.lake.catalog import LakeCatalog
+from iceberg_datamart.lake.rejected import RejectedRows
 from iceberg_datamart.schema import schema_change
 from iceberg_datamart.sql import LINEAGE, LINEAGE_NAMES
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from iceberg_datamart.config import Config
     from iceberg_datamart.lake.spark import SparkEngine
     from iceberg_datamart.ports import Clock, MartMaintenance, Merged, MirrorComparison, MirrorMerge
-    from iceberg_datamart.reading import Column
+    from iceberg_datamart.reading import Column, RejectedRow
     from iceberg_datamart.receipt import TableHistory
     from iceberg_datamart.slices import SliceDigest, Slicing
     from iceberg_datamart.verification import Differences
@@ -44,6 +45,7 @@ class IcebergLake:
         """Open the catalog; every row this lake writes carries `run_id`. Raises: ConfigError."""
         self._config, self._run_id, self._clock = config, run_id, clock
         self._catalog = LakeCatalog(config.catalog, config.database)
+        self._rejected = RejectedRows(self._catalog, run_id, clock)
         self._engine: SparkEngine | None = None
         self._starting = Lock()
 
@@ -74,6 +76,13 @@ class IcebergLake:
     def mart_differences(self, maintenance: MartMaintenance) -> Differences:
         """Return which rows of a mart are not as its join has them."""
         return self._started().mart_differences(maintenance)
+
+    def reject(self, table: str, rows: Sequence[RejectedRow]) -> Sequence[RejectedRow]:
+        """Keep rejected rows of a mirror for good, each once; return those that this run brought.
+
+        Raises: see `ports.Lake`.
+        """
+        return self._rejected.add(table, rows)
 
     def merge(self, merge: MirrorMerge) -> Merged:
         """Commit one mirror's change and its state in one snapshot (R1). Raises: see `ports.Lake`."""
@@ -113,6 +122,6 @@ class IcebergLake:
 
         with self._starting:
             if self._engine is None:
-                self._engine = SparkEngine(self._config, self._run_id, self._clock)
+                self._engine = SparkEngine(self._config, self._run_id, self._clock, self._rejected)
                 reach("spark-started")
             return self._engine

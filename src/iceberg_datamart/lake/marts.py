@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from iceberg_datamart.lake.changes import FEW_KEYS, Changeset, bounds_of, sorted_within_partitions
+from iceberg_datamart.lake.changes import FEW_KEYS, Changeset, bounds_of, inserts, sorted_within_partitions
 from iceberg_datamart.mart import Delta, changed_keys_sql, joined_arms, restricted_sql
 from iceberg_datamart.reading import Column
 from iceberg_datamart.sql import changeset_sql, differences_sql
@@ -54,6 +54,10 @@ class MartComparison:
         frame = self._session.sql(restricted_sql(self._join, shape.columns, []))
         return sorted_within_partitions(frame, tuple(reversed(shape.key)))
 
+    def first(self, columns: tuple[Column, ...]) -> Changeset:
+        """Return all rows of the mart as the changeset of an empty one."""
+        return self._changes(columns, inserts(self.rows()))
+
     def changeset(self, columns: tuple[Column, ...]) -> Changeset:
         """Return what must change in the mart, restricted to what the mirrors' changes can touch (R8)."""
         shape, snapshot = self._shape, self._base
@@ -68,13 +72,16 @@ class MartComparison:
             full=True,
             null_safe=shape.null_safe,
         )
+        return self._changes(columns, self._session.sql(text))
+
+    def _changes(self, columns: tuple[Column, ...], frame: DataFrame) -> Changeset:
         return Changeset.materialised(
-            table=shape.name,
-            target=self._views.relation(shape.name),
-            base=snapshot,
-            key=tuple(column for column in columns if column.name in shape.key),
-            columns=shape.columns,
-            frame=self._session.sql(text),
+            table=self._shape.name,
+            target=self._views.relation(self._shape.name),
+            base=self._base,
+            key=tuple(column for column in columns if column.name in self._shape.key),
+            columns=self._shape.columns,
+            frame=frame,
         )
 
     def differences(self) -> DataFrame:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from iceberg_datamart.checks import checks_of
 from iceberg_datamart.errors import DeleteGuardError
-from iceberg_datamart.lake.changes import Changeset, Lineage, append, sorted_within_partitions
+from iceberg_datamart.lake.changes import Changeset, Lineage, append, inserts, sorted_within_partitions
+from iceberg_datamart.lake.checked import checked
 from iceberg_datamart.lake.differences import counted
 from iceberg_datamart.lake.digests import in_slices, slice_digests
 from iceberg_datamart.lake.failures import translating
-from iceberg_datamart.lake.jdbc import batch_of
+from iceberg_datamart.lake.jdbc import batch_of, jdbc_frame
 from iceberg_datamart.lake.marts import MartComparison
 from iceberg_datamart.lake.session import open_session
 from iceberg_datamart.lake.staging import Staging
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from iceberg_datamart.config import Config
+    from iceberg_datamart.lake.rejected import RejectedRows
     from iceberg_datamart.ports import Clock, MartMaintenance, MirrorComparison, MirrorMerge
     from iceberg_datamart.reading import SourceTable
     from iceberg_datamart.receipt import TableHistory
@@ -35,8 +38,12 @@ if TYPE_CHECKING:
 class SparkEngine:
     """One Spark session, in which every write of a run is staged and then published."""
 
-    def __init__(self, config: Config, run_id: str, clock: Clock) -> None:
-        """Start Spark, or join the session that is there. Raises: MissingPartError."""
+    def __init__(self, config: Config, run_id: str, clock: Clock, rejected: RejectedRows) -> None:
+        """Start Spark, or join the session that is there; `rejected` takes what checks reject.
+
+        Raises: MissingPartError.
+        """
+        self._rejected = rejected
         self._run_id, self._clock = run_id, clock
         self._session = open_session(config)
         self._staging = Staging(self._session, run_id)
@@ -51,18 +58,29 @@ class SparkEngine:
         current = None if merge.base is None else merge.base.current
         with translating(merge.table):
             batch = batch_of(self._session, merge, self._views)
-            if current is None:
+            if current is None and not merge.checks.look_at_rows:
                 return Merged(merge.probe.rows, self._load(merge, batch))
-            changes = self._compared(merge, batch, current.snapshot_id)
+            changes = (
+                self._first(merge, batch)
+                if current is None
+                else self._compared(merge, batch, current.snapshot_id)
+            )
+        held = 0 if current is None else current.rows
         try:
-            _guard(merge, changes.deletes, current.rows)
-            summary = merge.state.summary()
-            receipt = changes.commit(self._session, self._staging, summary, self._lineage())
+            _guard(merge, changes.deletes, held)
+            return self._committed(merge, changes, held)
         finally:
             changes.release()
-        if receipt is None and merge.record:
-            receipt = changes.receipt(self._staging.stamp(changes.target, changes.base, summary))
-        return Merged(merge.probe.rows, receipt)
+
+    def _committed(self, merge: MirrorMerge, changes: Changeset, held: int) -> Merged:
+        """Commit what checks leave of a changeset to a mirror of `held` rows; keep what they reject first."""
+        passed = checked(self._session, changes, merge.checks, self._views, held)
+        rejected = self._rejected.add(merge.table, passed.rejected)
+        summary = merge.state.summary()
+        receipt = passed.changes.commit(self._session, self._staging, summary, self._lineage())
+        if receipt is None and (merge.record or rejected):
+            receipt = passed.changes.receipt(self._staging.stamp(changes.target, changes.base, summary))
+        return Merged(merge.probe.rows, receipt, rejected, passed.warnings)
 
     def digests(
         self, table: str, mirror: TableHistory, columns: Sequence[str], slicing: Slicing
@@ -108,27 +126,41 @@ class SparkEngine:
         shape, summary = maintenance.shape, maintenance.state.summary()
         with translating(shape.name):
             comparison = MartComparison(self._session, maintenance, self._views)
-            if maintenance.base is None or maintenance.base.current is None:
+            checks = checks_of(f"marts.{shape.name}", maintenance.checks, columns)
+            current = None if maintenance.base is None else maintenance.base.current
+            if current is None and not checks.look_at_rows:
                 first = self._append(shape.name, comparison.rows(), summary)
                 return Merged(first.inserted, first)
-            changes = comparison.changeset(columns)
+            changes = comparison.first(columns) if current is None else comparison.changeset(columns)
+        held = 0 if current is None else current.rows
         try:
+            passed = checked(self._session, changes, checks, self._views, held, null_safe=shape.null_safe)
             receipt = changes.commit(self._session, self._staging, summary, self._lineage())
         finally:
             changes.release()
         if receipt is None:
             receipt = changes.receipt(self._staging.stamp(changes.target, changes.base, summary))
-        return Merged(changes.rows, receipt)
+        return Merged(changes.rows, receipt, warnings=passed.warnings)
 
     def _lineage(self) -> Lineage:
         return Lineage(self._run_id, self._clock.now())
 
     def _load(self, merge: MirrorMerge, batch: DataFrame) -> CommitReceipt:
         """Fill an empty mirror: the rows stream from the source into files."""
-        deleted = merge.read.deleted
-        kept = batch if deleted is None else batch.where(f"NOT {quoted(deleted)}").drop(deleted)
-        rows = sorted_within_partitions(kept, merge.source.primary_key)
-        return self._append(merge.table, rows, merge.state.summary(), _absent(merge))
+        return self._append(merge.table, _new_rows(merge, batch), merge.state.summary(), _absent(merge))
+
+    def _first(self, merge: MirrorMerge, batch: DataFrame) -> Changeset:
+        """Return all rows of an empty mirror's source as a changeset."""
+        source = merge.source
+        return Changeset.materialised(
+            table=merge.table,
+            target=self._views.relation(merge.table),
+            base=None,
+            key=tuple(column for column in source.columns if column.name in source.primary_key),
+            columns=[column.name for column in source.columns],
+            frame=inserts(_new_rows(merge, batch)),
+            absent=_absent(merge),
+        )
 
     def _append(
         self, table: str, rows: DataFrame, summary: Mapping[str, str], absent: Sequence[Column] = ()
@@ -152,6 +184,7 @@ class SparkEngine:
             bounds=bounds,
             full=merge.full,
             deleted=merge.read.deleted,
+            kept=None if merge.kept is None else self._views.add(jdbc_frame(self._session, merge.kept)),
         )
         return Changeset.materialised(
             table=merge.table,
@@ -168,6 +201,12 @@ class SparkEngine:
 def _slice_bounds(source: SourceTable, slices: Slices) -> str:
     """Return the predicate that a mirror's row lies in one of `slices`; literal ranges prune files."""
     return f"{within(source.primary_key[0], slices.key_ranges())} AND {in_slices(slices)}"
+
+
+def _new_rows(merge: MirrorMerge, batch: DataFrame) -> DataFrame:
+    deleted = merge.read.deleted
+    kept = batch if deleted is None else batch.where(f"NOT {quoted(deleted)}").drop(deleted)
+    return sorted_within_partitions(kept, merge.source.primary_key)
 
 
 def _absent(merge: MirrorMerge) -> list[Column]:

@@ -1,0 +1,175 @@
+"""Checks of a held changeset before its commit: what they reject, warn of, and forbid."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from pyspark.sql import functions as f
+
+from iceberg_datamart.checks import (
+    REJECT,
+    REJECTED,
+    ROWS,
+    Findings,
+    duplicates_sql,
+    failing_sql,
+    finding,
+    tally_sql,
+)
+from iceberg_datamart.errors import CheckError
+from iceberg_datamart.lake.failures import translating
+from iceberg_datamart.reading import RejectedRow
+from iceberg_datamart.sql import CHANGE, DELETE, INSERT, matching, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pyspark.sql import DataFrame, SparkSession
+
+    from iceberg_datamart.checks import Checks, UniqueCheck
+    from iceberg_datamart.lake.changes import Changeset
+    from iceberg_datamart.lake.views import Views
+
+_MOST_REJECTED = 10_000
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Passed:
+    """What is left of a changeset, the rows that were rejected, and what warnings say."""
+
+    changes: Changeset
+    rejected: Sequence[RejectedRow] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def checked(  # noqa: PLR0913  (what a check can look at)
+    session: SparkSession,
+    changes: Changeset,
+    checks: Checks,
+    views: Views,
+    held: int,
+    *,
+    null_safe: bool = False,
+) -> Passed:
+    """Return what checks leave of a changeset to a table of `held` rows.
+
+    Rows are rejected first; the other checks see what would be committed. Raises: CheckError.
+    """
+    inspection = _Inspection(session, changes, checks, views, null_safe=null_safe)
+    with translating(changes.table):
+        if checks.look_at_rows and changes.rows:
+            inspection.inspect()
+    kept = inspection.changes
+    after = held + kept.counts.get(INSERT, 0) - kept.deletes
+    for check in checks.counts:
+        text = check.finding(held, after)
+        if text is not None:
+            inspection.findings.add(check.on_fail, text)
+    if inspection.findings.errors:
+        hint = "Nothing of this table was committed. Mend the rows, or the check."
+        raise CheckError("; ".join(inspection.findings.errors), hint=hint)
+    warnings = tuple(f"table '{changes.table}': {text}" for text in inspection.findings.warnings)
+    return Passed(kept, inspection.rejected, warnings)
+
+
+class _Inspection:
+    """The checks of one changeset; `changes` shrinks by what is rejected."""
+
+    def __init__(
+        self, session: SparkSession, changes: Changeset, checks: Checks, views: Views, *, null_safe: bool
+    ) -> None:
+        self.changes, self.findings = changes, Findings()
+        self.rejected: list[RejectedRow] = []
+        self._session, self._checks, self._views = session, checks, views
+        self._null_safe = null_safe
+        self._key = [column.name for column in changes.key]
+
+    def inspect(self) -> None:
+        failing = self._reject_rows() if self._checks.rows else {}
+        rejecting = [check for check in self._checks.unique if check.on_fail == REJECT]
+        count = len(self.rejected)
+        while any(self._reject_duplicates(check) for check in rejecting):
+            # A row that keeps its old values may now share them with a row that passed before.
+            continue
+        if len(self.rejected) > count and self._checks.rows:
+            failing = self._tally()[1]
+        self._find_rows(failing)
+        for check in self._checks.unique:
+            rows = None if check.on_fail == REJECT else self._duplicates(check)
+            if rows is not None and (number := rows.count()):
+                self.findings.add(check.on_fail, finding(check.name, number, self._first(rows)))
+
+    def _tally(self) -> tuple[dict[bool, dict[str, int]], dict[int, int]]:
+        """Return the rows by rejection and change, and how many of those not rejected fail each check."""
+        counts: dict[bool, dict[str, int]] = defaultdict(dict)
+        failing: dict[int, int] = defaultdict(int)
+        for row in self._session.sql(tally_sql(self._view(), self._checks)).collect():
+            counts[row[REJECTED]][row[CHANGE]] = row[ROWS]
+            for index in range(len(self._checks.rows)):
+                failing[index] += 0 if row[REJECTED] else row[3 + index]
+        return counts, failing
+
+    def _reject_rows(self) -> dict[int, int]:
+        """Reject by checks of single rows; return how many of the others fail each check."""
+        counts, failing = self._tally()
+        if counts[True]:
+            found = {check.fails: check.name for check in self._checks.rows if check.on_fail == REJECT}
+            said = (f.when(f.expr(fails), f.lit(_said(name))) for fails, name in found.items())
+            rows = self._session.sql(failing_sql(self._view(), self._checks.rejects))
+            self._reject(rows, f.concat_ws("; ", *said))
+            kept = self.changes.frame.where(f"{CHANGE} = '{DELETE}' OR NOT {self._checks.rejects}")
+            self.changes = replace(self.changes, frame=kept, counts=counts[False])
+        return failing
+
+    def _reject_duplicates(self, check: UniqueCheck) -> bool:
+        """Reject the rows that are not unique; return whether there were any."""
+        found = self._views.held(self._duplicates(check))
+        if found.isEmpty():
+            return False
+        duplicates, changes = self._views.add(found), self._view()
+        same = matching(self._key, "d", "c", null_safe=self._null_safe)
+        twice = f"(c.{CHANGE} <> '{DELETE}' AND EXISTS (SELECT 1 FROM {duplicates} AS d WHERE {same}))"
+        self._reject(
+            self._session.sql(f"SELECT * FROM {changes} AS c WHERE {twice}"), f.lit(_said(check.name))
+        )
+        # Held, so that the next statement does not compute all that led here once more.
+        kept = self._views.held(self._session.sql(f"SELECT * FROM {changes} AS c WHERE NOT {twice}"))
+        counts = {row[0]: row[1] for row in kept.groupBy(CHANGE).count().collect()}
+        self.changes = replace(self.changes, frame=kept, counts=counts)
+        return True
+
+    def _find_rows(self, failing: dict[int, int]) -> None:
+        for index, check in enumerate(self._checks.rows):
+            if check.on_fail != REJECT and failing.get(index):
+                rows = self._session.sql(failing_sql(self._view(), check.fails))
+                text = finding(check.name, failing[index], self._first(rows))
+                self.findings.add(check.on_fail, text)
+
+    def _duplicates(self, check: UniqueCheck) -> DataFrame:
+        base = self.changes.base
+        mirror = None if base is None else self._views.relation(self.changes.table, base)
+        text = duplicates_sql(self._view(), mirror, self._key, check, null_safe=self._null_safe)
+        return self._session.sql(text)
+
+    def _reject(self, rows: DataFrame, reason: Any) -> None:
+        values = f.struct(*(f.col(quoted(name)) for name in self.changes.columns))
+        row = f.to_json(values, {"ignoreNullFields": "false"})
+        found = rows.select(reason, row).limit(_MOST_REJECTED + 1).collect()
+        self.rejected += [RejectedRow(*each) for each in found]
+        if len(self.rejected) > _MOST_REJECTED:
+            message = f"more than {_MOST_REJECTED} rows would be rejected: {self.rejected[0].reason}"
+            raise CheckError(message, hint="Mend the rows or the check. Nothing of this table was committed.")
+
+    def _first(self, rows: DataFrame) -> list[dict[str, Any]]:
+        names = [quoted(name) for name in self._key]
+        return [row.asDict() for row in rows.select(*names).orderBy(*names).limit(_SHOWN).collect()]
+
+    def _view(self) -> str:
+        return self._views.add(self.changes.frame)
+
+
+def _said(name: str) -> str:
+    return f"check '{name}'"

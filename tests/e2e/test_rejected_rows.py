@@ -143,6 +143,26 @@ def test_r10_a_row_that_becomes_unfit_keeps_its_last_good_version(
     measure.check(laptop, against_source=True)
 
 
+def test_r10_reconcile_finds_unfit_rows_that_no_cursor_told_of_and_deletes_none(
+    laptop: Laptop, connection: Connection, measure: Oracle
+) -> None:
+    connection.execute(
+        "insert into measure select id, id, null, '2025-01-02Z' from generate_series(2, 4) as id"
+    )
+    laptop.run()
+    connection.execute("update measure set amount = 'NaN' where id = 2; delete from measure where id = 4")
+    connection.execute("insert into measure values (null, 5, null, '2024-01-01Z')")
+    report = laptop.command("reconcile").report["tables"]["measure"]
+    assert (report["deleted"], report["updated"], report["rejected"]) == (1, 0, 2)
+    assert ids(laptop) == [1, 2, 3]
+    before = laptop.files(), laptop.snapshot_ids()
+    assert outcomes(laptop.command("reconcile").report) == UNCHANGED
+    assert (laptop.files(), laptop.snapshot_ids()) == before
+    connection.execute("update measure set amount = 2 where id = 2; delete from measure where id is null")
+    laptop.command("reconcile")
+    measure.check(laptop, against_source=True)
+
+
 @pytest.mark.usefixtures("measure")
 def test_r10_a_fit_row_of_the_same_key_is_merged_all_the_same(laptop: Laptop, connection: Connection) -> None:
     connection.execute("insert into measure values (1, 'NaN', null, now()), (1, 7, null, '2025-02-01Z')")

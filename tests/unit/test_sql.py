@@ -224,6 +224,25 @@ def test_a_changeset_deletes_marked_rows_and_touches_no_other(
     engine.close()
 
 
+@needs_full_join
+@given(old=mirror_rows, new=mirror_rows, kept=st.lists(st.integers(0, 5)))
+def test_a_full_changeset_deletes_no_row_whose_key_is_kept(
+    old: dict[int, Row], new: dict[int, Row], kept: list[int]
+) -> None:
+    engine = Engine()
+    select = changeset_sql(
+        new=engine.put("new", ["id", "a", "b"], as_rows(new)),
+        old=engine.put("old", ["id", "a", "b"], as_rows(old)),
+        kept=engine.put("kept", ["id"], [(key,) for key in kept]),
+        key=["id"],
+        columns=["id", "a", "b"],
+        full=True,
+    )
+    spared = {key: values for key, values in old.items() if key in kept}
+    assert applied(old, engine.rows(select)) == spared | new
+    engine.close()
+
+
 def test_a_changeset_ends_with_the_change(engine: Engine) -> None:
     select = changeset_sql(
         new=engine.put("new", ["id", "a"], [(1, 2)]),

@@ -99,10 +99,16 @@ class _TerminalHandler(logging.Handler):
 
 
 def outcomes_table(report: RunReport) -> Table:
-    """Return what became of each table, the marts last; fits 80 columns."""
-    columns = ("table", "outcome", "read", "inserted", "updated", "deleted", "seconds")
+    """Return what became of each table, the marts last; fits 80 columns.
+
+    Rejected rows are rare: their column shows only where there are any.
+    """
     outcomes = {**report.tables, **report.marts}
-    return compact_table(columns, (_cells(name, outcome) for name, outcome in outcomes.items()), texts=2)
+    counts = ["inserted", "updated", "deleted"]
+    if any(outcome.rejected for outcome in outcomes.values()):
+        counts.append("rejected")
+    rows = (_cells(name, outcome, counts) for name, outcome in outcomes.items())
+    return compact_table(("table", "outcome", "read", *counts, "seconds"), rows, texts=2)
 
 
 def rows_table(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Table:
@@ -128,6 +134,6 @@ def compact_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, text
     return table
 
 
-def _cells(name: str, outcome: Outcome) -> tuple[str, ...]:
-    counts = (outcome.rows_read, outcome.inserted, outcome.updated, outcome.deleted)
-    return (name, outcome.outcome, *(f"{number:,}" for number in counts), f"{outcome.seconds:.1f}")
+def _cells(name: str, outcome: Outcome, counts: Iterable[str]) -> tuple[str, ...]:
+    numbers = [outcome.rows_read, *(getattr(outcome, count) for count in counts)]
+    return (name, outcome.outcome, *(f"{number:,}" for number in numbers), f"{outcome.seconds:.1f}")

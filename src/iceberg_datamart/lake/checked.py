@@ -126,7 +126,8 @@ class _Inspection:
 
     def _reject_duplicates(self, check: UniqueCheck) -> bool:
         """Reject the rows that are not unique; return whether there were any."""
-        found = self._views.held(self._duplicates(check))
+        # Without the plan that led to it: the next statement reads it three times, and so on.
+        found = self._duplicates(check).localCheckpoint()
         if found.isEmpty():
             return False
         duplicates, changes = self._views.add(found), self._view()
@@ -135,8 +136,7 @@ class _Inspection:
         self._reject(
             self._session.sql(f"SELECT * FROM {changes} AS c WHERE {twice}"), f.lit(_said(check.name))
         )
-        # Held, so that the next statement does not compute all that led here once more.
-        kept = self._views.held(self._session.sql(f"SELECT * FROM {changes} AS c WHERE NOT {twice}"))
+        kept = self._session.sql(f"SELECT * FROM {changes} AS c WHERE NOT {twice}")
         counts = {row[0]: row[1] for row in kept.groupBy(CHANGE).count().collect()}
         self.changes = replace(self.changes, frame=kept, counts=counts)
         return True

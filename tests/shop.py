@@ -41,6 +41,11 @@ def open_shop(laptop: Laptop, connection: psycopg.Connection[Any]) -> Oracle:
     """Fill the source, write the settings, and return the oracle."""
     connection.execute(SCHEMA.read_bytes())
     laptop.configure({name: dict(table) for name, table in TABLES.items()}, dict(MARTS))
-    oracle = Oracle(connection, "public", _MIRRORS, _JOINS)
+    oracle = oracle_of(connection)
     oracle.prepare()
     return oracle
+
+
+def oracle_of(connection: psycopg.Connection[Any]) -> Oracle:
+    """Return the oracle of a shop that is filled already."""
+    return Oracle(connection, "public", _MIRRORS, _JOINS)

@@ -5,7 +5,8 @@ DatamartError                    1  something failed
 ├── MissingPartError             2  Java, Spark or PostgreSQL is not on this machine
 ├── TimestampFileError           2  the timestamp file says nothing that can be trusted
 ├── SourceError                  1  a source cannot be read
-│   ├── SourceUnreachableError   1  the connection failed or was lost (retryable)
+│   ├── SourceUnreachableError  75  the connection failed or was lost (retryable)
+│   ├── SourceRefusedError       1  the server does not let this role or password in, or has no such database
 │   ├── SourceTableMissingError  1  the table or one of its columns is not there
 │   ├── SourceIdentityError      1  the mirror was filled from another source (R13)
 │   └── UnfitValueError          1  a value that the mirror's type cannot hold (R10)
@@ -76,7 +77,12 @@ class SourceError(DatamartError):
 class SourceUnreachableError(SourceError):
     """The connection to a source failed or was lost."""
 
+    exit_code = 75
     retryable = True
+
+
+class SourceRefusedError(SourceError):
+    """The server is there, and refuses this role, password or database: trying again is no use."""
 
 
 class SourceTableMissingError(SourceError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -33,6 +33,22 @@ class Outcome:
     error: DatamartError | None = None
     reason: str | None = None
     warnings: tuple[str, ...] = ()
+
+    def followed_by(self, later: Outcome) -> Outcome:
+        """Return what two passes of one run did to a table: the changes of both, the later one's end."""
+        changed = later.outcome == UNCHANGED and self.outcome == MERGED
+        return replace(
+            later,
+            outcome=MERGED if changed else later.outcome,
+            rows_read=self.rows_read + later.rows_read,
+            inserted=self.inserted + later.inserted,
+            updated=self.updated + later.updated,
+            deleted=self.deleted + later.deleted,
+            rejected=self.rejected + later.rejected,
+            snapshot_id=later.snapshot_id or self.snapshot_id,
+            watermark=later.watermark or self.watermark,
+            seconds=self.seconds + later.seconds,
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Return the documented object."""

@@ -14,6 +14,7 @@ from tenacity import (
     RetryCallState,
     Retrying,
     retry_if_exception_type,
+    retry_if_result,
     stop_after_attempt,
     wait_random_exponential,
 )
@@ -24,6 +25,7 @@ from iceberg_datamart.errors import (
     CommitConflictError,
     DatamartError,
     SourceError,
+    SourceUnreachableError,
     TimestampFileConflictError,
 )
 from iceberg_datamart.mart_runner import maintain_mart
@@ -44,7 +46,7 @@ from iceberg_datamart.watermark import least_instant
 from iceberg_datamart.windows import WHOLE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from iceberg_datamart.config import Config, SourceConfig
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 _ATTEMPTS = 4
+_PASSES = 3
 
 
 @dataclass(frozen=True)
@@ -84,10 +87,7 @@ class Run:
         """Return the plan; the sources' consistent points stay open until `close`."""
         timestamp = self.world.timestamp_file.read()
         reach("timestamp-read")
-        errors = self._open_sources()
-        described = {name: self._described(name, errors) for name in self._chosen()}
-        self._fix_points(errors)
-        facts = {name: self._table_facts(name, source, errors) for name, source in described.items()}
+        facts = self._gathered(self._chosen())
         self.facts = Facts(timestamp, facts, due_tables(self.config, self.world.run_counts.read()))
         plan = plan_run(self.config, self.facts, self.wishes)
         said = [text for session in self.sessions.values() for text in session.warnings]
@@ -98,7 +98,7 @@ class Run:
         started = time.monotonic()
         for text in plan.warnings:
             log.warning(text)
-        tables = self._merge_tables(plan)
+        tables = self._merge_in_passes(plan)
         reach("mirrors-merged")
         marts = {
             step.mart: self._timed(step.mart, partial(_retried, partial(maintain_mart, self, step, tables)))
@@ -127,10 +127,17 @@ class Run:
         enabled = [name for name, table in self.config.tables.items() if table.enabled]
         return [name for name in enabled if not self.wishes.tables or name in self.wishes.tables]
 
-    def _open_sources(self) -> dict[str, DatamartError]:
-        """Open the sources that the chosen tables need; return those that could not be, with the reason."""
+    def _gathered(self, tables: Sequence[str]) -> dict[str, TableFacts]:
+        """Return what is known of each table, its source read at a consistent point taken now."""
+        errors = self._open_sources(tables)
+        described = {name: self._described(name, errors) for name in tables}
+        self._fix_points({self.config.tables[name].source for name in tables} - set(errors), errors)
+        return {name: self._table_facts(name, source, errors) for name, source in described.items()}
+
+    def _open_sources(self, tables: Sequence[str]) -> dict[str, DatamartError]:
+        """Open the sources that the tables need; return those that could not be, with the reason."""
         errors: dict[str, DatamartError] = {}
-        for name in dict.fromkeys(self.config.tables[table].source for table in self._chosen()):
+        for name in dict.fromkeys(self.config.tables[table].source for table in tables):
             try:
                 self.sessions[name] = self.world.open_source(name, self.config.sources[name])
                 reach("source-opened")
@@ -149,10 +156,10 @@ class Run:
             return deliberate(name, error)
         return source
 
-    def _fix_points(self, errors: dict[str, DatamartError]) -> None:
-        for name, session in self.sessions.items():
+    def _fix_points(self, sources: set[str], errors: dict[str, DatamartError]) -> None:
+        for name in sorted(sources):
             try:
-                self.horizons[name] = session.fix_point()
+                self.horizons[name] = self.sessions[name].fix_point()
                 reach("point-fixed")
             except SourceError as error:  # noqa: PERF203  (a few sources)
                 errors[name] = error
@@ -167,6 +174,46 @@ class Run:
             return TableFacts(source, self.world.lake.history(name), self.horizons[place])
         except Exception as error:  # noqa: BLE001  (of one table alone, R9)
             return TableFacts(deliberate(name, error))
+
+    def _merge_in_passes(self, plan: Plan) -> dict[str, Outcome]:
+        """Return what became of each table; those of a source that was lost meanwhile are merged again.
+
+        So is each table of that source that was done: the next pass reads all of them at one fresh
+        point, or the mart would be the join of two (R8).
+        """
+        outcomes: dict[str, Outcome] = {}
+
+        def one_pass() -> set[str]:
+            lost = self._lost_sources(outcomes)
+            for table, later in self._merge_tables(self._at_fresh_point(lost) if lost else plan).items():
+                outcomes[table] = outcomes[table].followed_by(later) if table in outcomes else later
+            return self._lost_sources(outcomes)
+
+        passes = Retrying(
+            retry=retry_if_result(bool),
+            stop=stop_after_attempt(_PASSES),
+            wait=wait_random_exponential(multiplier=0.5, max=5),
+            retry_error_callback=lambda _: None,
+        )
+        passes(one_pass)
+        return outcomes
+
+    def _lost_sources(self, outcomes: Mapping[str, Outcome]) -> set[str]:
+        """Return the sources that were reached, and lost before all of their tables were done."""
+        lost = {name for name, o in outcomes.items() if isinstance(o.error, SourceUnreachableError)}
+        return {self.config.tables[name].source for name in lost} & set(self.sessions)
+
+    def _at_fresh_point(self, sources: set[str]) -> Plan:
+        """Return the steps of all tables of the sources, planned anew at a point taken now."""
+        assert self.facts is not None  # noqa: S101  (prepare came first)
+        for name in sources:
+            log.warning("the connection to source '%s' was lost; its tables are read again", name)
+            self.sessions.pop(name).close()
+            self.horizons.pop(name, None)
+        tables = [name for name in self._chosen() if self.config.tables[name].source in sources]
+        known = {**self.facts.tables, **self._gathered(tables)}
+        self.facts = replace(self.facts, tables=known)
+        return Plan(tuple(plan_table(name, self.config, self.facts, self.wishes) for name in tables))
 
     def _merge_tables(self, plan: Plan) -> dict[str, Outcome]:
         steps = plan.table_steps

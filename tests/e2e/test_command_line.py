@@ -85,7 +85,7 @@ def test_a_source_that_cannot_be_reached_is_a_failure(laptop: Laptop, oracle: Or
     laptop.settings["sources"]["prd"]["url"] = "postgresql://nobody@127.0.0.1:1/prd"
     laptop.save()
     ended = laptop.process("run", "--json")
-    assert ended.exit_code == 1
+    assert ended.exit_code == 75
     errors = {part["error"]["type"] for part in ended.report["tables"].values()}
     assert errors == {"SourceUnreachableError"}
     assert not laptop.timestamp_file.exists()

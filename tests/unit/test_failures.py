@@ -82,6 +82,32 @@ def test_the_sources_own_query_within_another_error_is_no_unfit_value() -> None:
     assert type(error) is LakeError
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        "An I/O error occurred while sending to the backend.",
+        "This connection has been closed.",
+        "Connection to db:5432 refused. Check that the hostname and port are correct",
+        "FATAL: terminating connection due to administrator command",
+        "FATAL: the database system is starting up",
+        'ERROR: invalid snapshot identifier: "00000004-00000A1B-1"',
+        "ERROR: could not import the requested snapshot",
+        "ERROR: canceling statement due to conflict with recovery",
+    ],
+)
+def test_whatever_ends_a_session_of_the_source_is_a_lost_connection(message: str) -> None:
+    error = translated("queue", Py4JError(f"x\nCaused by: org.postgresql.util.PSQLException: {message}\n"))
+    assert type(error) is SourceUnreachableError
+
+
+@pytest.mark.parametrize(
+    "message", ['ERROR: column "connection" does not exist', "ERROR: division by zero", "ERROR: terminating"]
+)
+def test_an_error_of_a_statement_is_no_lost_connection(message: str) -> None:
+    error = translated("queue", Py4JError(f"x\nCaused by: org.postgresql.util.PSQLException: {message}\n"))
+    assert type(error) is LakeError
+
+
 def test_anything_else_is_told_by_its_root_cause_without_a_stack_trace() -> None:
     error = translated("queue", Py4JError(NESTED))
     assert type(error) is LakeError

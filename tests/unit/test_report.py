@@ -41,7 +41,7 @@ def report(*outcomes: Outcome, error: DatamartError | None = None) -> RunReport:
         ([GOOD, failed(CONFLICT)], 75),
         ([failed(CONFLICT), failed(CONFLICT)], 75),
         ([failed(CONFLICT), failed(BROKEN)], 1),
-        ([failed(SourceUnreachableError("lost"))], 1),
+        ([failed(SourceUnreachableError("lost"))], 75),
     ],
 )
 def test_the_exit_code_says_whether_trying_again_is_all_it_needs(outcomes: list[Outcome], code: int) -> None:

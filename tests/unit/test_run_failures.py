@@ -15,7 +15,8 @@ from fakes import MINUTE, NOON, mart
 from iceberg_datamart.errors import CommitConflictError, LakeError, SourceError, SourceUnreachableError
 
 if TYPE_CHECKING:
-    from fakes import FakeWorld
+    from fakes import FakeSourceSession, FakeWorld
+    from iceberg_datamart.config import PostgresSource
 
 LOST = SourceUnreachableError("source 'prd' cannot be reached")
 
@@ -113,7 +114,47 @@ def test_r9_the_tables_of_a_lost_source_fail_and_the_others_go_on(moment: str) -
     assert outcomes(report) == {"account": "merged", "risk": "failed"}
     assert report.tables["risk"].error is LOST
     assert found.file.read() is None
-    assert report.exit_code == 1
+    assert report.exit_code == 75
+    assert len(other.sessions) == {"unreachable": 0, "lost": 3}[moment]
+
+
+def test_r8_all_tables_of_a_source_that_was_lost_are_read_again_at_one_fresh_point() -> None:
+    found = world()
+    first = found.source.open
+
+    def open_later(name: str, config: PostgresSource) -> FakeSourceSession:
+        if found.source.sessions:
+            found.source.clock += MINUTE
+            for table in ("account", "queue"):
+                found.source.tables[table][9] = ("between the passes", found.source.clock)
+        return first(name, config)
+
+    found.source.open = open_later
+    found.lake.faults["queue"] = [LOST]
+    report = found.run()
+    assert outcomes(report) == {"account": "merged", "queue": "merged", "m": "merged"}
+    assert (report.tables["account"].inserted, report.tables["queue"].inserted) == (3, 3)
+    assert found.lake.rows["account"] == found.source.tables["account"]
+    assert found.lake.rows["queue"] == found.source.tables["queue"]
+    assert found.effects[-2:] == ["commit m", "timestamp 12:01:00"], "marts follow the last pass"
+    assert [session.closed for session in found.source.sessions] == [True, True]
+
+
+def test_a_source_that_is_lost_in_every_pass_is_given_up_after_three() -> None:
+    found = world()
+    found.lake.faults["queue"] = [LOST] * 5
+    report = found.run()
+    assert report.tables["account"].outcome == "merged"
+    assert report.tables["queue"].error is LOST
+    assert len(found.lake.faults["queue"]) == 2
+    assert found.file.read() is None
+
+
+def test_another_sources_tables_are_not_read_again() -> None:
+    found, other = two_sources()
+    found.lake.faults["risk"] = [LOST]
+    assert outcomes(found.run()) == {"account": "merged", "risk": "merged"}
+    assert (len(found.source.sessions), len(other.sessions)) == (1, 2)
 
 
 # --- R12: other writers

@@ -31,8 +31,13 @@ _CONFLICTS = (
 )
 # What Iceberg raises when its catalog's answer to a commit, or to any question, did not come.
 _UNANSWERED = ("UncheckedSQLException", "CommitStateUnknownException")
+# What pgjdbc says of a connection, and the server of a session that ends or of an exported snapshot whose
+# session has ended; no error of a statement alone.
 _CONNECTION = re.compile(
-    r"PSQLException: (.*(?:connection|Connection|terminating|shutting down|I/O error).*)"
+    r"PSQLException: (FATAL: .*|.*I/O error.*|Connection to .* refused.*|The connection attempt failed.*|"
+    r"This connection has been closed.*|The backend has broken the connection.*|"
+    r"ERROR: (?:could not import the requested snapshot|invalid snapshot identifier|"
+    r"snapshot \".*\" does not exist|canceling statement due to conflict with recovery).*)"
 )
 _UNFIT = re.compile(r'invalid input syntax for type [\w ]+: "([^"]* does not fit [^"]*)"')
 _CAUSE = re.compile(r"^(?:Caused by: )?([\w.$]+(?:Exception|Error)): (.*)$", re.MULTILINE)

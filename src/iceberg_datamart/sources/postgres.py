@@ -16,7 +16,7 @@ from iceberg_datamart.reading import Column, JdbcRead, Probe, RejectedRow, Sourc
 from iceberg_datamart.slices import SliceDigest, Slices, Slicing, is_number
 from iceberg_datamart.sources import postgres_catalog as catalog
 from iceberg_datamart.sources.postgres_connection import (
-    connected,
+    awaited,
     export_snapshot,
     importing,
     take_horizon,
@@ -69,12 +69,12 @@ class PostgresSession:
     """One connection that holds one snapshot open; every read of a run imports it."""
 
     def __init__(self, name: str, config: PostgresSource) -> None:
-        """Connect. Raises: SourceUnreachableError."""
+        """Connect. Raises: SourceUnreachableError, SourceRefusedError."""
         self._name = name
         self._credentials, self._url = credentials_of(config), jdbc_url(config)
         self._lock = RLock()
         self._described: dict[str, _Described] = {}
-        self._connection = connected(name, config)
+        self._connection = awaited(name, config)
         self._snapshot: str | None = None
         self._horizon: Horizon | None = None
         self.warnings: list[str] = []

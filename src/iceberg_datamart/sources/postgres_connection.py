@@ -11,8 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg.rows import class_row
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
-from iceberg_datamart.errors import SourceError, SourceUnreachableError, UnfitValueError
+from iceberg_datamart.errors import (
+    SourceError,
+    SourceRefusedError,
+    SourceUnreachableError,
+    UnfitValueError,
+)
 from iceberg_datamart.reading import OpenTransaction
 from iceberg_datamart.sources.postgres_jdbc import credentials_of
 from iceberg_datamart.sources.postgres_types import UNFIT
@@ -29,6 +35,19 @@ SETTINGS = (
     "set timezone = 'UTC'; set intervalstyle = 'iso_8601'; set datestyle = 'ISO'; set bytea_output = 'hex'; "
     "set extra_float_digits = 1; set statement_timeout = 0; set idle_in_transaction_session_timeout = 0"
 )
+# Of a refused login psycopg has the server's words alone, in a language that the server's settings choose:
+# words that are not known here cost a few seconds of trying again.
+_REFUSED = (
+    "authentication failed",
+    "no password supplied",
+    "pg_hba.conf",
+    "does not exist",
+    "permission denied",
+)
+# The connection is gone, or was not to be had: https://www.postgresql.org/docs/current/errcodes-appendix.html
+# A standby ends what its primary's cleaning overtakes with 40001; a fresh point is the mend there, too.
+_LOST = ("08", "57P", "53300", "40001")
+_ATTEMPTS = 5
 _BEGIN = "begin isolation level repeatable read, read only"
 # Prepared transactions do not tell when they began: they count from this much before they were prepared.
 _OPEN = """
@@ -63,10 +82,24 @@ class _Activity:
     replayed: datetime | None
 
 
+def awaited(name: str, config: PostgresSource) -> psycopg.Connection[Any]:
+    """Return an open connection as `connected` does, to a server that may be starting up or full.
+
+    Raises: SourceUnreachableError after some seconds; SourceRefusedError at once.
+    """
+    attempts = Retrying(
+        retry=retry_if_exception_type(SourceUnreachableError),
+        stop=stop_after_attempt(_ATTEMPTS),
+        wait=wait_exponential(multiplier=0.5, max=4),
+        reraise=True,
+    )
+    return attempts(connected, name, config)
+
+
 def connected(name: str, config: PostgresSource, patience: int = 15) -> psycopg.Connection[Any]:
     """Return an open connection in autocommit mode, within `patience` seconds.
 
-    Raises: SourceUnreachableError.
+    Raises: SourceUnreachableError, SourceRefusedError.
     """
     credentials: dict[str, Any] = dict(credentials_of(config))
     try:
@@ -75,7 +108,8 @@ def connected(name: str, config: PostgresSource, patience: int = 15) -> psycopg.
     except psycopg.Error as error:
         message = f"source '{name}' cannot be reached: {str(error).strip()}"
         hint = f"Check sources.{name}.url, the password, and that the server is up."
-        raise SourceUnreachableError(message, hint=hint) from error
+        refused = any(words in str(error) for words in _REFUSED)
+        raise (SourceRefusedError if refused else SourceUnreachableError)(message, hint=hint) from error
     return connection
 
 
@@ -131,6 +165,6 @@ def translated(source: str, error: psycopg.Error) -> SourceError:
         value = text.split('"')[1] if text.count('"') > 1 else text
         hint = "Set a wider type in `columns`, or `type: string`. Nothing of this table was written."
         return UnfitValueError(f"value {value}", hint=hint)
-    if isinstance(error, psycopg.OperationalError):
+    if isinstance(error, psycopg.OperationalError) and (error.sqlstate or "08").startswith(_LOST):
         return SourceUnreachableError(f"source '{source}': {text}")
     return SourceError(f"source '{source}': {text}")

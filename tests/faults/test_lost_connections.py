@@ -1,0 +1,217 @@
+"""Lost connections to the source: tried again, bounded, at one fresh point; else told, nothing moved."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from fault_proxy import Fault, FaultProxy, proxied
+from iceberg_datamart.embedded import postgres
+from laptop import Databases, Laptop, problems
+from shop import open_shop, oracle_of
+from shop_rules import UNCHANGED, outcomes, prepared, rename
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import psycopg
+
+    from laptop import Ended
+    from oracle import Oracle
+
+    Connection = psycopg.Connection[Any]
+
+SPARK_READS = rb'FROM \(select [^;]*from "public"\."purchase"[^;]*\) as q\s+WHERE (?!1=0)'
+DRIVER_LOOKS = rb'select md5\(row.*from "public"\."purchase"'
+ANSWER_LOST, NOT_SENT = True, False
+
+
+@pytest.fixture
+def proxy(laptop: Laptop, databases: Databases) -> Iterator[FaultProxy]:
+    with proxied(databases.server.host, databases.server.port) as opened:
+        laptop.url = opened.url(laptop.url)
+        yield opened
+
+
+@pytest.fixture
+def oracle(laptop: Laptop, connection: Connection, proxy: FaultProxy) -> Oracle:
+    """Return the oracle of a loaded shop behind the proxy, in which both tables have changed since."""
+    assert proxy.url(laptop.url) == laptop.url, "the source is behind the proxy"
+    found = open_shop(laptop, connection)
+    laptop.settings["run"] = {"parallel_tables": 1}
+    laptop.save().run()
+    change(connection, "before the run")
+    return found
+
+
+def change(connection: Connection, name: str) -> None:
+    """Change rows of both tables in one transaction."""
+    with connection.transaction():
+        rename(connection, name)
+        connection.execute("update purchase set amount = amount + 1, updated_at = clock_timestamp()")
+
+
+def check(laptop: Laptop, oracle: Oracle) -> None:
+    oracle.check(laptop, against_source=True)
+    assert outcomes(laptop.run()) == UNCHANGED
+
+
+def succeeded(ended: Ended) -> dict[str, Any]:
+    assert ended.exit_code == 0, f"{problems(ended.report)}\n{ended.stderr}"
+    return ended.report
+
+
+# --- connecting
+
+
+@contextmanager
+def after(seconds: float, work: Any) -> Iterator[None]:
+    timer = threading.Timer(seconds, work)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.join()
+
+
+def test_a_server_that_is_not_up_yet_is_waited_for(laptop: Laptop, oracle: Oracle, proxy: FaultProxy) -> None:
+    proxy.refuse()
+    with after(1.2, lambda: setattr(proxy, "refusing", False)):
+        succeeded(laptop.command("run"))
+    assert proxy.refused >= 2
+    check(laptop, oracle)
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [({"password": "wrong"}, "password authentication failed"), ({"url": "nowhere"}, "does not exist")],
+)
+@pytest.mark.usefixtures("oracle")
+def test_a_refused_login_is_told_at_once(
+    laptop: Laptop, proxy: FaultProxy, setting: dict[str, str], words: str
+) -> None:
+    source = laptop.settings["sources"]["prd"]
+    if "url" in setting:
+        setting = {"url": source["url"].rpartition("/")[0] + "/nowhere"}
+    source.update(setting)
+    laptop.save()
+    before, opened = laptop.timestamp(), proxy.opened
+    ended = laptop.command("run")
+    assert ended.exit_code == 1
+    errors = [table["error"] for table in ended.report["tables"].values()]
+    assert {error["type"] for error in errors} == {"SourceRefusedError"}
+    assert words in errors[0]["message"]
+    assert proxy.opened == opened + 1, "not tried again"
+    assert laptop.timestamp() == before
+
+
+# --- in the middle
+
+
+@pytest.mark.parametrize("pattern", [SPARK_READS, DRIVER_LOOKS], ids=["spark", "driver"])
+@pytest.mark.parametrize("how", [ANSWER_LOST, NOT_SENT])
+def test_r8_after_a_cut_all_tables_are_read_again_at_one_fresh_point(
+    laptop: Laptop, oracle: Oracle, proxy: FaultProxy, pattern: bytes, *, how: bool
+) -> None:
+    def write() -> None:
+        change(oracle.connection, "while the connection was cut")
+
+    fault = proxy.add(Fault(pattern, answer_lost=how, then=write))
+    ended = laptop.command("run")
+    assert fault.fired == 1
+    tables = succeeded(ended)["tables"]
+    assert "source 'prd' was lost; its tables are read again" in ended.stderr
+    assert (tables["customer"]["outcome"], tables["customer"]["updated"]) == ("merged", 6), "in two passes"
+    check(laptop, oracle)
+
+
+def test_a_source_that_stays_away_is_told_and_nothing_moves(
+    laptop: Laptop, oracle: Oracle, proxy: FaultProxy
+) -> None:
+    before = laptop.timestamp(), laptop.snapshot_ids()["purchase"]
+    fault = proxy.add(Fault(SPARK_READS, then=proxy.refuse))
+    ended = laptop.command("run")
+    assert fault.fired == 1
+    assert proxy.refused > 1
+    assert ended.exit_code == 75
+    assert ended.report["tables"]["purchase"]["error"]["type"] == "SourceUnreachableError"
+    assert (laptop.timestamp(), laptop.snapshot_ids()["purchase"]) == before
+    proxy.refusing = False
+    laptop.run()
+    check(laptop, oracle)
+
+
+def test_a_source_that_is_lost_in_every_pass_is_given_up(
+    laptop: Laptop, oracle: Oracle, proxy: FaultProxy
+) -> None:
+    before = laptop.timestamp()
+    fault = proxy.add(Fault(SPARK_READS, times=99))
+    ended = laptop.command("run")
+    assert fault.fired == 3
+    assert ended.exit_code == 75
+    assert laptop.timestamp() == before
+    proxy.faults.clear()
+    laptop.run()
+    check(laptop, oracle)
+
+
+def test_the_end_of_the_session_that_holds_the_snapshot_is_survived(
+    laptop: Laptop, connection: Connection, oracle: Oracle
+) -> None:
+    ends = "select pg_terminate_backend(pid) from pg_stat_activity where state = 'idle in transaction'"
+    with prepared(laptop) as execute:
+        ended = connection.execute(f"{ends} and datname = current_database()").fetchall()
+        assert ended == [(True,)]
+        change(connection, "after the session ended")
+        assert execute().exit_code == 0
+    check(laptop, oracle)
+
+
+def test_the_end_of_a_session_that_reads_is_survived(
+    laptop: Laptop, connection: Connection, oracle: Oracle, proxy: FaultProxy
+) -> None:
+    ends = (
+        "select count(pg_terminate_backend(pid)) from pg_stat_activity "
+        "where application_name = 'PostgreSQL JDBC Driver' and datname = current_database()"
+    )
+    ended: list[int] = []
+
+    def end_one() -> None:
+        while not ended and not over.wait(0.005):
+            row = connection.execute(ends).fetchone()
+            ended.extend(count for count in row or () if count)
+
+    over = threading.Event()
+    thread = threading.Thread(target=end_one)
+    proxy.delay = 0.02
+    thread.start()
+    try:
+        succeeded(laptop.command("run"))
+    finally:
+        over.set()
+        thread.join()
+    assert ended == [1]
+    proxy.delay = 0
+    check(laptop, oracle)
+
+
+def test_a_restart_of_the_server_is_survived(tmp_path: Path) -> None:
+    directory = tmp_path / "server"
+    with postgres.running(directory, durable=False) as server:
+        databases = Databases(server)
+        name = databases.new()
+        laptop = Laptop(tmp_path, server.url(name))
+        with databases.connected(name) as connection:
+            open_shop(laptop, connection)
+            laptop.run()
+            change(connection, "before the restart")
+        with prepared(laptop) as execute:
+            postgres.stop(directory)
+            with after(1, lambda: postgres.start(directory)):
+                assert execute().exit_code == 0
+        with databases.connected(name) as connection:
+            check(laptop, oracle_of(connection))

@@ -135,7 +135,7 @@ class FaultProxy:
         threading.Thread(target=connection.forward_answers, daemon=True).start()
         with suppress(OSError):
             self._forward_messages(connection)
-        if connection in self._connections:
+        with suppress(ValueError):  # it may have been cut
             self._connections.remove(connection)
         connection.close()
 

@@ -7,7 +7,7 @@ SIZE ?= S
 MINUTES ?= 30
 ROUNDS ?= 20
 
-.PHONY: demo setup check test soak bench lock clean
+.PHONY: demo setup check test soak broken bench lock clean
 
 demo: setup  ## A PostgreSQL, six tables, their mirrors and mart, and the proof, in folder `demo`
 	$(BIN)/iceberg-datamart demo --directory $(DEMO) --rows $(ROWS)
@@ -34,6 +34,9 @@ test: check  ## Everything, on real PostgreSQL, Spark and Iceberg
 soak: setup  ## Storms of changes, crashes and other writers for MINUTES; ROUNDS of two runs at once
 	ROUNDS=$(ROUNDS) $(BIN)/pytest tests/faults/test_two_runs.py
 	MINUTES=$(MINUTES) $(BIN)/pytest -s tests/faults/test_soak.py
+
+broken: setup  ## Each rule broken on purpose, and the test that notices
+	$(BIN)/python tests/broken_on_purpose.py
 
 bench: setup  ## Seconds of a run beside a hand-written Spark job's; SIZE=S or M
 	$(BIN)/python -m bench --size $(SIZE)

@@ -1,4 +1,4 @@
-"""D1 to D9: what the old script did wrong does not happen here; D1 to D4 beside that very script."""
+"""D1 to D9 and D11: what the old script did wrong does not happen here; D1 to D4 beside that very script."""
 
 from __future__ import annotations
 
@@ -125,8 +125,9 @@ def test_d5_a_row_tied_with_the_watermark_is_read(
     assert old.watermark == "2025-06-01 12:00:00"
 
 
-def test_d6_a_full_load_finds_what_the_cursor_does_not_see(
-    laptop: Laptop, connection: Connection, oracle: Oracle
+@pytest.mark.parametrize("command", [("reconcile",), ("run", "--load-type", "full")], ids=" ".join)
+def test_d6_what_the_cursor_does_not_see_is_found(
+    laptop: Laptop, connection: Connection, oracle: Oracle, command: tuple[str, ...]
 ) -> None:
     oracle.follow(full=True)
     connection.execute("update purchase set amount = -1 where purchase_id <= 3")
@@ -135,7 +136,7 @@ def test_d6_a_full_load_finds_what_the_cursor_does_not_see(
     report = laptop.run()
     assert {part["outcome"] for part in report["tables"].values()} == {"unchanged"}
     oracle.check(laptop)
-    report = laptop.run("--load-type", "full")
+    report = laptop.command(*command).report
     assert (report["tables"]["purchase"]["updated"], report["tables"]["purchase"]["deleted"]) == (3, 6)
     oracle.check(laptop, against_source=True)
 
@@ -200,6 +201,26 @@ def test_d9_a_failure_is_told_and_the_next_run_resumes(
     connection.execute(
         "alter table purchase alter amount type numeric(12, 2) using replace(amount, ' EUR', '')::numeric"
     )
+    laptop.run()
+    oracle.check(laptop, against_source=True)
+    assert laptop.timestamp() != said
+
+
+def test_d11_a_missing_table_ends_nothing_and_its_return_resumes(
+    laptop: Laptop, connection: Connection, oracle: Oracle
+) -> None:
+    oracle.follow(full=True)
+    connection.execute("alter table purchase rename to hidden")
+    connection.execute("update customer set name = 'goes on', updated_at = now() where customer_id < 4")
+    said = laptop.timestamp()
+    for _ in range(2):
+        report = laptop.failing_run()
+        assert report["tables"]["purchase"]["error"]["type"] == "SourceTableMissingError"
+        assert report["tables"]["customer"]["outcome"] in {"merged", "unchanged"}
+        assert laptop.timestamp() == said
+    oracle.follow(full=False, tables=["customer"])
+    connection.execute("alter table hidden rename to purchase")
+    connection.execute("insert into purchase (customer_id, amount, updated_at) values (2, 9, now())")
     laptop.run()
     oracle.check(laptop, against_source=True)
     assert laptop.timestamp() != said

@@ -1,0 +1,264 @@
+"""Breaks each rule and defect on purpose, in a copy of the package, and sees its test fail.
+
+`make broken` runs all of them, one after the other; `python tests/broken_on_purpose.py R7 D5` some.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src"
+PACKAGE = Path("iceberg_datamart")
+
+
+@dataclass(frozen=True)
+class Broken:
+    """One rule: the text in one file that keeps it, what stands there instead, the test that must fail."""
+
+    rule: str
+    how: str
+    file: str
+    kept: str
+    broken: str
+    test: str
+
+
+BROKEN = (
+    Broken(
+        "R1",
+        "the state is left out of the commit's summary",
+        "lake/changes.py",
+        "said = {**summary, **self.summary()}",
+        "said = self.summary()",
+        "tests/e2e/test_rules_state.py::test_r1_rows_and_watermark_are_in_one_snapshot",
+    ),
+    Broken(
+        "R2",
+        "a mart looks at the commits of its own run alone",
+        "mart_runner.py",
+        "runs = tuple(dict.fromkeys(s.run_id for s in since if s.run_id is not None and s.changes_rows))",
+        "runs = tuple(s.run_id for s in since[:0] if s.run_id is not None)",
+        "tests/faults/test_crash_points.py::test_r2_a_run_that_crashes_is_made_good_by_the_next[mirrors-merged]",
+    ),
+    Broken(
+        "R3",
+        "rows equal to the mirror's are merged again",
+        "sql.py",
+        "OR (t.{_HERE} AND ({gone} OR NOT ({same})))",
+        "OR (t.{_HERE} AND ({gone} OR NOT ({same}) OR true))",
+        "tests/e2e/test_rules_state.py::test_r3_a_rerun_commits_nothing_and_writes_no_file",
+    ),
+    Broken(
+        "R4",
+        "the timestamp file is not asked where the mirror has a watermark",
+        "windows.py",
+        "if file is not None and file.value < state.watermark.value:",
+        "if False:",
+        "tests/e2e/test_rules_state.py::test_r4_a_rewound_file_finds_changes_that_no_cursor_told_of",
+    ),
+    Broken(
+        "R5",
+        "a malformed file counts as a missing one",
+        "timestamp_file.py",
+        "        return parse_timestamp(content, str(self._path))",
+        "        try:\n            return parse_timestamp(content, str(self._path))\n"
+        "        except TimestampFileError:\n            return None",
+        "tests/e2e/test_rules_state.py::test_r5_a_malformed_file_is_an_error_that_shows_it",
+    ),
+    Broken(
+        "R6",
+        "the file moves although a table failed",
+        "runner.py",
+        "if any(name not in tables or tables[name].outcome == FAILED for name in enabled):",
+        "if any(name not in tables for name in enabled):",
+        "tests/e2e/test_defects.py::test_d3_a_table_that_failed_once_loses_no_rows",
+    ),
+    Broken(
+        "R7",
+        "the watermark is the greatest value read",
+        "watermark.py",
+        "return Watermark(limit.kind, min(max(seen), limit.value)) if seen else None",
+        "return Watermark(limit.kind, max(seen)) if seen else None",
+        "tests/e2e/test_rules_exactness.py::test_r7_the_watermark_stays_below_an_open_transaction",
+    ),
+    Broken(
+        "R8",
+        "a mart does not hear of its mirrors' deletes",
+        "mart_runner.py",
+        'any(s.changed("deleted") for s in since)',
+        "False",
+        "tests/e2e/test_random_stream.py",
+    ),
+    Broken(
+        "R9",
+        "an error ends the run",
+        "runner.py",
+        "outcome = Outcome(FAILED, error=deliberate(name, error))",
+        "raise error",
+        "tests/e2e/test_rules_exactness.py::test_r9_a_failing_table_changes_no_state_but_the_others",
+    ),
+    Broken(
+        "R10",
+        "of rows with the same key the oldest stays",
+        "sql.py",
+        'order = [f"{quoted(cursor)} DESC NULLS LAST"] if cursor else []',
+        'order = [f"{quoted(cursor)} ASC NULLS LAST"] if cursor else []',
+        "tests/e2e/test_rules_values.py::test_r10_of_rows_with_the_same_key_the_newest_stays",
+    ),
+    Broken(
+        "R11",
+        "only the current snapshot is asked for the state",
+        "receipt.py",
+        "found = (mirror_state(snapshot.summary) for snapshot in self.snapshots)",
+        "found = (mirror_state(snapshot.summary) for snapshot in self.snapshots[:1])",
+        "tests/e2e/test_rules_writers.py::test_r11_foreign_compaction_loses_no_state",
+    ),
+    Broken(
+        "R12",
+        "what is staged is published whatever happened since",
+        "lake/staging.py",
+        "if (None if parent is None else int(parent)) != base:",
+        "if False:",
+        "tests/e2e/test_rules_writers.py::test_r12_a_commit_between_staging_and_publishing_is_noticed",
+    ),
+    Broken(
+        "R13",
+        "the source's identity is not compared",
+        "planner.py",
+        "if states[0].source != source.identity and not wishes.accept_new_source:",
+        "if False:",
+        "tests/e2e/test_rules_writers.py::test_r13_another_database_is_refused_unless_accepted",
+    ),
+    Broken(
+        "D1",
+        "a mart follows its root table alone",
+        "mart_runner.py",
+        "changed = [mirror.table for mirror in consumed if mirror.run_ids]",
+        "changed = [mirror.table for mirror in consumed[:1] if mirror.run_ids]",
+        "tests/e2e/test_defects.py::test_d1_a_change_on_one_side_alone_reaches_the_mart",
+    ),
+    Broken(
+        "D2",
+        "every window starts where the fastest table is",
+        "windows.py",
+        'return state.watermark, "the mirror\'s watermark"\n\n\ndef _integer_start',
+        'return file or state.watermark, "the file"\n\n\ndef _integer_start',
+        "tests/e2e/test_defects.py::test_d2_a_slower_table_loses_no_rows",
+    ),
+    Broken(
+        "D3",
+        "the file moves although a table failed",
+        "runner.py",
+        "if any(name not in tables or tables[name].outcome == FAILED for name in enabled):",
+        "if any(name not in tables for name in enabled):",
+        "tests/e2e/test_defects.py::test_d3_a_table_that_failed_once_loses_no_rows",
+    ),
+    Broken(
+        "D4",
+        "changes are appended",
+        "lake/changes.py",
+        "if set(self.counts) == {INSERT}:",
+        "if True:",
+        "tests/e2e/test_defects.py::test_d4_updates_reruns_and_full_loads_double_no_row",
+    ),
+    Broken(
+        "D5",
+        "the lower bound is open",
+        "sources/postgres.py",
+        "return sql.SQL(\"({} >= {} or {} is null or {} = '-infinity')\")",
+        "return sql.SQL(\"({} > {} or {} is null or {} = '-infinity')\")",
+        "tests/e2e/test_defects.py::test_d5_a_row_tied_with_the_watermark_is_read",
+    ),
+    Broken(
+        "D6",
+        "digests of equal count are equal",
+        "slices.py",
+        "if source.get(n) != mirror.get(n))",
+        "if source.get(n) is None or mirror.get(n) is None or source[n].rows != mirror[n].rows)",
+        "tests/e2e/test_defects.py::test_d6_what_the_cursor_does_not_see_is_found[reconcile]",
+    ),
+    Broken(
+        "D7",
+        "the window is left out of the query",
+        "sources/postgres.py",
+        "if window.lower is None or described.cursor is None:",
+        "if True:",
+        "tests/e2e/test_defects.py::test_d7_window_and_columns_are_the_servers_work",
+    ),
+    Broken(
+        "D8",
+        "colliding columns keep their names",
+        "mart.py",
+        "if counts[o.name.lower()] > 1 else o for o in shown]",
+        "if counts[o.name.lower()] > 9 else o for o in shown]",
+        "tests/e2e/test_defects.py::test_d8_columns_of_the_same_name_have_fixed_names_in_the_mart",
+    ),
+    Broken(
+        "D9",
+        "the exit code is always 0",
+        "report.py",
+        "return codes.pop() if len(codes) == 1 else 1",
+        "return 0",
+        "tests/e2e/test_defects.py::test_d9_a_failure_is_told_and_the_next_run_resumes",
+    ),
+    Broken(
+        "D11",
+        "a missing table ends the run",
+        "runner.py",
+        "except Exception as error:  # noqa: BLE001  (of one table alone, R9)\n            return deliberate(",
+        "except ZeroDivisionError as error:\n            return deliberate(",
+        "tests/e2e/test_defects.py::test_d11_a_missing_table_ends_nothing_and_its_return_resumes",
+    ),
+)
+
+
+def failure_of(broken: Broken) -> str | None:
+    """Return the last line that the rule's test failed with; None where it passed all the same."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "src"
+        shutil.copytree(SOURCE, copy)
+        file = copy / PACKAGE / broken.file
+        text = file.read_text("utf-8")
+        file.write_text(text.replace(broken.kept, broken.broken), "utf-8")
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-x", "-q", "--tb=line", "--show-capture=no", broken.test],
+            cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": str(copy)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if done.returncode not in {0, 1}:
+        raise RuntimeError(done.stdout + done.stderr)
+    said = [line for line in done.stdout.splitlines() if line.startswith(("E ", "/", "FAILED"))]
+    return None if done.returncode == 0 else said[-1] if said else "failed"
+
+
+def main(wanted: list[str]) -> int:
+    """Break what is `wanted` (default: all), print what failed; return how many were not noticed."""
+    console = Console(width=180)
+    table = Table("rule", "broken by", "test", "failed with")
+    unnoticed = 0
+    for broken in BROKEN:
+        if wanted and broken.rule not in wanted:
+            continue
+        failure = failure_of(broken)
+        unnoticed += failure is None
+        console.print(f"{broken.rule}: {failure or 'NOT NOTICED'}", markup=False)
+        table.add_row(broken.rule, broken.how, broken.test.split("::")[-1], failure or "NOT NOTICED")
+    console.print(table)
+    return unnoticed
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

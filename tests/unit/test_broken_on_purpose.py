@@ -1,0 +1,26 @@
+"""The list of what `make broken` breaks is true: it names every rule, and text that is there once."""
+
+from __future__ import annotations
+
+import pytest
+
+from broken_on_purpose import BROKEN, PACKAGE, ROOT, SOURCE, Broken
+
+# D10, schema changes, has an issue of its own.
+RULES = {f"R{n}" for n in range(1, 14)} | {f"D{n}" for n in range(1, 12) if n != 10}
+
+
+def test_every_rule_is_broken() -> None:
+    assert {broken.rule for broken in BROKEN} == RULES
+
+
+@pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: broken.rule)
+def test_what_is_broken_is_there_once(broken: Broken) -> None:
+    text = (SOURCE / PACKAGE / broken.file).read_text("utf-8")
+    assert text.count(broken.kept) == 1
+
+
+@pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: broken.rule)
+def test_the_test_that_must_fail_exists(broken: Broken) -> None:
+    file, _, name = broken.test.partition("::")
+    assert f"def {name.split('[')[0]}" in (ROOT / file).read_text("utf-8")

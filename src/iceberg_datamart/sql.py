@@ -156,23 +156,27 @@ def differences_sql(  # noqa: PLR0913  (one clause of the statement each)
 ) -> str:
     """Return the SELECT of the rows in which `new` and `old` differ: the key as text, then how, where, newer.
 
-    Rows of `new` whose column `deleted` is true must not be in `old`; its column `newer` is passed on.
+    Rows of `new` whose column `deleted` is true must not be in `old`; its column `newer` is passed on. Of
+    rows of `old` with the same key, all but one are too many.
     """
     gone = f"coalesce(n.{quoted(deleted)}, false)" if deleted else "false"
     wrong = ", ".join(
         f"CASE WHEN NOT (n.{quoted(name)} <=> t.{quoted(name)}) THEN {literal(name)} END" for name in columns
     )
+    by = ", ".join(quoted(name) for name in key)
+    copy = f"row_number() OVER (PARTITION BY {by} ORDER BY {by}) AS {PLACE}"
+    doubled = f"coalesce(t.{PLACE} > 1, false)"
     shown = ", ".join(f"CAST(coalesce(n.{quoted(name)}, t.{quoted(name)}) AS STRING)" for name in key)
     return (
         f"SELECT array({shown}) AS {PLACE}, "
-        f"CASE WHEN n.{_HERE} IS NULL OR {gone} THEN 'extra' "
+        f"CASE WHEN n.{_HERE} IS NULL OR {gone} OR {doubled} THEN 'extra' "
         f"WHEN t.{_HERE} IS NULL THEN 'missing' ELSE 'stale' END AS {CHANGE}, "
         f"filter(array({wrong}), c -> c IS NOT NULL) AS wrong, "
         f"{f'coalesce(n.{quoted(newer)}, false)' if newer else 'false'} AS newer "
         f"FROM (SELECT *, true AS {_HERE} FROM {new}) AS n FULL OUTER JOIN "
-        f"(SELECT *, true AS {_HERE} FROM {old} AS t WHERE {bounds}) AS t "
+        f"(SELECT *, true AS {_HERE}, {copy} FROM {old} AS t WHERE {bounds}) AS t "
         f"ON {matching(key, 't', 'n', null_safe=null_safe)} "
-        f"WHERE n.{_HERE} IS NULL OR (t.{_HERE} IS NULL AND NOT {gone}) "
+        f"WHERE n.{_HERE} IS NULL OR {doubled} OR (t.{_HERE} IS NULL AND NOT {gone}) "
         f"OR (t.{_HERE} AND ({gone} OR NOT ({matching(columns, 'n', 't', null_safe=True)})))"
     )
 

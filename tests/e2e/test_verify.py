@@ -59,6 +59,18 @@ def test_a_mirror_that_another_tool_changed_is_different(laptop: Laptop, oracle:
     assert verified(laptop)[0].exit_code == 0
 
 
+def test_a_key_that_another_tool_wrote_twice_is_too_many(laptop: Laptop, oracle: Oracle) -> None:
+    del oracle
+    for name in ("customer", "customer_purchases"):
+        table = f"datamart.datamart.{name}"
+        laptop.spark_sql(f"insert into {table} select * from {table} where customer_id = 4")
+    ended, found = verified(laptop)
+    assert ended.exit_code == 1
+    assert [found["customer"][kind] for kind in ("missing", "stale", "extra")] == [0, 0, 1]
+    assert found["customer"]["first"] == [{"kind": "extra", "key": {"customer_id": "4"}, "columns": []}]
+    assert found["customer_purchases"]["extra"] > 0
+
+
 def test_a_mart_that_another_tool_changed_is_different(laptop: Laptop, oracle: Oracle) -> None:
     del oracle
     mart = "datamart.datamart.customer_purchases"

@@ -108,7 +108,9 @@ def test_r3_a_rejected_row_is_rejected_once_and_then_the_table_is_quiet() -> Non
     found = world()
     found.run()
     found.source.tables["queue"][None] = ("v", NOON)  # type: ignore[index]
+    found.effects.clear()
     assert found.run().tables["queue"].rejected == 1
+    assert found.effects == ["reject queue", "commit queue"], "the window's fingerprint is recorded"
     found.effects.clear()
     report = found.run()
     assert found.effects == []

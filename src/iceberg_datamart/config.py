@@ -162,7 +162,7 @@ class CatalogConfig(Settings):
     @classmethod
     def broken_rules(cls, plain: Mapping[str, Any]) -> Iterable[Problem]:
         """Return a problem where a catalog that is reached by its address has none."""
-        if plain.get("type") in {"sql", "rest"} and plain.get("uri") is None:
+        if plain.get("type") in ("sql", "rest") and plain.get("uri") is None:
             yield Problem(("uri",), f"required for a catalog of type {plain['type']!r}")
 
 

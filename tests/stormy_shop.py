@@ -240,7 +240,7 @@ class Storm:
     # --- what must hold
 
     def settle(self) -> None:
-        """End what is still open, run, and compare: incrementally as far as cursors tell, then fully."""
+        """End what is open, run, and compare: as far as cursors tell, then all after a reconcile or full load."""
         if self.late:
             self.commit_late()
         if self.broken is not None:
@@ -251,7 +251,8 @@ class Storm:
             for name, found in mirrors.items():
                 self._compare(name, found, self._expected(name), self.deleted[name])
         self._compare(MART, self.laptop.rows(MART), joined(mirrors), set())
-        self.run("--load-type", "full")
+        ended = self.laptop.command(*self.dice.choice([("reconcile",), ("run", "--load-type", "full")]))
+        assert ended.exit_code == 0, f"{ended.stdout}\n{ended.stderr}"
         self.oracle.follow(full=True)
         self.oracle.check(self.laptop)
         self.tally.comparisons += 3

@@ -240,7 +240,7 @@ class Storm:
     # --- what must hold
 
     def settle(self) -> None:
-        """End what is open, run, and compare: as far as cursors tell, then all after a reconcile or full load."""
+        """End what is open, run, compare as far as cursors tell; then all after a reconcile or full load."""
         if self.late:
             self.commit_late()
         if self.broken is not None:

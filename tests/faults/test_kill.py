@@ -1,0 +1,80 @@
+"""R2: a run killed at any instant is made good by the next run."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from busy_shop import BusyShop, load_type
+from killed_runs import KILLED, running_job
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from killed_runs import RunningJob
+    from laptop import Databases, Laptop
+
+KILLS = 30
+# Runs differ in length: some of the instants lie behind the end of the run that they were meant for.
+_MOST_RUNS = 45
+_SEED = 5
+
+
+def test_r2_a_run_killed_at_a_random_instant_is_made_good_by_the_next(
+    laptop: Laptop, databases: Databases, database: str
+) -> None:
+    dice, killed, survived = random.Random(_SEED), 0, 0  # noqa: S311  (repeatable on purpose)
+    with databases.connected(database) as connection:
+        shop = BusyShop(laptop, connection)
+        seconds = measured(shop)
+        for instant in instants(dice, seconds):
+            full, with_jvm = dice.random() < 0.5, dice.random() < 0.5
+            shop.change()
+            with running_job(laptop, *load_type(full=full)) as job:
+                if kill_after(job, instant, with_jvm=with_jvm):
+                    killed += 1
+                else:
+                    survived += 1
+            shop.make_good(full=full)
+            job.wait_until_gone()
+            shop.oracle.check(laptop, against_source=full)
+            if killed == KILLS:
+                break
+    assert killed == KILLS
+
+
+def measured(shop: BusyShop) -> float:
+    """Return the seconds of a run that nobody kills."""
+    shop.change()
+    with running_job(shop.laptop) as job:
+        started = time.monotonic()
+        assert job.process.wait(timeout=300) == 0, job.stderr.read_text()
+        seconds = time.monotonic() - started
+    shop.oracle.follow(full=False)
+    shop.oracle.check(shop.laptop)
+    return seconds
+
+
+def instants(dice: random.Random, seconds: float) -> Iterator[float]:
+    """Yield instants that are spread over the whole duration, one in each part of it, in random order."""
+    parts = list(range(KILLS))
+    dice.shuffle(parts)
+    for part in (parts * 2)[:_MOST_RUNS]:
+        yield seconds * (part + dice.random()) / KILLS
+
+
+def kill_after(job: RunningJob, seconds: float, *, with_jvm: bool) -> bool:
+    """Kill the job `seconds` after now, alone or at once with its JVM; return whether it lived until then."""
+    time.sleep(seconds)
+    with suppress(ProcessLookupError):
+        if with_jvm:
+            os.killpg(job.process.pid, signal.SIGKILL)
+        else:
+            job.process.kill()
+    code = job.process.wait(timeout=60)
+    assert code in {0, KILLED}, job.stderr.read_text()
+    return code == KILLED

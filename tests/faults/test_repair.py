@@ -5,16 +5,12 @@ So Iceberg leaves a table where it takes its own commit for a failed one (iceber
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
 
-from iceberg_datamart.config_file import load_config
-from iceberg_datamart.errors import CommitConflictError
-from iceberg_datamart.lake.repair import PointerRepair
 from shop import open_shop
 from shop_rules import UNCHANGED, outcomes, rename
 
@@ -143,14 +139,3 @@ def test_a_table_that_was_never_loaded_is_absent(laptop: Laptop, connection: Con
     ended = laptop.command("repair")
     assert ended.exit_code == 0
     assert {found["outcome"] for found in ended.report["tables"].values()} == {"absent"}
-
-
-def test_a_pointer_that_moved_meanwhile_is_left_alone(laptop: Laptop, oracle: Oracle) -> None:
-    config = load_config(laptop.file, os.environ)
-    stale = laptop.table("customer").metadata_location
-    rename(oracle.connection, "by another run")
-    laptop.run()
-    location = laptop.table("customer").metadata_location
-    with pytest.raises(CommitConflictError):
-        PointerRepair(config.catalog, config.database)._set_back("customer", stale, stale, None)
-    assert laptop.table("customer").metadata_location == location

@@ -18,6 +18,7 @@ def test_every_rule_is_broken() -> None:
 def test_what_is_broken_is_there_once(broken: Broken) -> None:
     text = (SOURCE / PACKAGE / broken.file).read_text("utf-8")
     assert text.count(broken.kept) == 1
+    assert not broken.also[0] or text.count(broken.also[0]) == 1
 
 
 @pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: broken.rule)

@@ -29,7 +29,7 @@ check: setup  ## Format, lint, types and pure tests, in seconds
 	$(BIN)/pytest -q -n 2 tests/unit tests/golden tests/contracts tests/test_architecture.py
 
 test: check  ## Everything, on real PostgreSQL, Spark and Iceberg
-	$(BIN)/pytest tests/sources tests/e2e tests/faults
+	$(BIN)/pytest -n 2 --dist loadfile --durations 25 tests/sources tests/e2e tests/faults
 
 soak: setup  ## Storms of changes, crashes and other writers for MINUTES; ROUNDS of two runs at once
 	ROUNDS=$(ROUNDS) $(BIN)/pytest tests/faults/test_two_runs.py

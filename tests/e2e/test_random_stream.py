@@ -20,7 +20,7 @@ LATE = {2: 3, 8: 10}  # a transaction that opens before the one run commits befo
 
 
 @pytest.mark.parametrize("seed", [11])
-def test_mirrors_and_mart_are_exact_after_every_run(
+def test_r8_mirrors_and_mart_are_exact_after_every_run(
     laptop: Laptop, databases: Databases, database: str, seed: int
 ) -> None:
     dice = random.Random(seed)  # noqa: S311  (repeatable on purpose)

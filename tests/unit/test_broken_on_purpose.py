@@ -25,3 +25,17 @@ def test_what_is_broken_is_there_once(broken: Broken) -> None:
 def test_the_test_that_must_fail_exists(broken: Broken) -> None:
     file, _, name = broken.test.partition("::")
     assert f"def {name.split('[')[0]}" in (ROOT / file).read_text("utf-8")
+
+
+@pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: broken.rule)
+def test_the_test_that_must_fail_bears_the_rules_name(broken: Broken) -> None:
+    assert broken.test.partition("::")[2].startswith(f"test_{broken.rule.lower()}_")
+
+
+def test_the_page_on_reliability_lists_the_same() -> None:
+    page = (ROOT / "docs" / "reliability.md").read_text("utf-8")
+    rows = [
+        f"| {broken.rule} | `{broken.test.partition('::')[2].split('[')[0]}` | {broken.how} |"
+        for broken in BROKEN
+    ]
+    assert [row for row in rows if row not in page] == []

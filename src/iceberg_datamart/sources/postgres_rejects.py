@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 from iceberg_datamart.errors import UnfitValueError
-from iceberg_datamart.reading import RejectedRow
+from iceberg_datamart.reading import RejectedRow, wire_name
 from iceberg_datamart.sources.postgres_types import Unfit, null_key
 
 if TYPE_CHECKING:
@@ -87,7 +87,10 @@ def rejected_keys_sql(
     relation: sql.Composable, key: Mapping[str, Wire], unfits: Sequence[Unfit]
 ) -> sql.Composed:
     """Return a derived table of the rejected rows' keys, but for those that are unfit themselves."""
-    names = (sql.SQL("{} as {}").format(wire.expression, sql.Identifier(name)) for name, wire in key.items())
+    names = (
+        sql.SQL("{} as {}").format(wire.expression, sql.Identifier(wire_name(position)))
+        for position, wire in enumerate(key.values())
+    )
     in_key = [null_key(name) for name in key]
     in_key += [wire.unfit for wire in key.values() if wire.unfit is not None]
     template = sql.SQL("(select {} from {} where not ({}) and {}) as q")

@@ -182,7 +182,7 @@ BROKEN = (
     Broken(
         "D5",
         "the lower bound is open",
-        "sources/postgres.py",
+        "sources/postgres_table.py",
         "return sql.SQL(\"({} >= {} or {} is null or {} = '-infinity')\")",
         "return sql.SQL(\"({} > {} or {} is null or {} = '-infinity')\")",
         "tests/e2e/test_defects.py::test_d5_a_row_tied_with_the_watermark_is_read",
@@ -198,8 +198,8 @@ BROKEN = (
     Broken(
         "D7",
         "the window is left out of the query",
-        "sources/postgres.py",
-        "if window.lower is None or described.cursor is None:",
+        "sources/postgres_table.py",
+        "if window.lower is None or self.cursor is None:",
         "if True:",
         "tests/e2e/test_defects.py::test_d7_window_and_columns_are_the_servers_work",
     ),

@@ -21,7 +21,7 @@ from iceberg_datamart.mart import (
     restricted_sql,
 )
 from iceberg_datamart.reading import Column, SourceTable
-from iceberg_datamart.sources import postgres, postgres_catalog, postgres_rejects
+from iceberg_datamart.sources import postgres, postgres_catalog, postgres_rejects, postgres_table
 from iceberg_datamart.sources.postgres_types import PostgresColumn, wire
 from iceberg_datamart.sql import changeset_sql, deduplicated_sql, key_ranges, merge_sql, within
 from iceberg_datamart.watermark import CursorKind, ReadWindow, Watermark
@@ -145,7 +145,8 @@ def session(**settings: Any) -> postgres.PostgresSession:
     found = postgres.PostgresSession.__new__(postgres.PostgresSession)
     found._lock = RLock()
     unfits = postgres_rejects.unfits_of(SERVER_COLUMNS, wires, ["transaction_id"])
-    found._described = {"settlement": postgres._Described(table, relation, wires, config, cursor, unfits)}
+    described = postgres_table.DescribedTable(table, relation, wires, config, cursor, unfits)
+    found._described = {"settlement": described}
     found._url, found._credentials, found._snapshot = "jdbc:", {}, "00000003-0000001B-1"
     return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ import psycopg
 from psycopg import sql
 
 from iceberg_datamart.errors import SourceError, UnfitValueError
-from iceberg_datamart.reading import Column, JdbcRead, Probe, RejectedRow, SourceTable, wire_name
+from iceberg_datamart.reading import Column, JdbcRead, Probe, RejectedRow, SourceTable
 from iceberg_datamart.slices import SliceDigest, Slices, Slicing, is_number
 from iceberg_datamart.sources import postgres_catalog as catalog
 from iceberg_datamart.sources.postgres_connection import (
@@ -23,7 +23,7 @@ from iceberg_datamart.sources.postgres_connection import (
     translated,
 )
 from iceberg_datamart.sources.postgres_digests import digests_query, in_slices
-from iceberg_datamart.sources.postgres_jdbc import credentials_of, ctid_ranges, jdbc_url
+from iceberg_datamart.sources.postgres_jdbc import credentials_of, jdbc_url
 from iceberg_datamart.sources.postgres_rejects import (
     digest_of,
     fitting,
@@ -33,12 +33,9 @@ from iceberg_datamart.sources.postgres_rejects import (
     rejected_sql,
     unfits_of,
 )
+from iceberg_datamart.sources.postgres_table import DELETED, NEWER, DescribedTable
 from iceberg_datamart.sources.postgres_types import (
-    Unfit,
-    Wire,
     cursor_kind,
-    literal_since_1970,
-    number_since_1970,
     wire,
 )
 from iceberg_datamart.watermark import CursorKind, Horizon, ReadWindow, Watermark
@@ -51,18 +48,6 @@ if TYPE_CHECKING:
 
 _FEW_ROWS = 10_000
 _LEAST_SLICES, _MOST_SLICES = 1024, 65_536
-DELETED, NEWER = "_datamart_deleted", "_datamart_newer"
-
-
-@dataclass(frozen=True)
-class _Described:
-    table: SourceTable
-    relation: catalog.Relation
-    wires: tuple[Wire, ...]
-    config: TableConfig
-    cursor: tuple[str, CursorKind] | None
-    unfits: tuple[Unfit, ...] = ()
-    committed: tuple[int | None, datetime] | None = None
 
 
 class PostgresSession:
@@ -73,7 +58,7 @@ class PostgresSession:
         self._name = name
         self._credentials, self._url = credentials_of(config), jdbc_url(config)
         self._lock = RLock()
-        self._described: dict[str, _Described] = {}
+        self._described: dict[str, DescribedTable] = {}
         self._connection = awaited(name, config)
         self._snapshot: str | None = None
         self._horizon: Horizon | None = None
@@ -133,21 +118,19 @@ class PostgresSession:
         cursor = None if kind is None or config.cursor is None else (config.cursor, kind)
         known_wires = tuple(filter(None, wires))
         unfits = unfits_of(selected, known_wires, key)
-        described = _Described(found, relation, known_wires, config, cursor, unfits)
+        described = DescribedTable(found, relation, known_wires, config, cursor, unfits)
         if kind is CursorKind.INTEGER:
             described = replace(described, committed=self._greatest_committed(described))
         self._described[table] = described
         return found
 
-    def _greatest_committed(self, described: _Described) -> tuple[int | None, datetime]:
+    def _greatest_committed(self, described: DescribedTable) -> tuple[int | None, datetime]:
         """Return an integer cursor's greatest value, and a time when it was known to be committed."""
-        query = sql.SQL("select max({}) from {}").format(
-            self._cursor_number(described), self._from(described)
-        )
+        query = sql.SQL("select max({}) from {}").format(described.cursor_number, described.name)
         greatest = self._fetch(query)[0][0]
         return greatest, self._fetch(sql.SQL("select clock_timestamp()").format())[0][0]
 
-    def _settled(self, described: _Described) -> Watermark | None:
+    def _settled(self, described: DescribedTable) -> Watermark | None:
         """Return the value below which no transaction can still write: all that drew less have ended."""
         horizon = self._horizon
         if described.committed is None or horizon is None or not horizon.visible:
@@ -155,18 +138,18 @@ class PostgresSession:
         greatest, when = described.committed
         if horizon.held_since is not None and horizon.held_since <= when:
             return None
-        return self._watermark(described, greatest)
+        return described.watermark(greatest)
 
     def probe(self, table: str, window: ReadWindow) -> Probe:
         """Return what the window holds; its keys where it is small. One index scan of a small window."""
         described = self._described[table]
-        wanted = [*(self._wire_of(described, name) for name in described.table.primary_key)]
-        wanted.append(self._cursor_number(described))
+        wanted = [*(described.wire_of(name).expression for name in described.table.primary_key)]
+        wanted.append(described.cursor_number)
         few = sql.SQL("select {}, {} from {} where {} limit {}").format(
             fitting(described.unfits),
             sql.SQL(", ").join(if_fitting(described.unfits, each) for each in wanted),
-            self._from(described),
-            self._where(described, window),
+            described.name,
+            described.where(window),
             _FEW_ROWS + 1,
         )
         rows = [] if window.lower is None else self._fetch(few)
@@ -176,13 +159,13 @@ class PostgresSession:
         greatest = max((row[-1] for row in found if row[-1] is not None), default=None)
         return Probe(
             len(found),
-            self._watermark(described, greatest),
+            described.watermark(greatest),
             tuple(row[:-1] for row in found),
             self._settled(described),
             rejected=len(rows) - len(found),
         )
 
-    def _counted(self, described: _Described, window: ReadWindow) -> Probe:
+    def _counted(self, described: DescribedTable, window: ReadWindow) -> Probe:
         """Return the rows and the greatest cursor value of a large window: one scan, nothing transferred."""
         cursor = sql.SQL("null") if described.cursor is None else sql.Identifier(described.cursor[0])
         label = sql.Identifier("_datamart") if described.cursor is None else cursor
@@ -191,15 +174,15 @@ class PostgresSession:
             "from (select count(*) as _datamart_all, count({}) as _datamart_rows, max({}) as {} "
             "from {} where {}) as q"
         ).format(
-            self._cursor_number(described),
+            described.cursor_number,
             if_fitting(described.unfits, sql.SQL("1")),
             if_fitting(described.unfits, cursor),
             label,
-            self._from(described),
-            self._where(described, window),
+            described.name,
+            described.where(window),
         )
         rows, greatest, rejected = self._fetch(query)[0]
-        mark = self._watermark(described, greatest)
+        mark = described.watermark(greatest)
         return Probe(rows, mark, settled=self._settled(described), rejected=rejected)
 
     def fingerprint(self, table: str, window: ReadWindow) -> str | None:
@@ -209,10 +192,10 @@ class PostgresSession:
         the same rows are rejected.
         """
         described = self._described[table]
-        fit = sql.SQL("md5(row({}, {})::text)").format(self._wires(described), self._deleted(described))
+        fit = sql.SQL("md5(row({}, {})::text)").format(described.wire_list, described.deleted)
         row = digest_of(described.unfits, fit, [column.name for column in described.table.columns])
         query = sql.SQL("select {} from {} where {} limit {}").format(
-            row, self._from(described), self._where(described, window), _FEW_ROWS + 1
+            row, described.name, described.where(window), _FEW_ROWS + 1
         )
         rows = self._fetch(query)
         if len(rows) > _FEW_ROWS:
@@ -224,65 +207,50 @@ class PostgresSession:
     def read(self, table: str, window: ReadWindow) -> JdbcRead:
         """Return how Spark reads the window at this session's snapshot."""
         described = self._described[table]
-        names = self._selected(described)
+        names = described.selected
         predicates: tuple[str, ...] = ("true",)
         if window.lower is None:
-            names, predicates = self._partitioned(described, names)
-        return self._jdbc_read(described, names, self._where(described, window), predicates)
+            names, predicates = described.partitioned(names)
+        return self._jdbc_read(described, names, described.where(window), predicates)
 
     def digests(self, table: str) -> tuple[Slicing, dict[int, SliceDigest]]:
         """Return how the table is sliced, and what each slice holds: one scan at the server."""
         described = self._described[table]
-        key = self._key_wire(described)
+        key = described.key_wire
         kept = fitting(described.unfits)
         first = next(c for c in described.table.columns if c.name == described.table.primary_key[0])
         ends: tuple[int | None, int | None] = (None, None)
         if is_number(first):
             query = sql.SQL("select min({k}), max({k}) from {} where {}")
-            ends = self._fetch(query.format(self._from(described), kept, k=key.expression))[0]
+            ends = self._fetch(query.format(described.name, kept, k=key.expression))[0]
         count = min(_MOST_SLICES, max(_LEAST_SLICES, described.relation.pages))
         slicing = Slicing.of(first, *ends, count)
-        kept = sql.SQL("{} and not {}").format(kept, self._deleted(described))
-        found = self._fetch(digests_query(self._from(described), described.wires, slicing, key, kept))
+        kept = sql.SQL("{} and not {}").format(kept, described.deleted)
+        found = self._fetch(digests_query(described.name, described.wires, slicing, key, kept))
         return slicing, {row[0]: SliceDigest(row[1], (int(row[2]), int(row[3]))) for row in found}
 
     def read_slices(self, table: str, slices: Slices, newer_than: Watermark | None = None) -> JdbcRead:
         """Return how Spark reads some slices whole; see `ports.SourceSession`."""
         described = self._described[table]
-        key = self._key_wire(described)
+        key = described.key_wire
         where = if_fitting([key.unfit] if key.unfit else [], in_slices(slices, key))
-        newer = self._where(described, ReadWindow(newer_than)) if newer_than else self._no_cursor(described)
-        names = sql.SQL("{}, {} as {}").format(self._selected(described), newer, sql.Identifier(NEWER))
+        newer = described.where(ReadWindow(newer_than)) if newer_than else described.no_cursor
+        names = sql.SQL("{}, {} as {}").format(described.selected, newer, sql.Identifier(NEWER))
         predicates: tuple[str, ...] = ("true",)
         if slices.rows > _FEW_ROWS:
-            names, predicates = self._partitioned(described, names)
+            names, predicates = described.partitioned(names)
         return replace(self._jdbc_read(described, names, where, predicates), newer=NEWER)
 
-    def _selected(self, described: _Described) -> sql.Composed:
-        """Return the columns on the wire, with the mark of soft-deleted rows."""
-        names = sql.SQL(", ").join(
-            sql.SQL("{} as {}").format(found.expression, sql.Identifier(wire_name(position)))
-            for position, found in enumerate(described.wires)
-        )
-        if described.config.soft_delete is None:
-            return names
-        return sql.SQL("{}, {} as {}").format(names, self._deleted(described), sql.Identifier(DELETED))
-
-    def _partitioned(
-        self, described: _Described, names: sql.Composed
-    ) -> tuple[sql.Composed, tuple[str, ...]]:
-        """Return `names` with what tells the partitions apart, and the predicates of these."""
-        if described.relation.kind != "r":
-            return names, ("true",)
-        predicates = ctid_ranges(described.relation.pages, described.config.partitions)
-        return sql.SQL("{}, ctid as _datamart_ctid").format(names), predicates
-
     def _jdbc_read(
-        self, described: _Described, names: sql.Composed, where: sql.Composable, predicates: tuple[str, ...]
+        self,
+        described: DescribedTable,
+        names: sql.Composed,
+        where: sql.Composable,
+        predicates: tuple[str, ...],
     ) -> JdbcRead:
         if described.unfits:
             where = sql.SQL("{} and {}").format(where, fitting(described.unfits))
-        query = sql.SQL("(select {} from {} where {}) as q").format(names, self._from(described), where)
+        query = sql.SQL("(select {} from {} where {}) as q").format(names, described.name, where)
         deleted_mark = None if described.config.soft_delete is None else DELETED
         return self._jdbc(query, described.table.columns, predicates, deleted_mark)
 
@@ -290,8 +258,8 @@ class PostgresSession:
         """Return the window's rows that the mirror cannot hold. Raises: UnfitValueError for too many."""
         described = self._described[table]
         names = [column.name for column in described.table.columns]
-        where = self._where(described, window)
-        query = rejected_sql(self._from(described), names, where, described.unfits)
+        where = described.where(window)
+        query = rejected_sql(described.name, names, where, described.unfits)
         return rejected_rows(table, self._fetch(query))
 
     def rejected_keys(self, table: str) -> JdbcRead:
@@ -300,7 +268,7 @@ class PostgresSession:
         found = zip(described.table.columns, described.wires, strict=True)
         key = {column: wire for column, wire in found if column.name in described.table.primary_key}
         wires = {column.name: wire for column, wire in key.items()}
-        query = rejected_keys_sql(self._from(described), wires, described.unfits)
+        query = rejected_keys_sql(described.name, wires, described.unfits)
         return self._jdbc(query, tuple(key))
 
     def _jdbc(
@@ -319,16 +287,6 @@ class PostgresSession:
             deleted=deleted,
             credentials=self._credentials,
         )
-
-    def _key_wire(self, described: _Described) -> Wire:
-        """Return the wire of the first key column, by which tables are sliced."""
-        names = [column.name for column in described.table.columns]
-        return described.wires[names.index(described.table.primary_key[0])]
-
-    def _no_cursor(self, described: _Described) -> sql.Composable:
-        if described.cursor is None:
-            return sql.SQL("false")
-        return sql.SQL("{} is null").format(sql.Identifier(described.cursor[0]))
 
     def _needs_a_type(self, table: str, relation: catalog.Relation, column: str) -> UnfitValueError:
         name = sql.Identifier(column)
@@ -353,45 +311,6 @@ class PostgresSession:
                 yield
         except psycopg.Error as error:
             raise translated(self._name, error) from error
-
-    def _from(self, described: _Described) -> sql.Identifier:
-        return sql.Identifier(described.relation.schema, described.relation.table)
-
-    def _where(self, described: _Described, window: ReadWindow) -> sql.Composable:
-        if window.lower is None or described.cursor is None:
-            return sql.SQL("true")
-        name, kind = sql.Identifier(described.cursor[0]), described.cursor[1]
-        start = literal_since_1970(kind.value, window.lower.value)
-        if kind is CursorKind.INTEGER:
-            return sql.SQL("({} >= {} or {} is null)").format(name, start, name)
-        # A row before all time is in every window, too, so that it is rejected and not overlooked.
-        return sql.SQL("({} >= {} or {} is null or {} = '-infinity')").format(name, start, name, name)
-
-    def _cursor_number(self, described: _Described) -> sql.Composable:
-        if described.cursor is None:
-            return sql.SQL("null::int8")
-        name, kind = described.cursor
-        if kind is CursorKind.INTEGER:
-            return sql.Identifier(name)
-        return number_since_1970(name, kind.value)
-
-    def _wire_of(self, described: _Described, name: str) -> sql.Composable:
-        names = [column.name for column in described.table.columns]
-        return described.wires[names.index(name)].expression
-
-    def _wires(self, described: _Described) -> sql.Composed:
-        return sql.SQL(", ").join(found.expression for found in described.wires)
-
-    def _deleted(self, described: _Described) -> sql.Composable:
-        if described.config.soft_delete is None:
-            return sql.SQL("false")
-        predicate = sql.SQL(described.config.soft_delete)
-        return sql.SQL("coalesce(({})::boolean, false)").format(predicate)
-
-    def _watermark(self, described: _Described, number: int | None) -> Watermark | None:
-        if number is None or described.cursor is None:
-            return None
-        return Watermark(described.cursor[1], number)
 
 
 def _configured(config: TableConfig, column: str) -> str | None:

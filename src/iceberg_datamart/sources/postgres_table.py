@@ -1,0 +1,120 @@
+"""One described table of a PostgreSQL source, and the pieces of SQL that its statements are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from psycopg import sql
+
+from iceberg_datamart.reading import wire_name
+from iceberg_datamart.sources.postgres_jdbc import ctid_ranges
+from iceberg_datamart.sources.postgres_types import literal_since_1970, number_since_1970
+from iceberg_datamart.watermark import CursorKind, Watermark
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from iceberg_datamart.config import TableConfig
+    from iceberg_datamart.reading import SourceTable
+    from iceberg_datamart.sources.postgres_catalog import Relation
+    from iceberg_datamart.sources.postgres_types import Unfit, Wire
+    from iceberg_datamart.watermark import ReadWindow
+
+DELETED, NEWER = "_datamart_deleted", "_datamart_newer"
+
+
+@dataclass(frozen=True)
+class DescribedTable:
+    """What the server's catalog and the settings say of a table.
+
+    `wires` are those of the columns, in their order; `unfits` is all that can keep a row out of the
+    mirror. `committed` is an integer cursor's greatest value, and a time when it was known to be committed.
+    """
+
+    table: SourceTable
+    relation: Relation
+    wires: tuple[Wire, ...]
+    config: TableConfig
+    cursor: tuple[str, CursorKind] | None
+    unfits: tuple[Unfit, ...] = ()
+    committed: tuple[int | None, datetime] | None = None
+
+    @property
+    def name(self) -> sql.Identifier:
+        """Return the table's name with its schema."""
+        return sql.Identifier(self.relation.schema, self.relation.table)
+
+    def where(self, window: ReadWindow) -> sql.Composable:
+        """Return the predicate of a window: closed below, rows without a cursor included."""
+        if window.lower is None or self.cursor is None:
+            return sql.SQL("true")
+        name, kind = sql.Identifier(self.cursor[0]), self.cursor[1]
+        start = literal_since_1970(kind.value, window.lower.value)
+        if kind is CursorKind.INTEGER:
+            return sql.SQL("({} >= {} or {} is null)").format(name, start, name)
+        # A row before all time is in every window, too, so that it is rejected and not overlooked.
+        return sql.SQL("({} >= {} or {} is null or {} = '-infinity')").format(name, start, name, name)
+
+    @property
+    def cursor_number(self) -> sql.Composable:
+        """Return the cursor as the number that a `Watermark` holds."""
+        if self.cursor is None:
+            return sql.SQL("null::int8")
+        name, kind = self.cursor
+        if kind is CursorKind.INTEGER:
+            return sql.Identifier(name)
+        return number_since_1970(name, kind.value)
+
+    @property
+    def no_cursor(self) -> sql.Composable:
+        """Return the predicate of the rows without a cursor value."""
+        if self.cursor is None:
+            return sql.SQL("false")
+        return sql.SQL("{} is null").format(sql.Identifier(self.cursor[0]))
+
+    def watermark(self, number: int | None) -> Watermark | None:
+        """Return the watermark that a cursor number means."""
+        if number is None or self.cursor is None:
+            return None
+        return Watermark(self.cursor[1], number)
+
+    def wire_of(self, name: str) -> Wire:
+        """Return the wire of a column."""
+        return self.wires[[column.name for column in self.table.columns].index(name)]
+
+    @property
+    def key_wire(self) -> Wire:
+        """Return the wire of the first key column, by which tables are sliced."""
+        return self.wire_of(self.table.primary_key[0])
+
+    @property
+    def wire_list(self) -> sql.Composed:
+        """Return the values of all columns."""
+        return sql.SQL(", ").join(found.expression for found in self.wires)
+
+    @property
+    def deleted(self) -> sql.Composable:
+        """Return the predicate of soft-deleted rows; never NULL."""
+        if self.config.soft_delete is None:
+            return sql.SQL("false")
+        predicate = sql.SQL(self.config.soft_delete)
+        return sql.SQL("coalesce(({})::boolean, false)").format(predicate)
+
+    @property
+    def selected(self) -> sql.Composed:
+        """Return the columns under their wire names, with the mark of soft-deleted rows."""
+        names = sql.SQL(", ").join(
+            sql.SQL("{} as {}").format(found.expression, sql.Identifier(wire_name(position)))
+            for position, found in enumerate(self.wires)
+        )
+        if self.config.soft_delete is None:
+            return names
+        return sql.SQL("{}, {} as {}").format(names, self.deleted, sql.Identifier(DELETED))
+
+    def partitioned(self, names: sql.Composed) -> tuple[sql.Composed, tuple[str, ...]]:
+        """Return `names` with what tells the partitions apart, and the predicates of these."""
+        if self.relation.kind != "r":
+            return names, ("true",)
+        predicates = ctid_ranges(self.relation.pages, self.config.partitions)
+        return sql.SQL("{}, ctid as _datamart_ctid").format(names), predicates

@@ -118,7 +118,7 @@ def test_r12_a_commit_between_staging_and_publishing_is_noticed(
     def overtaken(staging: Staging, table: str, base: int | None) -> int:
         if not rivals:
             rivals.append(table)
-            rename(connection, "by the rival", "customer_id = 12")
+            rename(connection, "by the rival", "customer_id in (2, 12)")
             rivals.append(laptop.run())
         return publish(staging, table, base)
 

@@ -143,12 +143,14 @@ class Snapshot:
 class TableHistory:
     """An existing Iceberg table: its columns by name and type, its key, its current snapshot's ancestors.
 
-    `key` is the identifier fields; `snapshots` come newest first.
+    `key` is the identifier fields; `snapshots` come newest first. `is_superseded` says whether the table
+    had snapshots after its current one: it was rolled back, or something staged was never published.
     """
 
     columns: Mapping[str, str]
     key: tuple[str, ...]
     snapshots: tuple[Snapshot, ...]
+    is_superseded: bool = False
 
     @property
     def current(self) -> Snapshot | None:

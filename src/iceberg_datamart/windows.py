@@ -81,6 +81,9 @@ def _why_full(
         "the table has no cursor column": source.cursor is None and asked != RECONCILE,
         "the mirror is empty": seen.mirror is None or seen.mirror.current is None,
         "no run has filled the mirror as it is now": state is None and _is_whole(seen.mirror),
+        "the mirror's history is gone, and it may have been rolled back": state is None
+        and seen.mirror is not None
+        and seen.mirror.is_superseded,
         "the timestamp file is missing": missing and on_missing == "full_load",
         "neither the timestamp file nor the mirror's history says where to start": missing and state is None,
         "the timestamp file is ahead of the source, and the mirror's history says nothing": state is None

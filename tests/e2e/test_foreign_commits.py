@@ -105,6 +105,27 @@ FOREIGN = (
 )
 
 
+def test_r11_a_mirror_rolled_back_and_expired_is_loaded_fully(
+    laptop: Laptop, connection: Connection, oracle: Oracle
+) -> None:
+    mirror = "datamart.datamart.customer"
+    laptop.spark_sql(
+        f"call datamart.system.rewrite_data_files(table => '{mirror}', options => map('rewrite-all', 'true'))"
+    )
+    compacted = laptop.history("customer")[0]["snapshot_id"]
+    rename(connection, "merged, and rolled back by another tool")
+    laptop.run()
+    laptop.spark_sql(f"call datamart.system.rollback_to_snapshot('{mirror}', {compacted})")
+    laptop.spark_sql(
+        f"call datamart.system.expire_snapshots(table => '{mirror}', "
+        "older_than => timestamp '2100-01-01 00:00:00', retain_last => 1)"
+    )
+    assert laptop.status()["tables"]["customer"]["watermark"] is None
+    assert laptop.plan()["customer"]["load_type"] == "full"
+    laptop.run()
+    oracle.check(laptop, against_source=True)
+
+
 def test_r8_the_mart_is_the_join_also_of_what_another_tool_changed_until_reconcile_undoes_it(
     laptop: Laptop, connection: Connection, oracle: Oracle
 ) -> None:

@@ -209,6 +209,11 @@ def test_r11_where_the_history_is_gone_the_timestamp_file_says_where_to_start() 
     assert (step.load_type, step.window.lower) == ("incremental", at(NOON - DAY - 5 * MINUTE))
 
 
+def test_r11_a_mirror_that_may_have_been_rolled_back_and_has_no_history_is_loaded_fully() -> None:
+    rest = replace(mirror(), snapshots=mirror(None, state(at(NOON))).snapshots[:1], is_superseded=True)
+    assert planned(facts(rest, timestamp=NOON - DAY)).load_type == "full"
+
+
 def test_a_mirror_that_never_saw_a_cursor_value_is_read_whole_but_deletes_nothing() -> None:
     step = planned(facts(mirror(state(None))))
     assert (step.load_type, step.window.lower) == ("incremental", None)

@@ -108,7 +108,11 @@ class LakeCatalog:
         columns = {field.name: str(field.field_type) for field in found.schema().fields}
         identifiers = found.schema().identifier_field_names()
         key = tuple(name for name in columns if name in identifiers)
-        return TableHistory(columns, key, tuple(_ancestors(found)))
+        current = found.current_snapshot()
+        # No rollback and no expiry takes a sequence number back.
+        last = 0 if current is None else current.sequence_number or 0
+        superseded = current is not None and found.metadata.last_sequence_number > last
+        return TableHistory(columns, key, tuple(_ancestors(found)), is_superseded=superseded)
 
     def surveyed(
         self, tables: Iterable[str]

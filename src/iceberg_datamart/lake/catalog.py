@@ -111,7 +111,8 @@ class LakeCatalog:
         current = found.current_snapshot()
         # No rollback and no expiry takes a sequence number back.
         last = 0 if current is None else current.sequence_number or 0
-        superseded = current is not None and found.metadata.last_sequence_number > last
+        # Tables of format 1 have none.
+        superseded = current is not None and getattr(found.metadata, "last_sequence_number", 0) > last
         return TableHistory(columns, key, tuple(_ancestors(found)), is_superseded=superseded)
 
     def surveyed(

@@ -39,8 +39,7 @@ def maintain_mart(run: Run, step: MaintainMart, tables: Mapping[str, Outcome]) -
     missing = [table for table in step.tables if table not in mirrors]
     if missing:
         return Outcome(SKIPPED, reason=f"the mirror '{missing[0]}' does not exist yet")
-    shapes = {table: _mirror_shape(run, table, history) for table, history in mirrors.items()}
-    shape = mart_shape(step.mart, config, shapes)
+    shape = _shape(run, step.mart, mirrors)
     maintenance = _maintenance(run, shape, mirrors, sorted(failed & set(step.tables)))
     if maintenance is None:
         return Outcome(UNCHANGED)
@@ -67,9 +66,7 @@ def maintenance_as_consumed(run: Run, step: MaintainMart, mart: TableHistory) ->
     """
     histories = {table: run.world.lake.history(table) for table in step.tables}
     mirrors = {table: history for table, history in histories.items() if history is not None}
-    shape = mart_shape(
-        step.mart, run.config.marts[step.mart], {t: _mirror_shape(run, t, h) for t, h in mirrors.items()}
-    )
+    shape = _shape(run, step.mart, mirrors)
     saved = mart.mart_state()
     if saved is None or saved.definition != shape.definition:
         message = "the settings, or the mirrors' columns, have changed since the mart was maintained"
@@ -117,6 +114,11 @@ def _consumed(table: str, mirror: TableHistory, saved: MartState | None) -> Cons
         return ConsumedMirror(table, now)
     runs = tuple(dict.fromkeys(s.run_id for s in since if s.run_id is not None and s.changes_rows))
     return ConsumedMirror(table, now, before, runs, any(s.changed("deleted") for s in since), followed=True)
+
+
+def _shape(run: Run, mart: str, mirrors: Mapping[str, TableHistory]) -> MartShape:
+    shapes = {table: _mirror_shape(run, table, history) for table, history in mirrors.items()}
+    return mart_shape(mart, run.config.marts[mart], shapes)
 
 
 def _mirror_shape(run: Run, table: str, history: TableHistory) -> MirrorShape:

@@ -52,6 +52,10 @@ class Probe:
     rejected: int = 0
 
 
+# More than a person can mend: the type, the key or the check is at fault, and the table fails.
+MOST_REJECTED = 10_000
+
+
 @dataclass(frozen=True, order=True)
 class RejectedRow:
     """A row that cannot or may not enter the mirror, and why. `row` is the JSON text of all its values."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from iceberg_datamart.errors import DatamartError
 
@@ -89,10 +89,7 @@ class RunReport:
     @property
     def exit_code(self) -> int:
         """Return 0 for all good; the one code of all failures where they agree; else 1."""
-        codes = {error.exit_code for error in self.failures}
-        if not codes:
-            return 0
-        return codes.pop() if len(codes) == 1 else 1
+        return common_exit_code(error.exit_code for error in self.failures)
 
     def as_json(self) -> dict[str, Any]:
         """Return the documented object of `run --json`."""
@@ -106,6 +103,14 @@ class RunReport:
             "warnings": list(self.warnings),
             "error": None if self.error is None else error_json(self.error),
         }
+
+
+def common_exit_code(failures: Iterable[int]) -> int:
+    """Return 0 for no failures; the one exit code of all where they agree; else 1."""
+    codes = set(failures)
+    if not codes:
+        return 0
+    return codes.pop() if len(codes) == 1 else 1
 
 
 def error_json(error: DatamartError) -> dict[str, str]:

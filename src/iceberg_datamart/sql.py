@@ -125,10 +125,7 @@ def changeset_sql(  # noqa: PLR0913  (one clause of the statement each)
     Comparison is null-safe.
     """
     gone = f"coalesce(n.{quoted(deleted)}, false)" if deleted else "false"
-    same = matching(columns, "n", "t", null_safe=True)
-    differs = (
-        f"n.{_HERE} IS NULL OR (t.{_HERE} IS NULL AND NOT {gone}) OR (t.{_HERE} AND ({gone} OR NOT ({same})))"
-    )
+    differs = _differs(columns, gone)
     if kept:
         spared = f"SELECT 1 FROM {kept} AS k WHERE {matching(key, 'k', 't')}"
         differs = f"({differs}) AND NOT (n.{_HERE} IS NULL AND EXISTS ({spared}))"
@@ -176,8 +173,15 @@ def differences_sql(  # noqa: PLR0913  (one clause of the statement each)
         f"FROM (SELECT *, true AS {_HERE} FROM {new}) AS n FULL OUTER JOIN "
         f"(SELECT *, true AS {_HERE}, {copy} FROM {old} AS t WHERE {bounds}) AS t "
         f"ON {matching(key, 't', 'n', null_safe=null_safe)} "
-        f"WHERE n.{_HERE} IS NULL OR {doubled} OR (t.{_HERE} IS NULL AND NOT {gone}) "
-        f"OR (t.{_HERE} AND ({gone} OR NOT ({matching(columns, 'n', 't', null_safe=True)})))"
+        f"WHERE {doubled} OR {_differs(columns, gone)}"
+    )
+
+
+def _differs(columns: Iterable[str], gone: str) -> str:
+    """Return the predicate that joined rows n and t differ; with `gone`, there must be no t."""
+    same = matching(columns, "n", "t", null_safe=True)
+    return (
+        f"n.{_HERE} IS NULL OR (t.{_HERE} IS NULL AND NOT {gone}) OR (t.{_HERE} AND ({gone} OR NOT ({same})))"
     )
 
 

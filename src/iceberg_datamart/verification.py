@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from iceberg_datamart.report import error_json
+from iceberg_datamart.report import common_exit_code, error_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -87,8 +87,8 @@ class VerifyReport:
     def exit_code(self) -> int:
         """Return 0 where all are equal, 75 where all that failed may be tried again, else 1."""
         found = (*self.tables.values(), *self.marts.values())
-        wrong = {v.error.exit_code if v.error is not None else 1 for v in found if v.result != "equal"}
-        return 0 if not wrong else wrong.pop() if len(wrong) == 1 else 1
+        wrong = (each for each in found if each.result != "equal")
+        return common_exit_code(1 if each.error is None else each.error.exit_code for each in wrong)
 
     def as_json(self) -> dict[str, Any]:
         """Return the documented object of `verify --json`."""

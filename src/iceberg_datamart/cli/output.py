@@ -16,6 +16,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from iceberg_datamart.report import common_exit_code
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -44,12 +46,11 @@ def print_error(error: DatamartError) -> None:
 
 def exit_on(failures: Iterable[DatamartError]) -> None:
     """Print each failure and end with their exit code, 1 where they differ; return where there is none."""
-    codes = set()
-    for error in failures:
+    found = list(failures)
+    for error in found:
         print_error(error)
-        codes.add(error.exit_code)
-    if codes:
-        raise typer.Exit(codes.pop() if len(codes) == 1 else 1)
+    if found:
+        raise typer.Exit(common_exit_code(error.exit_code for error in found))
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from iceberg_datamart.checks import (
 )
 from iceberg_datamart.errors import CheckError
 from iceberg_datamart.lake.failures import translating
-from iceberg_datamart.reading import RejectedRow
+from iceberg_datamart.reading import MOST_REJECTED, RejectedRow
 from iceberg_datamart.sql import CHANGE, DELETE, INSERT, matching, quoted
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from iceberg_datamart.lake.changes import Changeset
     from iceberg_datamart.lake.views import Views
 
-_MOST_REJECTED = 10_000
 _SHOWN = 3
 
 
@@ -157,10 +156,10 @@ class _Inspection:
     def _reject(self, rows: DataFrame, reason: Any) -> None:
         values = f.struct(*(f.col(quoted(name)) for name in self.changes.columns))
         row = f.to_json(values, {"ignoreNullFields": "false"})
-        found = rows.select(reason, row).limit(_MOST_REJECTED + 1).collect()
+        found = rows.select(reason, row).limit(MOST_REJECTED + 1).collect()
         self.rejected += [RejectedRow(*each) for each in found]
-        if len(self.rejected) > _MOST_REJECTED:
-            message = f"more than {_MOST_REJECTED} rows would be rejected: {self.rejected[0].reason}"
+        if len(self.rejected) > MOST_REJECTED:
+            message = f"more than {MOST_REJECTED} rows would be rejected: {self.rejected[0].reason}"
             raise CheckError(message, hint="Mend the rows or the check. Nothing of this table was committed.")
 
     def _first(self, rows: DataFrame) -> list[dict[str, Any]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pyiceberg.catalog.glue import GlueCatalog
 from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
 from sqlalchemy import select, update
 
@@ -48,6 +47,8 @@ def pointers_of(catalog: Catalog, database: str) -> Pointers:
     """Return the pointers of a catalog. Raises: LakeError for a type whose pointers are its server's."""
     if isinstance(catalog, SqlCatalog):
         return SqlPointers(catalog, database)
+    from pyiceberg.catalog.glue import GlueCatalog  # noqa: PLC0415  (boto3 is slow to import)
+
     if isinstance(catalog, GlueCatalog):
         return GluePointers(catalog.glue, database)
     message = f"pointers of a {type(catalog).__name__} can be moved by its own server alone"

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 from iceberg_datamart.errors import UnfitValueError
-from iceberg_datamart.reading import RejectedRow, wire_name
+from iceberg_datamart.reading import MOST_REJECTED, RejectedRow, wire_name
 from iceberg_datamart.sources.postgres_types import Unfit, null_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from iceberg_datamart.sources.postgres_types import PostgresColumn, Wire
-
-MOST_REJECTED = 10_000
 
 
 def unfits_of(

@@ -44,6 +44,9 @@ bench: setup  ## Seconds of a run beside a hand-written Spark job's; SIZE=S or M
 lock: setup  ## Requirement files anew; needs uv
 	uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url \
 	    --extra local --extra dev --quiet --no-header --output-file requirements/dev.txt pyproject.toml
+	uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url \
+	    --override requirements/glue-4.0.in \
+	    --extra local --extra dev --quiet --no-header --output-file requirements/glue-4.0.txt pyproject.toml
 
 clean:  ## Remove what the targets made, but for a demo folder
 	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pytest
 from moto import mock_aws
-from moto.glue.exceptions import GlueClientError
 from moto.glue.responses import GlueResponse
 
+from aws_server import version_checked
 from iceberg_datamart.config import CatalogConfig
 from iceberg_datamart.errors import CommitConflictError, LakeError, MetadataMissingError
 from iceberg_datamart.lake.catalog import open_catalog
@@ -42,22 +41,6 @@ def config(
     monkeypatch.setattr(GlueResponse, "update_table", version_checked(GlueResponse.update_table))
     with mock_aws():
         yield filled(CatalogConfig(**place, properties=REGION))
-
-
-def version_checked(update_table: Any) -> Any:
-    """Return moto's UpdateTable with the check that Glue makes, and that moto 5.2 lacks."""
-    lock = Lock()
-
-    def checked(self: Any) -> Any:
-        with lock:
-            name = self._get_param("TableInput")["Name"]
-            table = self.glue_backend.get_table(self._get_param("DatabaseName"), name)
-            given = self._get_param("VersionId")
-            if given is not None and str(table.as_dict()["VersionId"]) != str(given):
-                raise GlueClientError("ConcurrentModificationException", "the table was changed meanwhile")
-            return update_table(self)
-
-    return checked
 
 
 def filled(config: CatalogConfig) -> CatalogConfig:

@@ -1,4 +1,4 @@
-"""AWS's control planes for tests: moto's server, with the one check that would hide lost commits if it lacked.
+"""AWS's control planes for tests: moto's server, with the one check whose lack would hide lost commits.
 
 Glue refuses an UpdateTable whose VersionId is not the present one; moto 5.2 takes it.
 """

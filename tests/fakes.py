@@ -223,6 +223,12 @@ class FakeLake:
         columns = {column.name: column.type for column in (*COLUMNS, *LINEAGE)}
         return TableHistory(columns, ("id",), self.snapshots[table])
 
+    def held_columns(
+        self, table: str, columns: Sequence[Column], mirror: TableHistory | None
+    ) -> tuple[Column, ...]:
+        del table, mirror
+        return tuple(columns)
+
     def create_mirror(self, merge: MirrorMerge) -> None:
         self.snapshots.setdefault(merge.table, ())
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from iceberg_datamart.config import TableConfig
     from iceberg_datamart.config_checks import CheckConfig
     from iceberg_datamart.mart import MartShape
-    from iceberg_datamart.reading import JdbcRead, Probe, RejectedRow, SourceTable
+    from iceberg_datamart.reading import Column, JdbcRead, Probe, RejectedRow, SourceTable
     from iceberg_datamart.receipt import CommitReceipt, MartState, MirrorState, TableHistory
     from iceberg_datamart.slices import SliceDigest, Slices, Slicing
     from iceberg_datamart.verification import Differences
@@ -149,6 +149,14 @@ class Lake(Protocol):
 
     def history(self, table: str) -> TableHistory | None:
         """Return a table's columns and ancestors, or None where there is no table."""
+
+    def held_columns(
+        self, table: str, columns: Sequence[Column], mirror: TableHistory | None
+    ) -> tuple[Column, ...]:
+        """Return a source's columns with the types that the mirror holds them in, or will.
+
+        Raises: SchemaChangeError where the mirror holds a type that this lake's engine cannot read.
+        """
 
     def create_mirror(self, merge: MirrorMerge) -> None:
         """Create the mirror where it is missing, without rows."""

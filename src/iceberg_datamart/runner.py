@@ -171,7 +171,9 @@ class Run:
         if isinstance(source, DatamartError) or place in errors:
             return TableFacts(errors.get(place) or source)
         try:
-            return TableFacts(source, self.world.lake.history(name), self.horizons[place])
+            mirror = self.world.lake.history(name)
+            columns = self.world.lake.held_columns(name, source.columns, mirror)
+            return TableFacts(replace(source, columns=columns), mirror, self.horizons[place])
         except Exception as error:  # noqa: BLE001  (of one table alone, R9)
             return TableFacts(deliberate(name, error))
 

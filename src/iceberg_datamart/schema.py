@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from iceberg_datamart.errors import SchemaChangeError
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from iceberg_datamart.reading import Column
 
 _DECIMAL = re.compile(r"decimal\((\d+), ?(\d+)\)")
+_ZONELESS, _ZONED = "timestamp", "timestamptz"
 _WIDER = {("int", "long"), ("float", "double")}
 
 
@@ -52,6 +53,28 @@ def schema_change(
         added=tuple(column for column in columns if column.name not in present),
         widened=tuple(c for c in columns if c.name in present and not fits(c.type, present[c.name])),
         absent=absent,
+    )
+
+
+def held_columns(
+    table: str, columns: Iterable[Column], present: Mapping[str, str], *, zoneless: bool
+) -> tuple[Column, ...]:
+    """Return a source's columns with the types that the mirror holds them in.
+
+    Where the engine has no timestamps without zone (`zoneless` is false) they are held as timestamptz in
+    UTC, and a mirror that holds them so keeps them so on every engine. `present` are the mirror's columns,
+    name to Iceberg type. Raises: SchemaChangeError where the mirror has a type that the engine cannot read.
+    """
+    unread = next((name for name, kind in present.items() if kind == _ZONELESS and not zoneless), None)
+    if unread is not None:
+        message = f"column '{unread}' of the mirror is a timestamp without zone, a type that Spark 3.3 lacks"
+        hint = f"Run this job on glue-5.1 as before, or drop the mirror '{table}' and load it again."
+        raise SchemaChangeError(message, hint=hint)
+    return tuple(
+        replace(column, type=_ZONED)
+        if column.type == _ZONELESS and (not zoneless or present.get(column.name) == _ZONED)
+        else column
+        for column in columns
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from py4j.protocol import Py4JError
-from pyspark.errors import AnalysisException, PySparkException
 
 from iceberg_datamart.errors import (
     CatalogUnreachableError,
@@ -121,16 +120,16 @@ def test_a_cause_without_message_is_told_by_its_name() -> None:
 
 @pytest.mark.parametrize("text", ["plain words", "plain words\nand a second line"])
 def test_a_message_without_causes_is_told_by_its_first_line(text: str) -> None:
-    assert translated("queue", PySparkException(text)).message.endswith("plain words")
+    assert translated("queue", Py4JError(text)).message.endswith("plain words")
 
 
-@pytest.mark.parametrize("error", [Py4JError(""), Py4JError(), PySparkException("")])
+@pytest.mark.parametrize("error", [Py4JError(""), Py4JError(), Exception("")])
 def test_an_exception_that_says_nothing_is_an_error_of_this_package_too(error: Exception) -> None:
     assert type(translated("queue", error)) is LakeError
 
 
 def test_the_stack_trace_of_spark_sql_is_looked_through_as_well() -> None:
-    error = AnalysisException("Job aborted")
+    error = Py4JError("Job aborted")
     error.stackTrace = "Caused by: org.apache.iceberg.exceptions.CommitFailedException: refresh"
     assert isinstance(translated("queue", error), CommitConflictError)
 

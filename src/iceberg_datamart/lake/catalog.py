@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 
 
 SQLITE = "sqlite:///"
+# Iceberg 1.0 reads no table whose metadata leaves this field out, as PyIceberg does for an empty one.
+# https://py.iceberg.apache.org/configuration/#backward-compatibility
+os.environ.setdefault("PYICEBERG_LEGACY_CURRENT_SNAPSHOT_ID", "true")
 _ATTEMPTS = 4
 T = TypeVar("T")
 

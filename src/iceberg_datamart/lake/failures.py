@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from py4j.protocol import Py4JError
-from pyspark.errors import PySparkException
+from pyspark.sql.utils import CapturedException
 
 from iceberg_datamart.errors import (
     CatalogUnreachableError,
@@ -50,7 +50,7 @@ def translating(table: str) -> Iterator[None]:
         yield
     except DatamartError:
         raise
-    except (Py4JError, PySparkException) as error:
+    except (Py4JError, CapturedException) as error:
         raise translated(table, error) from error
 
 

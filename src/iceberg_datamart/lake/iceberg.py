@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from iceberg_datamart.crash_points import reach
 from iceberg_datamart.lake.catalog import LakeCatalog
 from iceberg_datamart.lake.rejected import RejectedRows
-from iceberg_datamart.schema import schema_change
+from iceberg_datamart.lake.runtime import present_runtime
+from iceberg_datamart.schema import held_columns, schema_change
 from iceberg_datamart.sql import LINEAGE, LINEAGE_NAMES
 
 if TYPE_CHECKING:
@@ -52,6 +53,13 @@ class IcebergLake:
     def history(self, table: str) -> TableHistory | None:
         """Return a table's columns and ancestors, or None where there is no table."""
         return self._catalog.history(table)
+
+    def held_columns(
+        self, table: str, columns: Sequence[Column], mirror: TableHistory | None
+    ) -> tuple[Column, ...]:
+        """Return a source's columns as the mirror holds them. Raises: SchemaChangeError."""
+        present = {} if mirror is None else mirror.columns
+        return held_columns(table, columns, present, zoneless=present_runtime().zoneless_timestamps)
 
     def close(self) -> None:
         """Release held rows; the JVM stays for other runs of this process."""

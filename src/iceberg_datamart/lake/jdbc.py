@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from iceberg_datamart.lake.views import Views
     from iceberg_datamart.ports import MirrorComparison, MirrorMerge
-    from iceberg_datamart.reading import JdbcRead
+    from iceberg_datamart.reading import JdbcRead, SourceTable
 
 # pgjdbc fetches in batches only where autocommit is off, which Spark sees to for a fetchsize above 0.
 _FETCH_SIZE = "10000"
@@ -24,7 +24,7 @@ _FETCH_SIZE = "10000"
 
 def batch_of(session: SparkSession, merge: MirrorMerge | MirrorComparison, views: Views) -> DataFrame:
     """Return the rows to merge or to compare, one for each key; not read yet."""
-    frame = jdbc_frame(session, merge.read)
+    frame = jdbc_frame(session, merge.read, merge.source)
     if merge.source.key_is_unique:
         return frame
     columns = [column.name for column in merge.source.columns]
@@ -33,8 +33,8 @@ def batch_of(session: SparkSession, merge: MirrorMerge | MirrorComparison, views
     return session.sql(text).drop(PLACE)
 
 
-def jdbc_frame(session: SparkSession, read: JdbcRead) -> DataFrame:
-    """Return the rows of `read`, each column with its Iceberg type; read when Spark gets to it."""
+def jdbc_frame(session: SparkSession, read: JdbcRead, source: SourceTable) -> DataFrame:
+    """Return the rows of `read`, each column with its type in `source`; read when Spark gets to it."""
     properties = {
         "driver": "org.postgresql.Driver",
         "fetchsize": _FETCH_SIZE,
@@ -42,6 +42,7 @@ def jdbc_frame(session: SparkSession, read: JdbcRead) -> DataFrame:
         **read.credentials,
     }
     raw = session.read.jdbc(read.url, read.relation, predicates=list(read.predicates), properties=properties)
-    columns = [decoded(column, wire_name(position)) for position, column in enumerate(read.columns)]
+    types = {column.name: column for column in source.columns}
+    columns = [decoded(types[column.name], wire_name(at)) for at, column in enumerate(read.columns)]
     marks = [quoted(mark) for mark in (read.deleted, read.newer) if mark is not None]
     return raw.selectExpr(*columns, *marks)

@@ -19,16 +19,21 @@ from sqlalchemy.engine import URL, make_url
 from iceberg_datamart.embedded.java import find_java
 from iceberg_datamart.errors import MissingPartError
 from iceberg_datamart.lake.catalog import SQLITE
+from iceberg_datamart.lake.jdbc_catalog import never_sent_twice, unlock_sqlite
+from iceberg_datamart.lake.runtime import present_runtime
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from iceberg_datamart.config import CatalogConfig, Config
 
 PACKAGES = (
-    "org.apache.iceberg:iceberg-spark-runtime-3.5_2.12:1.10.0",
     "org.postgresql:postgresql:42.7.8",
     "org.xerial:sqlite-jdbc:3.50.3.0",
 )
 AWS_PACKAGE = "org.apache.iceberg:iceberg-aws-bundle:1.10.0"
+# Set where a cluster's launcher has started this process beside a JVM of its own.
+_LAUNCHED = "PYSPARK_GATEWAY_PORT"
 _EXTENSIONS = "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions"
 _EMBEDDED = {
     "spark.sql.extensions": _EXTENSIONS,
@@ -69,34 +74,17 @@ def open_session(config: Config) -> SparkSession:
     for name, value in {**_RELIED_ON, **catalog_settings(config.catalog)}.items():
         session.conf.set(name, value)
     if config.catalog.type == "sql":
-        _never_sent_twice(session, config.catalog.name)
+        _mend(session, config.catalog)
     return session
 
 
-def _never_sent_twice(session: SparkSession, catalog: str) -> None:
-    """Keep Iceberg's connection pool from sending a commit again when only its answer was lost.
-
-    Iceberg 1.10 repeats the UPDATE on a new connection, is told that nothing matched, and takes its own
-    commit for a failed one: it then publishes what was to be staged, and deletes its manifest list. Left
-    are the states that say nothing was sent (08003) or that it was undone (40001).
-    https://github.com/apache/iceberg/blob/apache-iceberg-1.10.0/core/src/main/java/org/apache/iceberg/jdbc/JdbcClientPool.java
-    """
-    jvm: Any = session._jvm  # noqa: SLF001
-    java: Any = session._jsparkSession  # noqa: SLF001
-    jvm.org.apache.spark.sql.SparkSession.setActiveSession(java)  # whose settings a catalog is made from
-    made = java.sessionState().catalogManager().catalog(catalog).icebergCatalog()
-    pool = _field(made, "connections")
-    safe = jvm.java.util.ArrayList()
-    for state in ("08003", "40001"):
-        safe.add(state)
-    _field(pool, "retryableStatusCodes").retainAll(safe)
-
-
-def _field(owner: Any, name: str) -> Any:
-    """Return a private field of a Java object."""
-    found = owner.getClass().getDeclaredField(name)
-    found.setAccessible(True)
-    return found.get(owner)
+def _mend(session: SparkSession, catalog: CatalogConfig) -> None:
+    """Take this runtime's faults out of the catalog in a database."""
+    runtime = present_runtime()
+    if runtime.resends_commits:
+        never_sent_twice(session, catalog.name)
+    if runtime.keeps_sqlite_locked and (catalog.uri or "").startswith(SQLITE):
+        unlock_sqlite(session, catalog.name)
 
 
 def catalog_settings(catalog: CatalogConfig) -> dict[str, str]:
@@ -130,8 +118,7 @@ def _jdbc_settings(uri: str) -> dict[str, str]:
     JDBC takes user and password as properties, not within the address. Behind `sqlite:///` stands the
     path as it is.
     """
-    # PyIceberg makes the catalog's own tables; Spark would lock a SQLite file while it looks for them.
-    found = {"jdbc.init-catalog-tables": "false"}
+    found = dict(present_runtime().jdbc)
     if uri.startswith(SQLITE):
         return found | {"uri": "jdbc:sqlite:" + uri.removeprefix(SQLITE), "clients": "1"}
     address = make_url(uri)
@@ -143,29 +130,48 @@ def _jdbc_settings(uri: str) -> dict[str, str]:
     return found | {"uri": f"jdbc:{plain.render_as_string()}"} | given
 
 
-def _any_session(config: Config) -> SparkSession:
-    active = SparkSession.getActiveSession()
-    if active is not None or SparkContext._active_spark_context is not None:  # noqa: SLF001
-        return SparkSession.builder.getOrCreate()
+def spark_context(config: Config) -> SparkContext:
+    """Return the context of this process: the cluster's own where one started us, else an embedded one.
+
+    Raises: MissingPartError.
+    """
+    if SparkContext._active_spark_context is not None or _LAUNCHED in os.environ:  # noqa: SLF001
+        return SparkContext.getOrCreate(SparkConf().set("spark.sql.extensions", _EXTENSIONS))
     os.environ["JAVA_HOME"] = str(find_java(os.environ))
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
     conf = SparkConf(loadDefaults=False).setAppName("iceberg-datamart")
     scratch = tempfile.gettempdir()
-    defaults = {**_EMBEDDED, **_jars(config.catalog), "spark.sql.warehouse.dir": scratch}
+    defaults = {**_EMBEDDED, **_packaged(config.catalog), "spark.sql.warehouse.dir": scratch}
     for name, value in {**defaults, **config.spark.properties}.items():
         conf.set(name, value)
     context = SparkContext(gateway=_gateway(conf), conf=conf)
     context.setLogLevel("ERROR")
-    return SparkSession(context)
+    return context
 
 
-def _jars(catalog: CatalogConfig) -> dict[str, str]:
+def _any_session(config: Config) -> SparkSession:
+    session = SparkSession(spark_context(config))
+    if _EXTENSIONS not in (session.conf.get("spark.sql.extensions", "") or ""):
+        message = "Spark runs without Iceberg's SQL extensions, and MERGE needs them"
+        raise MissingPartError(message, hint=f"Start it with --conf spark.sql.extensions={_EXTENSIONS}")
+    return session
+
+
+def _packaged(catalog: CatalogConfig) -> dict[str, str]:
+    """Return the jars of an embedded Spark, and the settings that they need."""
+    if not needs_aws(catalog):
+        return _jars((present_runtime().iceberg, *PACKAGES))
+    needed = present_runtime().embedded_aws.items()
+    settings = {f"spark.sql.catalog.{catalog.name}.{name}": value for name, value in needed}
+    return {**_jars((present_runtime().iceberg, *PACKAGES, AWS_PACKAGE)), **settings}
+
+
+def _jars(packages: Sequence[str]) -> dict[str, str]:
     """Return the setting that brings the jars: by name the first time, then where Ivy has put them.
 
     Resolving the names takes Ivy more than a second at every start, and the network.
     """
     folder = Path.home() / ".ivy2" / "jars"
-    packages = (*PACKAGES, AWS_PACKAGE) if needs_aws(catalog) else PACKAGES
     parts = (package.split(":") for package in packages)
     jars = [folder / f"{group}_{artifact}-{version}.jar" for group, artifact, version in parts]
     if all(jar.is_file() for jar in jars):

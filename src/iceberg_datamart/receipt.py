@@ -143,14 +143,16 @@ class Snapshot:
 class TableHistory:
     """An existing Iceberg table: its columns by name and type, its key, its current snapshot's ancestors.
 
-    `key` is the identifier fields; `snapshots` come newest first. `is_superseded` says whether the table
-    had snapshots after its current one: it was rolled back, or something staged was never published.
+    `key` is the primary key as far as the table tells it; `snapshots` come newest first. `is_superseded`
+    says whether the table had snapshots after its current one: it was rolled back, or something staged was
+    never published. `has_required` says whether any column cannot be NULL.
     """
 
     columns: Mapping[str, str]
     key: tuple[str, ...]
     snapshots: tuple[Snapshot, ...]
     is_superseded: bool = False
+    has_required: bool = False
 
     @property
     def current(self) -> Snapshot | None:

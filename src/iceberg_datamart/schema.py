@@ -62,8 +62,10 @@ def held_columns(
     """Return a source's columns with the types that the mirror holds them in.
 
     Where the engine has no timestamps without zone (`zoneless` is false) they are held as timestamptz in
-    UTC, and a mirror that holds them so keeps them so on every engine. `present` are the mirror's columns,
-    name to Iceberg type. Raises: SchemaChangeError where the mirror has a type that the engine cannot read.
+    UTC, and a mirror that holds them so keeps them so on every engine; so it does with wider types.
+    `present` are the mirror's columns, name to Iceberg type.
+
+    Raises: SchemaChangeError where the mirror has a type that the engine cannot read.
     """
     unread = next((name for name, kind in present.items() if kind == _ZONELESS and not zoneless), None)
     if unread is not None:
@@ -71,11 +73,14 @@ def held_columns(
         hint = f"Run this job on glue-5.1 as before, or drop the mirror '{table}' and load it again."
         raise SchemaChangeError(message, hint=hint)
     return tuple(
-        replace(column, type=_ZONED)
-        if column.type == _ZONELESS and (not zoneless or present.get(column.name) == _ZONED)
-        else column
-        for column in columns
+        replace(column, type=_held(column.type, present.get(column.name), zoneless)) for column in columns
     )
+
+
+def _held(kind: str, present: str | None, zoneless: bool) -> str:
+    if kind == _ZONELESS and (not zoneless or present == _ZONED):
+        return _ZONED
+    return present if present is not None and fits(kind, present) else kind
 
 
 def same_in_files(columns: Iterable[Column]) -> tuple[str, str] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from contextlib import contextmanager
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 
 SQLITE = "sqlite:///"
+_PRIMARY_KEY = "iceberg-datamart.primary-key"
 # Iceberg 1.0 reads no table whose metadata leaves this field out, as PyIceberg does for an empty one.
 # https://py.iceberg.apache.org/configuration/#backward-compatibility
 os.environ.setdefault("PYICEBERG_LEGACY_CURRENT_SNAPSHOT_ID", "true")
@@ -95,6 +97,18 @@ def _opened_database(name: str, properties: Mapping[str, str]) -> Catalog:
         return load_catalog(name, **properties)
 
 
+@contextmanager
+def _changing(table: str) -> Iterator[None]:
+    """Turn the failures of a metadata commit into errors of this package, naming the table."""
+    try:
+        with answering(table):
+            yield
+    except CommitFailedException as error:
+        message = f"another run changed {table} while its columns were changed"
+        raise CommitConflictError(message, hint="Run again.") from error
+    reach("columns-changed")
+
+
 class LakeCatalog:
     """One namespace of one Iceberg catalog."""
 
@@ -109,15 +123,20 @@ class LakeCatalog:
             found = while_unreachable(self.load, table)
         except NoSuchTableError:
             return None
-        columns = {field.name: str(field.field_type) for field in found.schema().fields}
-        identifiers = found.schema().identifier_field_names()
-        key = tuple(name for name in columns if name in identifiers)
+        fields = found.schema().fields
+        columns = {field.name: str(field.field_type) for field in fields}
         current = found.current_snapshot()
         # No rollback and no expiry takes a sequence number back.
         last = 0 if current is None else current.sequence_number or 0
         # Tables of format 1 have none.
         superseded = current is not None and getattr(found.metadata, "last_sequence_number", 0) > last
-        return TableHistory(columns, key, tuple(_ancestors(found)), is_superseded=superseded)
+        return TableHistory(
+            columns,
+            _primary_key(found),
+            tuple(_ancestors(found)),
+            is_superseded=superseded,
+            has_required=any(field.required for field in fields),
+        )
 
     def surveyed(
         self, tables: Iterable[str]
@@ -135,17 +154,18 @@ class LakeCatalog:
     def create(
         self, table: str, columns: Sequence[Column], key: Sequence[str], properties: Mapping[str, str]
     ) -> None:
-        """Create an empty table with identifier fields; one that another run just created stays.
+        """Create an empty table that tells its key; one that another run just created stays.
 
         Raises: CatalogUnreachableError, where the table may be there by now.
         """
         schema = iceberg_schema(columns, key)
+        told = {_PRIMARY_KEY: json.dumps(list(key))} if key else {}
         try:
             with answering(table):
                 self._create_namespace()
                 reach("database-created")
                 self._catalog.create_table(
-                    (self._database, table), schema=schema, properties=dict(properties)
+                    (self._database, table), schema=schema, properties={**told, **properties}
                 )
         except TableAlreadyExistsError:
             return
@@ -166,18 +186,29 @@ class LakeCatalog:
         """
         if not (change.added or change.widened or change.dropped):
             return
-        try:
-            with answering(table), self.load(table).update_schema() as update:
-                for column in change.added:
-                    update.add_column((column.name,), iceberg_type(column.type, count(1)))
-                for name in change.dropped:
-                    update.delete_column((name,))
-                for column in change.widened:
-                    update.update_column((column.name,), iceberg_type(column.type, count(1)))
-        except CommitFailedException as error:
-            message = f"another run changed {table} while its columns were changed"
-            raise CommitConflictError(message, hint="Run again.") from error
-        reach("columns-changed")
+        with _changing(table), self.load(table).update_schema() as update:
+            for column in change.added:
+                update.add_column((column.name,), iceberg_type(column.type, count(1)))
+            for name in change.dropped:
+                update.delete_column((name,))
+            for column in change.widened:
+                update.update_column((column.name,), iceberg_type(column.type, count(1)))
+
+    def make_optional(self, table: str) -> None:
+        """Let every column be NULL, so that none is an identifier field; the table still tells its key.
+
+        Raises: as `evolve`.
+        """
+        with _changing(table), self.load(table).transaction() as transaction:
+            found = transaction.table_metadata.schema()
+            key = [field.name for field in found.fields if field.name in found.identifier_field_names()]
+            if key:
+                transaction.set_properties({_PRIMARY_KEY: json.dumps(key)})
+            with transaction.update_schema() as update:
+                update.set_identifier_fields()
+                for field in found.fields:
+                    if field.required:
+                        update.make_column_optional((field.name,))
 
     def load(self, table: str) -> Table:
         """Return the table as it is now. Raises: NoSuchTableError, MetadataMissingError."""
@@ -190,6 +221,14 @@ class LakeCatalog:
             message = f"{table}: the catalog points to a metadata file that does not exist: {file}"
             hint = f"Run `iceberg-datamart repair {table}`, then run again; no other table is affected."
             raise MetadataMissingError(message, hint=hint) from error
+
+
+def _primary_key(table: Table) -> tuple[str, ...]:
+    """Return the identifier fields, or what the property says of a key that cannot be these."""
+    identifiers = table.schema().identifier_field_names()
+    if identifiers:
+        return tuple(field.name for field in table.schema().fields if field.name in identifiers)
+    return tuple(json.loads(table.properties.get(_PRIMARY_KEY, "[]")))
 
 
 def _ancestors(table: Table) -> list[Snapshot]:

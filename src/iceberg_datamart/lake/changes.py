@@ -7,7 +7,6 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from pyspark import StorageLevel
-from pyspark.sql import Column as SparkColumn
 from pyspark.sql import functions as f
 
 from iceberg_datamart.crash_points import reach
@@ -109,12 +108,10 @@ class Changeset:
             return None
         said = {**summary, **self.summary()}
         if set(self.counts) == {INSERT}:
-            rows = without_nulls(self.frame.drop(CHANGE), self.key)
+            rows = self.frame.drop(CHANGE)
             snapshot_id = append(rows, self.target, self.base, staging, said, lineage, self.absent)
         else:
-            without_nulls(self.frame, self.key).createOrReplaceTempView(
-                view := quoted(f"changes_of_{self.table}")
-            )
+            self.frame.createOrReplaceTempView(view := quoted(f"changes_of_{self.table}"))
             text = merge_sql(
                 target=self.target,
                 changes=view,
@@ -198,24 +195,6 @@ def _number(value: Any) -> Any:
     if isinstance(value, date):
         return (value - EPOCH.date()).days
     return value
-
-
-def without_nulls(frame: DataFrame, key: Sequence[Column]) -> DataFrame:
-    """Return the rows with the columns of `key` declared never NULL, but for those that may be.
-
-    Spark 3.3 writes nothing into a required column that might be NULL by its type; Spark 3.5 adds this
-    assertion by itself. A NULL there is a failure, not a lost row.
-    """
-    jvm: Any = frame.sparkSession._jvm  # noqa: SLF001
-    asserted = jvm.org.apache.spark.sql.catalyst.expressions.objects.AssertNotNull
-    path = jvm.PythonUtils.toSeq([])
-    for column in key:
-        if not column.nullable:
-            value = frame._jdf.col(quoted(column.name)).expr()  # noqa: SLF001
-            frame = frame.withColumn(
-                column.name, SparkColumn(jvm.org.apache.spark.sql.Column(asserted(value, path)))
-            )
-    return frame
 
 
 def sorted_within_partitions(frame: DataFrame, columns: Sequence[str]) -> DataFrame:

@@ -118,9 +118,13 @@ class IcebergLake:
 
         Raises: SchemaChangeError.
         """
+        optional = not present_runtime().required_columns
         if base is None:
+            columns = [replace(column, nullable=optional or column.nullable) for column in columns]
             self._catalog.create(table, (*columns, *LINEAGE), key, {**TABLE_PROPERTIES, **properties})
             return
+        if optional and base.has_required:
+            self._catalog.make_optional(table)
         present = {name: kind for name, kind in base.columns.items() if name not in LINEAGE_NAMES}
         change = schema_change(table, columns, present, key)
         self._catalog.evolve(table, replace(change, dropped=change.absent) if exact else change)

@@ -22,7 +22,10 @@ class Runtime:
     """One pair of Spark and Iceberg that is tested.
 
     `zoneless_timestamps` says whether Spark has a type for timestamps without zone; a mirror holds them as
-    timestamptz in UTC where it has none. `jdbc` and `embedded_aws` are properties of the Spark catalog:
+    timestamptz in UTC where it has none. `required_columns` says whether tables can have any: Iceberg 1.0
+    plans no MERGE that deletes from such a table, for a deleted row's values are NULL to it
+    (https://github.com/apache/iceberg/blob/apache-iceberg-1.0.0/spark/v3.3/spark-extensions/src/main/scala/org/apache/spark/sql/catalyst/analysis/RewriteMergeIntoTable.scala).
+    `jdbc` and `embedded_aws` are properties of the Spark catalog:
     of one in a database, and of one on AWS when this package brings the jars. `resends_commits` and
     `keeps_sqlite_locked` name faults of Iceberg's JDBC catalog: see `lake/jdbc_catalog.py`.
     """
@@ -31,6 +34,7 @@ class Runtime:
     spark: str
     iceberg: str
     zoneless_timestamps: bool
+    required_columns: bool
     resends_commits: bool
     keeps_sqlite_locked: bool
     jdbc: Mapping[str, str] = field(default_factory=dict)
@@ -42,6 +46,7 @@ GLUE_4_0 = Runtime(
     spark="3.3",
     iceberg="org.apache.iceberg:iceberg-spark-runtime-3.3_2.12:1.0.0",
     zoneless_timestamps=False,
+    required_columns=False,
     resends_commits=False,
     keeps_sqlite_locked=True,
     # The bundle of AWS's client that knows endpoints from the environment has this HTTP client alone.
@@ -52,6 +57,7 @@ GLUE_5_1 = Runtime(
     spark="3.5",
     iceberg="org.apache.iceberg:iceberg-spark-runtime-3.5_2.12:1.10.0",
     zoneless_timestamps=True,
+    required_columns=True,
     resends_commits=True,
     keeps_sqlite_locked=False,
     # PyIceberg makes the catalog's own tables; Spark would lock a SQLite file while it looks for them.

@@ -6,14 +6,7 @@ from typing import TYPE_CHECKING
 
 from iceberg_datamart.checks import checks_of
 from iceberg_datamart.errors import DeleteGuardError
-from iceberg_datamart.lake.changes import (
-    Changeset,
-    Lineage,
-    append,
-    inserts,
-    sorted_within_partitions,
-    without_nulls,
-)
+from iceberg_datamart.lake.changes import Changeset, Lineage, append, inserts, sorted_within_partitions
 from iceberg_datamart.lake.checked import checked
 from iceberg_datamart.lake.differences import counted
 from iceberg_datamart.lake.digests import in_slices, slice_digests
@@ -136,8 +129,7 @@ class SparkEngine:
             checks = checks_of(f"marts.{shape.name}", maintenance.checks, columns)
             current = None if maintenance.base is None else maintenance.base.current
             if current is None and not checks.look_at_rows:
-                key = [column for column in columns if column.name in shape.key]
-                first = self._append(shape.name, without_nulls(comparison.rows(), key), summary)
+                first = self._append(shape.name, comparison.rows(), summary)
                 return Merged(first.inserted, first)
             changes = comparison.first(columns) if current is None else comparison.changeset(columns)
         held = 0 if current is None else current.rows
@@ -155,8 +147,7 @@ class SparkEngine:
 
     def _load(self, merge: MirrorMerge, batch: DataFrame) -> CommitReceipt:
         """Fill an empty mirror: the rows stream from the source into files."""
-        rows = without_nulls(_new_rows(merge, batch), _key_of(merge.source))
-        return self._append(merge.table, rows, merge.state.summary(), _absent(merge))
+        return self._append(merge.table, _new_rows(merge, batch), merge.state.summary(), _absent(merge))
 
     def _first(self, merge: MirrorMerge, batch: DataFrame) -> Changeset:
         """Return all rows of an empty mirror's source as a changeset."""
@@ -165,7 +156,7 @@ class SparkEngine:
             table=merge.table,
             target=self._views.relation(merge.table),
             base=None,
-            key=_key_of(source),
+            key=tuple(column for column in source.columns if column.name in source.primary_key),
             columns=[column.name for column in source.columns],
             frame=inserts(_new_rows(merge, batch)),
             absent=_absent(merge),
@@ -201,16 +192,12 @@ class SparkEngine:
             table=merge.table,
             target=self._views.relation(merge.table),
             base=base,
-            key=_key_of(source),
+            key=tuple(column for column in source.columns if column.name in source.primary_key),
             columns=names,
             frame=self._session.sql(text),
             absent=_absent(merge),
             known_bounds=None if merge.probe.keys is None else bounds,
         )
-
-
-def _key_of(source: SourceTable) -> tuple[Column, ...]:
-    return tuple(column for column in source.columns if column.name in source.primary_key)
 
 
 def _slice_bounds(source: SourceTable, slices: Slices) -> str:

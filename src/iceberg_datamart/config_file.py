@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from iceberg_datamart.config import Config, Problem
 from iceberg_datamart.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from iceberg_datamart.config import SettingPath
@@ -56,22 +57,64 @@ def parse_config(text: str, environment: Mapping[str, str], where: str) -> Confi
 
     Raises ConfigError with every problem at once.
     """
-    reading = _Reading(environment)
-    values = reading.value(_root(text, where), ())
+    return parse_layers([Layer(text, where)], environment)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A text that holds settings, and its name in messages."""
+
+    text: str
+    where: str
+
+
+def parse_layers(layers: Sequence[Layer], environment: Mapping[str, str]) -> Config:
+    """Return the settings of all layers, each laid over those before it, key by key.
+
+    A block with another `type` than the one below replaces it: a source of one kind is not a bit of another.
+    Lists are replaced, too. Raises ConfigError with every problem at once, each by its layer and line.
+    """
+    readings = [_Reading(environment, layer.where) for layer in layers]
+    values: Any = {}
+    for reading, layer in zip(readings, layers, strict=True):
+        values = _laid_over(values, reading.value(_root(layer.text, layer.where), ()))
+    problems: list[Problem] = []
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
-        reading.add(Problem(each["loc"], each["msg"]) for each in error.errors())
+        problems = [Problem(each["loc"], each["msg"]) for each in error.errors()]
     else:
-        if not reading.problems:
+        if not any(reading.problems for reading in readings):
             return config
     # Outside the except clause: a chained validation error would print the values, passwords included.
-    raise reading.refusal(where)
+    raise _refusal(readings, problems)
+
+
+def _laid_over(below: Any, above: Any) -> Any:
+    if not isinstance(below, dict) or not isinstance(above, dict):
+        return above
+    if "type" in above and above["type"] != below.get("type"):
+        return above
+    return {**below, **{name: _laid_over(below.get(name), value) for name, value in above.items()}}
+
+
+def _refusal(readings: Sequence[_Reading], problems: Iterable[Problem]) -> ConfigError:
+    """Return one error that lists `problems`, each where it is written, and those of the texts."""
+    for problem in problems:
+        # The topmost of those layers that come nearest to the setting.
+        max(reversed(readings), key=lambda reading: reading.depth(problem.path)).add(problem)
+    hint = "Correct the file and try again; docs/configuration.md describes every setting."
+    return ConfigError("\n".join(r.refusal() for r in readings if r.problems), hint=hint)
 
 
 def default_config_text() -> str:
     """Return the shipped configuration, as it is written in `default.yaml`."""
-    return (files("iceberg_datamart") / "default.yaml").read_text("utf-8")
+    return shipped_text("default.yaml")
+
+
+def shipped_text(name: str) -> str:
+    """Return a file of settings that this package brings."""
+    return (files("iceberg_datamart") / name).read_text("utf-8")
 
 
 def json_schema() -> dict[str, Any]:
@@ -166,30 +209,34 @@ class _Reading:
     into true, a password 0123 into 83, and a substituted value into whatever it looks like.
     """
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        self._environment = environment
+    def __init__(self, environment: Mapping[str, str], where: str) -> None:
+        self._environment, self._where = environment, where
         self._lines: dict[SettingPath, int] = {}
         self._open: list[yaml.Node] = []
         self._unread: set[SettingPath] = set()
         self._count = 0
         self.problems: list[Problem] = []
 
-    def add(self, problems: Iterable[Problem]) -> None:
-        """Add `problems`, but none about a value that could not be read in the first place."""
-        self.problems += [each for each in problems if each.path not in self._unread]
+    def add(self, problem: Problem) -> None:
+        """Add `problem`, but for one about a value that could not be read in the first place."""
+        if problem.path not in self._unread:
+            self.problems.append(problem)
 
-    def refusal(self, where: str) -> ConfigError:
-        """Return one error that lists all problems in the order of their lines."""
+    def depth(self, path: SettingPath) -> int:
+        """Return how many steps of `path` are written here."""
+        return next(end for end in range(len(path), -1, -1) if path[:end] in self._lines)
+
+    def refusal(self) -> str:
+        """Return the text that lists all problems in the order of their lines."""
         located = sorted(
             {(self._line_of(each.path), _shown(each.path), each.message) for each in self.problems}
         )
-        heading = f"{len(located)} problem{'s' if len(located) > 1 else ''} in {where}:"
+        heading = f"{len(located)} problem{'s' if len(located) > 1 else ''} in {self._where}:"
         lines = [
             _shortened(f"  line {line}: {path + ': ' if path else ''}{message}")
             for line, path, message in located
         ]
-        hint = "Correct the file and try again; docs/configuration.md describes every setting."
-        return ConfigError("\n".join([heading, *lines]), hint=hint)
+        return "\n".join([heading, *lines])
 
     def value(self, node: yaml.Node, path: SettingPath) -> Any:
         """Return the plain value of `node`: a mapping, a list, text or None."""
@@ -223,7 +270,7 @@ class _Reading:
 
     def _line_of(self, path: SettingPath) -> int:
         """Return the line of the setting or, where it is not written, of the block that lacks it."""
-        return next(self._lines[path[:end]] for end in range(len(path), -1, -1) if path[:end] in self._lines)
+        return self._lines[path[: self.depth(path)]]
 
     def _list(self, node: yaml.Node, path: SettingPath) -> list[Any]:
         return [self.value(each, (*path, index)) for index, each in enumerate(node.value)]

@@ -47,11 +47,15 @@ class Facts:
 
 @dataclass(frozen=True)
 class Wishes:
-    """What the caller of a run asked for. No `tables` means all."""
+    """What the caller of a run asked for. No `tables` means all.
+
+    With `snapshot_id`, the one table is read from the state that this snapshot of its mirror recorded.
+    """
 
     load_type: str = INCREMENTAL
     tables: tuple[str, ...] = ()
     accept_new_source: bool = False
+    snapshot_id: int | None = None
 
 
 @dataclass(frozen=True)
@@ -163,7 +167,10 @@ def plan_table(name: str, config: Config, facts: Facts, wishes: Wishes) -> Merge
         checks = checks_of(f"tables.{name}", config.tables[name].checks, known.source.columns)
     except DatamartError as error:
         return Refuse(name, error)
-    seen = Witnesses(facts.timestamp, known.mirror, known.horizon.instant)
+    told = known.mirror
+    if wishes.snapshot_id is not None and told is not None:
+        told = told.as_of(wishes.snapshot_id)
+    seen = Witnesses(facts.timestamp, told, known.horizon.instant)
     start = next_start(
         config.tables[name],
         known.source,
@@ -175,7 +182,7 @@ def plan_table(name: str, config: Config, facts: Facts, wishes: Wishes) -> Merge
         table=name,
         load_type=start.load_type,
         window=ReadWindow(start.lower),
-        reason=_turn(start, config.tables[name], wishes) or start.reason,
+        reason=_turn(start, config.tables[name], wishes) or _reason(start, wishes),
         source=known.source,
         horizon=known.horizon,
         mirror=known.mirror,
@@ -196,6 +203,11 @@ def _turn(start: Start, table: TableConfig, wishes: Wishes) -> str | None:
     """Return why a table is reconciled that nobody asked to be."""
     own = start.load_type == RECONCILE and wishes.load_type != RECONCILE
     return f"its turn: every {table.reconcile_every} runs" if own else None
+
+
+def _reason(start: Start, wishes: Wishes) -> str:
+    rerun = "" if wishes.snapshot_id is None else f" as of snapshot {wishes.snapshot_id}"
+    return start.reason + rerun
 
 
 def _accepted_state(source: SourceTable, mirror: TableHistory | None, wishes: Wishes) -> MirrorState | None:

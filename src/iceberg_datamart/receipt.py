@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -165,6 +165,11 @@ class TableHistory:
             if snapshot.snapshot_id == snapshot_id:
                 return self.snapshots[:position]
         return None
+
+    def as_of(self, snapshot_id: int) -> TableHistory | None:
+        """Return the history as it was when the snapshot was current; None where it is no ancestor."""
+        since = self.since(snapshot_id)
+        return None if since is None else replace(self, snapshots=self.snapshots[len(since) :])
 
     @property
     def is_whole(self) -> bool:

@@ -13,7 +13,7 @@ import boto3
 from botocore.config import Config as BotoConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
-from iceberg_datamart.errors import StateUnreachableError, TimestampFileError
+from iceberg_datamart.errors import ConfigError, StateUnreachableError, TimestampFileError
 from iceberg_datamart.run_counts import counts_text, parse_counts
 from iceberg_datamart.timestamp_file import conflict, parse_timestamp, timestamp_text
 
@@ -139,6 +139,19 @@ class S3RunCounts:
     def write(self, counts: Mapping[str, int]) -> None:
         """Replace the counts."""
         self._object.write(counts_text(counts).encode())
+
+
+def s3_text(location: str) -> str:
+    """Return an object's text, by AWS's own chain of keys. Raises: ConfigError, StateUnreachableError."""
+    try:
+        found = S3Object(location, {}).read()
+        if found is not None:
+            return found[0].decode("utf-8")
+        problem = "there is no such object"
+    except (TimestampFileError, UnicodeDecodeError) as error:
+        problem = str(error)
+    hint = "Check the address, and that the role may read there."
+    raise ConfigError(f"{location} cannot be read: {problem}", hint=hint)
 
 
 def s3_client(properties: Mapping[str, str]) -> Any:

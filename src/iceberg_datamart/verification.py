@@ -84,6 +84,12 @@ class VerifyReport:
     warnings: tuple[str, ...] = ()
 
     @property
+    def failures(self) -> tuple[DatamartError, ...]:
+        """Return why tables could not be compared."""
+        found = (*self.tables.values(), *self.marts.values())
+        return tuple(each.error for each in found if each.error is not None)
+
+    @property
     def exit_code(self) -> int:
         """Return 0 where all are equal, 75 where all that failed may be tried again, else 1."""
         found = (*self.tables.values(), *self.marts.values())

@@ -25,16 +25,16 @@ def verify(run: Run) -> VerifyReport:
     Raises: DatamartError where not even facts can be had.
     """
     plan = run.prepare()
-    tables = {step.table: _settled(step.table, partial(_mirror, run, step)) for step in plan.table_steps}
+    tables = {step.table: settled(step.table, partial(_mirror, run, step)) for step in plan.table_steps}
     marts = {
-        step.mart: _settled(step.mart, partial(_mart, run, step))
+        step.mart: settled(step.mart, partial(_mart, run, step))
         for step in plan.steps
         if isinstance(step, MaintainMart)
     }
     return VerifyReport(tables, marts, plan.warnings)
 
 
-def _settled(name: str, work: Callable[[], Verified]) -> Verified:
+def settled(name: str, work: Callable[[], Verified]) -> Verified:
     """Return what `work` found; an error is a finding of that table alone (R9)."""
     try:
         return work()

@@ -53,11 +53,16 @@ def report_of(config: Path | None, wishes: Wishes, *, json: bool, debug: bool) -
     if json:
         print_json(report.as_json())
     else:
-        out = console()
-        out.print(f"run {report.run_id}")
-        out.print(outcomes_table(report))
-        out.print(f"timestamp file: {report.timestamp or 'not written'}")
+        show_report(report)
     raise typer.Exit(report.exit_code)
+
+
+def show_report(report: RunReport) -> None:
+    """Print what became of each table."""
+    out = console()
+    out.print(f"run {report.run_id}")
+    out.print(outcomes_table(report))
+    out.print(f"timestamp file: {report.timestamp or 'not written'}")
 
 
 def run_once(config: Config, wishes: Wishes, *, debug: bool = False) -> RunReport:

@@ -32,11 +32,12 @@ def verify(
     if json:
         print_json(report.as_json())
     else:
-        _show(report)
+        show_verified(report)
     raise typer.Exit(report.exit_code)
 
 
-def _show(report: VerifyReport) -> None:
+def show_verified(report: VerifyReport) -> None:
+    """Print how each table compares, and the first rows that differ."""
     found = {**report.tables, **report.marts}
     rows = {name: each.as_json() for name, each in found.items()}
     out = console()

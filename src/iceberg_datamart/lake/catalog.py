@@ -72,7 +72,8 @@ def answering(what: str) -> Iterator[None]:
 
 def open_catalog(config: CatalogConfig) -> Catalog:
     """Return the configured catalog. Raises: ConfigError, CatalogUnreachableError."""
-    properties = {"type": config.type, "warehouse": config.warehouse, **config.properties}
+    own = {"type": config.type, "warehouse": config.warehouse}
+    properties = {**own, **_s3_of_environment(os.environ), **config.properties}
     if config.uri is not None:
         properties["uri"] = config.uri
     if config.uri is not None and config.uri.startswith(SQLITE):
@@ -89,6 +90,17 @@ def open_catalog(config: CatalogConfig) -> Catalog:
         where = make_url(properties["uri"]).render_as_string()
         message = f"catalog.uri: {where} cannot be opened: {str(error).splitlines()[0]}"
         raise ConfigError(message, hint="Create its folder, or correct the address.") from error
+
+
+def _s3_of_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return where S3 is, as AWS's standard variables say: PyArrow, by which PyIceberg reads, looks at none.
+
+    https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html
+    """
+    endpoint = environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL")
+    region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")
+    found = {"s3.endpoint": endpoint, "s3.region": region}
+    return {name: value for name, value in found.items() if value}
 
 
 def _opened_database(name: str, properties: Mapping[str, str]) -> Catalog:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 from psycopg.rows import dict_row
+
+from iceberg_datamart.lake.runtime import present_runtime
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -30,7 +33,17 @@ def rows_of(connection: psycopg.Connection[Any], query: str, schema: str) -> lis
         cursor.execute("set timezone = 'UTC'; set intervalstyle = 'iso_8601'")
         found = list(cursor.execute(query))  # type: ignore[arg-type]
         cursor.execute("reset search_path; reset intervalstyle")
-        return found
+        return found if present_runtime().zoneless_timestamps else [_zoned(row) for row in found]
+
+
+def _zoned(row: Row) -> Row:
+    """Return a row as a lake without zone-less timestamps holds it: in UTC."""
+    return {
+        name: value.replace(tzinfo=timezone.utc)
+        if isinstance(value, datetime) and not value.tzinfo
+        else value
+        for name, value in row.items()
+    }
 
 
 def assert_same(name: str, found: Sequence[Row], expected: Sequence[Row], key: Sequence[str]) -> None:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from iceberg_datamart.lake.runtime import GLUE_4_0, present_runtime
+
 if TYPE_CHECKING:
     from laptop import Laptop
 
 MART = "customer_purchases"
-MAINTENANCE = (
+_ALL = (
     "rewrite_data_files(table => '{}', options => map('rewrite-all', 'true'))",
     "rewrite_position_delete_files(table => '{}', options => map('rewrite-all', 'true'))",
     "rewrite_manifests(table => '{}')",
     "expire_snapshots(table => '{}', older_than => timestamp '2100-01-01 00:00:00', retain_last => 1)",
+)
+# Iceberg 1.0 has no procedure for position deletes.
+MAINTENANCE = tuple(
+    call for call in _ALL if "position_delete" not in call or present_runtime() is not GLUE_4_0
 )
 
 

@@ -1,11 +1,11 @@
 """Digests of a mirror's slices, computed by Spark from the same texts as the source's.
 
-`sources/postgres_digests.py` writes the same texts of the same values. The session's time zone must be UTC
-and its casts ANSI, which spells decimals without exponents.
+`sources/postgres_digests.py` writes the same texts of the same values. The session's time zone must be UTC.
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from iceberg_datamart.slices import SliceDigest
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from iceberg_datamart.slices import Slices, Slicing
+
+
+_DECIMAL = re.compile(r"decimal\(\d+, ?(\d+)\)")
+# Up to this scale no decimal is spelled with an exponent, and up to the other there is room for a digit more.
+_PLAIN_SCALE, _GREATEST_SCALE = 6, 36
 
 
 def slice_digests(
@@ -74,6 +79,16 @@ def _number(iceberg_type: str, value: str) -> str:
     return f"CAST({value} AS BIGINT)"
 
 
+def _decimal_text(value: str, scale: int) -> str:
+    """Return a decimal's text without an exponent, which Spark 3.3 writes for values near 0.
+
+    Ends with Spark 3.3: https://issues.apache.org/jira/browse/SPARK-39749
+    """
+    shifted = f"CAST(CAST(abs({value}) AS DECIMAL({scale + 1}, {scale})) + 1 AS STRING)"
+    small = f"concat(CASE WHEN {value} < 0 THEN '-' ELSE '' END, '0', substr({shifted}, 2))"
+    return f"CASE WHEN abs({value}) < 0.000001BD THEN {small} ELSE CAST({value} AS STRING) END"
+
+
 def _text(iceberg_type: str, value: str) -> str:
     """Return a value's text, NULL for NULL."""
     if iceberg_type.startswith("list<"):
@@ -88,4 +103,7 @@ def _text(iceberg_type: str, value: str) -> str:
         return f"CAST({_number(iceberg_type, value)} AS STRING)"
     if iceberg_type == "binary":
         return f"lower(hex({value}))"
+    decimal = _DECIMAL.fullmatch(iceberg_type)
+    if decimal is not None and _PLAIN_SCALE < int(decimal[1]) <= _GREATEST_SCALE:
+        return _decimal_text(value, int(decimal[1]))
     return f"CAST({value} AS STRING)"

@@ -40,7 +40,10 @@ _CONNECTION = re.compile(
     r"snapshot \".*\" does not exist|canceling statement due to conflict with recovery).*)"
 )
 _UNFIT = re.compile(r'invalid input syntax for type [\w ]+: "([^"]* does not fit [^"]*)"')
-_CAUSE = re.compile(r"^(?:Caused by: )?([\w.$]+(?:Exception|Error)): (.*)$", re.MULTILINE)
+# A message that ends with a colon goes on: on the lines up to the trace.
+_CAUSE = re.compile(
+    r"^(?:Caused by: )?([\w.$]+(?:Exception|Error)): (.*:(?:\n(?!\s*at )[^\n]+)+|.*)$", re.MULTILINE
+)
 
 
 @contextmanager
@@ -78,4 +81,4 @@ def _root_cause(text: str) -> str:
     if not causes:
         return next(iter(text.strip().splitlines()), "an error that says nothing")
     name, message = causes[-1]
-    return f"{message or name.rsplit('.', 1)[-1]}"
+    return " ".join(message.split()) or str(name.rsplit(".", 1)[-1])

@@ -42,9 +42,7 @@ def unlock_sqlite(session: SparkSession, catalog: str) -> None:
 
 
 def _pool(session: SparkSession, catalog: str) -> Any:
-    jvm: Any = session._jvm  # noqa: SLF001
     java: Any = session._jsparkSession  # noqa: SLF001
-    jvm.org.apache.spark.sql.SparkSession.setActiveSession(java)  # whose settings a catalog is made from
     made = java.sessionState().catalogManager().catalog(catalog).icebergCatalog()
     return _field(made, "connections")
 

@@ -73,9 +73,16 @@ def open_session(config: Config) -> SparkSession:
     session = _any_session(config).newSession()
     for name, value in {**_RELIED_ON, **catalog_settings(config.catalog)}.items():
         session.conf.set(name, value)
+    activate(session)  # a catalog is made from the active session's settings
     if config.catalog.type == "sql":
         _mend(session, config.catalog)
     return session
+
+
+def activate(session: SparkSession) -> None:
+    """Make the session that of this thread: Spark 3.3 parses expressions by the thread's settings."""
+    jvm: Any = session._jvm  # noqa: SLF001
+    jvm.org.apache.spark.sql.SparkSession.setActiveSession(session._jsparkSession)  # noqa: SLF001
 
 
 def _mend(session: SparkSession, catalog: CatalogConfig) -> None:

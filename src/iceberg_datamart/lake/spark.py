@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from iceberg_datamart.checks import checks_of
@@ -13,7 +14,7 @@ from iceberg_datamart.lake.digests import in_slices, slice_digests
 from iceberg_datamart.lake.failures import translating
 from iceberg_datamart.lake.jdbc import batch_of, jdbc_frame
 from iceberg_datamart.lake.marts import MartComparison
-from iceberg_datamart.lake.session import open_session
+from iceberg_datamart.lake.session import activate, open_session
 from iceberg_datamart.lake.staging import Staging
 from iceberg_datamart.lake.views import Views
 from iceberg_datamart.ports import Merged
@@ -22,7 +23,7 @@ from iceberg_datamart.receipt import CommitReceipt
 from iceberg_datamart.sql import LINEAGE, changeset_sql, differences_sql, key_ranges, quoted, within
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pyspark.sql import DataFrame
 
@@ -49,6 +50,13 @@ class SparkEngine:
         self._staging = Staging(self._session, run_id)
         self._views = Views(self._session, config.catalog.name, config.database)
 
+    @contextmanager
+    def _at_work(self, table: str) -> Iterator[None]:
+        """Work on a table in this thread; what the JVM raises becomes an error that names it."""
+        activate(self._session)
+        with translating(table):
+            yield
+
     def release(self) -> None:
         """Give up held rows."""
         self._views.release()
@@ -56,7 +64,7 @@ class SparkEngine:
     def merge(self, merge: MirrorMerge) -> Merged:
         """Commit one mirror's change and its state; the table is there, with the columns it needs."""
         current = None if merge.base is None else merge.base.current
-        with translating(merge.table):
+        with self._at_work(merge.table):
             batch = batch_of(self._session, merge, self._views)
             if current is None and not merge.checks.look_at_rows:
                 return Merged(merge.probe.rows, self._load(merge, batch))
@@ -90,14 +98,14 @@ class SparkEngine:
         if current is None:
             return {}
         kinds = {name: mirror.columns[name] for name in columns}
-        with translating(table):
+        with self._at_work(table):
             relation = self._views.relation(table, current.snapshot_id)
             return slice_digests(self._session, relation, kinds, slicing)
 
     def mirror_differences(self, comparison: MirrorComparison) -> Differences:
         """Return which rows of a mirror's slices are not as the source has them."""
         source, read, current = comparison.source, comparison.read, comparison.base.current
-        with translating(comparison.table):
+        with self._at_work(comparison.table):
             batch = batch_of(self._session, comparison, self._views)
             text = differences_sql(
                 new=self._views.add(batch),
@@ -112,19 +120,19 @@ class SparkEngine:
 
     def mart_differences(self, maintenance: MartMaintenance) -> Differences:
         """Return which rows of a mart are not as its join has them."""
-        with translating(maintenance.shape.name):
+        with self._at_work(maintenance.shape.name):
             comparison = MartComparison(self._session, maintenance, self._views)
             return counted(comparison.differences(), maintenance.shape.key)
 
     def mart_columns(self, maintenance: MartMaintenance) -> tuple[Column, ...]:
         """Return the mart's columns with the types that Spark finds for its join."""
-        with translating(maintenance.shape.name):
+        with self._at_work(maintenance.shape.name):
             return MartComparison(self._session, maintenance, self._views).columns()
 
     def maintain(self, maintenance: MartMaintenance, columns: tuple[Column, ...]) -> Merged:
         """Commit the mart's change, or its state alone where no row of it changes."""
         shape, summary = maintenance.shape, maintenance.state.summary()
-        with translating(shape.name):
+        with self._at_work(shape.name):
             comparison = MartComparison(self._session, maintenance, self._views)
             checks = checks_of(f"marts.{shape.name}", maintenance.checks, columns)
             current = None if maintenance.base is None else maintenance.base.current

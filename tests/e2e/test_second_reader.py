@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import athena
 import s3_server
 import second_reader
 from laptop import LINEAGE
@@ -99,6 +100,7 @@ def test_every_snapshot_of_every_table_is_read_as_postgresql_held_it_then(
             assert_same(f"{name} at {snapshot_id} for PyIceberg", third, found, KEYS[name])
         current = without_lineage(second_reader.rows(place))
         assert_same(name, current, list(expected.values())[-1], KEYS[name])
+        assert athena.problems_at(place) == []
 
 
 # The rows of docs/types.md that thing.sql lacks; the embedded server is built without xml.
@@ -144,6 +146,30 @@ def test_every_type_arrives_with_its_value(laptop: Laptop, connection: Connectio
     for name, query in {"thing": THINGS, "rest": RESTS}.items():
         found = without_lineage(second_reader.rows(laptop.table(name).metadata_location))
         assert_same(name, found, rows_of(connection, query, "public"), ("id",))
+        assert athena.problems_at(laptop.table(name).metadata_location) == []
+
+
+FOREIGN = {
+    "'format-version' = '3', 'write.delete.mode' = 'merge-on-read'": ["format version 3", "PUFFIN"],
+    "'write.format.default' = 'orc'": ["written as orc", "is ORC"],
+    "'write.format.default' = 'avro'": ["written as avro", "is AVRO"],
+}
+
+
+@pytest.mark.usefixtures("oracle")
+def test_what_athena_could_not_read_is_found_in_tables_of_another_tool(laptop: Laptop) -> None:
+    for number, (properties, words) in enumerate(FOREIGN.items()):
+        table = f"datamart.datamart.foreign_{number}"
+        laptop.spark_sql(f"create table {table} (id int) using iceberg tblproperties ({properties})")
+        laptop.spark_sql(f"insert into {table} select id from range(0, 100, 1, 1)")
+        laptop.spark_sql(f"delete from {table} where id = 4")
+        found = athena.problems_at(newest_metadata(laptop.warehouse / "datamart" / f"foreign_{number}"))
+        for word in words:
+            assert any(word in problem for problem in found), found
+
+
+def newest_metadata(table: Path) -> str:
+    return str(max((table / "metadata").glob("*.metadata.json")))
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +195,7 @@ def test_a_table_in_a_bucket_is_read_as_one_on_disk(
     for name, expected in told.items():
         location = laptop.table(name).metadata_location
         assert location.startswith(place)
+        assert athena.problems_at(location, s3.properties) == []
         assert second_reader.snapshot_ids(location, s3.properties) == list(expected)
         for snapshot_id, rows in expected.items():
             found = second_reader.rows(location, snapshot_id, s3.properties)

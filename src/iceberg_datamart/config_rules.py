@@ -19,6 +19,8 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from iceberg_datamart.schema import unfit_for_glue
+
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
     from pydantic.functional_validators import ModelWrapValidatorHandler
@@ -193,6 +195,10 @@ def _name_problems(
     glue = mapping(plain.get("catalog")).get("type") == "glue"
     if isinstance(plain.get("database"), str):
         yield from (Problem(("database",), fault) for fault in _name_faults(plain["database"], glue=glue))
+    for name, mart in marts.items():
+        unfit = unfit_for_glue(mapping(mart.get("expressions"))) if glue else None
+        if unfit is not None:
+            yield Problem(("marts", name, "expressions"), unfit)
     taken: dict[str, tuple[str, str]] = {}
     for path in [*(("tables", name) for name in tables), *(("marts", name) for name in marts)]:
         yield from (Problem(path, fault) for fault in _name_faults(path[1], glue=glue))

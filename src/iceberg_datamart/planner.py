@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from iceberg_datamart.checks import NO_CHECKS, checks_of
 from iceberg_datamart.errors import DatamartError, SchemaChangeError, SourceIdentityError
-from iceberg_datamart.schema import SchemaChange, same_in_files, schema_change
+from iceberg_datamart.schema import SchemaChange, same_in_files, schema_change, unfit_for_glue
 from iceberg_datamart.sql import LINEAGE_NAMES, is_taken
 from iceberg_datamart.watermark import ReadWindow
 from iceberg_datamart.windows import FULL, INCREMENTAL, RECONCILE, WHOLE, Witnesses, next_start
@@ -162,6 +162,7 @@ def plan_table(name: str, config: Config, facts: Facts, wishes: Wishes) -> Merge
         error = known.source if isinstance(known.source, DatamartError) else DatamartError("no horizon")
         return Refuse(name, error)
     try:
+        _check_names(name, known.source, glue=config.catalog.type == "glue")
         change = _followed(name, known.source, known.mirror)
         state = _accepted_state(known.source, known.mirror, wishes)
         checks = checks_of(f"tables.{name}", config.tables[name].checks, known.source.columns)
@@ -225,7 +226,8 @@ def _accepted_state(source: SourceTable, mirror: TableHistory | None, wishes: Wi
     return states[0]
 
 
-def _followed(name: str, source: SourceTable, mirror: TableHistory | None) -> SchemaChange:
+def _check_names(name: str, source: SourceTable, *, glue: bool) -> None:
+    """Raise SchemaChangeError where a column has a name that the mirror cannot have."""
     taken = sorted(column.name for column in source.columns if is_taken(column.name))
     if taken:
         hint = f"Add it to tables.{name}.exclude."
@@ -234,6 +236,12 @@ def _followed(name: str, source: SourceTable, mirror: TableHistory | None) -> Sc
     if twins is not None:
         message = "the columns '{}' and '{}' would have the same name in Parquet files".format(*twins)
         raise SchemaChangeError(message, hint=f"Add one of them to tables.{name}.exclude.")
+    unfit = unfit_for_glue(column.name for column in source.columns) if glue else None
+    if unfit is not None:
+        raise SchemaChangeError(unfit, hint=f"Add it to tables.{name}.exclude, or rename it in the source.")
+
+
+def _followed(name: str, source: SourceTable, mirror: TableHistory | None) -> SchemaChange:
     if mirror is None:
         return SchemaChange()
     if mirror.key and set(mirror.key) != set(source.primary_key):

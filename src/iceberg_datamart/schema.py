@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _DECIMAL = re.compile(r"decimal\((\d+), ?(\d+)\)")
 _ZONELESS, _ZONED = "timestamp", "timestamptz"
+_GLUE_COLUMN = re.compile(r"[\t\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]+")
+_LONGEST_IN_GLUE = 255
 _WIDER = {("int", "long"), ("float", "double")}
 
 
@@ -96,6 +98,22 @@ def same_in_files(columns: Iterable[Column]) -> tuple[str, str] | None:
         other = found.setdefault(spelled, column.name)
         if other != column.name:
             return other, column.name
+    return None
+
+
+def unfit_for_glue(names: Iterable[str]) -> str | None:
+    """Return what is wrong with column names for Glue, and so for Athena; None where nothing is.
+
+    Glue takes one line of at most 255 bytes (https://docs.aws.amazon.com/glue/latest/webapi/API_Column.html);
+    Athena knows lower case only (https://docs.aws.amazon.com/athena/latest/ug/tables-databases-columns-names.html).
+    """
+    lowered: dict[str, str] = {}
+    for name in names:
+        if not _GLUE_COLUMN.fullmatch(name) or len(name.encode()) > _LONGEST_IN_GLUE:
+            return f"column {name!r} is not one line of 1 to {_LONGEST_IN_GLUE} bytes, as Glue needs"
+        other = lowered.setdefault(name.lower(), name)
+        if other != name:
+            return f"the columns '{other}' and '{name}' differ by case alone, which Athena cannot tell apart"
     return None
 
 

@@ -321,6 +321,14 @@ def test_glue_allows_small_ascii_names_only(name: str) -> None:
     assert "Glue" in problems(raw(catalog=glue, database=name))["database"]
 
 
+@pytest.mark.parametrize("names", [["net", "NET"], ["net\ngross"], ["x" * 256]])
+def test_glue_allows_names_of_expressions_that_athena_can_have(names: list[str]) -> None:
+    marts = mart(join("queue"), expressions=dict.fromkeys(names, "1"))
+    Config.model_validate(raw(marts=marts))
+    glue = {"type": "glue", "warehouse": "s3://bucket/"}
+    assert problems(raw(catalog=glue, marts=marts)).keys() == {"marts.m.expressions"}
+
+
 # --- secrets
 
 

@@ -328,13 +328,6 @@ def test_another_primary_key_is_refused() -> None:
     assert isinstance(error, SchemaChangeError)
 
 
-@pytest.mark.parametrize("taken", ["_run_id", "_merged_at"])
-def test_a_source_column_that_would_hide_a_lineage_column_is_refused(taken: str) -> None:
-    error = refused(facts(source=replace(SOURCE, columns=(*SOURCE.columns, Column(taken, "string")))))
-    assert taken in error.message
-    assert "tables.queue.exclude" in error.hint
-
-
 def test_lineage_columns_do_not_count_as_dropped() -> None:
     assert planned(facts(mirror(state(at(NOON))))).change.absent == ()
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from iceberg_datamart.errors import SchemaChangeError
 from iceberg_datamart.reading import Column
-from iceberg_datamart.schema import SchemaChange, fits, schema_change
+from iceberg_datamart.schema import SchemaChange, fits, schema_change, unfit_for_glue
 
 plain = st.sampled_from(
     ["int", "long", "float", "double", "boolean", "string", "binary", "date", "timestamp", "timestamptz"]
@@ -121,3 +121,23 @@ def test_after_the_change_every_value_of_the_source_has_its_column(
     assert all(fits(kind, after[name]) for name, kind in wanted.items())
     assert all(fits(kind, after[name]) for name, kind in present.items())
     assert set(found.absent) == set(present) - set(wanted)
+
+
+@pytest.mark.parametrize("names", [["id", "isGone", "größe", "a b", "tab\there", "😀"], ["x" * 255], []])
+def test_glue_takes_names_of_any_signs_in_one_line(names: list[str]) -> None:
+    assert unfit_for_glue(names) is None
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["id", "ID"], "'id' and 'ID' differ by case alone"),
+        (["GRÖSSE", "x", "grösse"], "'GRÖSSE' and 'grösse' differ by case alone"),
+        (["new\nline"], "'new\\nline' is not one line"),
+        (["bell\a"], "is not one line"),
+        (["ä" * 128], "is not one line of 1 to 255 bytes"),
+        ([""], "is not one line of 1 to 255 bytes"),
+    ],
+)
+def test_names_that_glue_or_athena_cannot_have_are_told(names: list[str], words: str) -> None:
+    assert words in str(unfit_for_glue(names))

@@ -1,0 +1,57 @@
+"""Columns with names that a mirror cannot have are refused before anything is read."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fakes import configured
+from iceberg_datamart.errors import SchemaChangeError
+from iceberg_datamart.planner import Facts, MergeWindow, Refuse, TableFacts, Wishes, plan_table
+from iceberg_datamart.reading import Column, SourceTable
+from iceberg_datamart.watermark import CursorKind, Horizon
+
+if TYPE_CHECKING:
+    from iceberg_datamart.config import Config
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
+GLUE = {"catalog": {"type": "glue", "warehouse": "s3://bucket/datamart/"}}
+
+
+def planned(config: Config, *names: str) -> MergeWindow | Refuse:
+    columns = (Column("id", "long", nullable=False), *(Column(name, "string") for name in names))
+    source = SourceTable("fake:1/prd/7", columns, ("id",), True, CursorKind.TIMESTAMPTZ)
+    facts = Facts(None, {"queue": TableFacts(source, None, Horizon(NOON, NOON))})
+    return plan_table("queue", config, facts, Wishes())
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["_run_id"], "'_run_id', a name that mirrors need"),
+        (["_merged_at"], "'_merged_at', a name that mirrors need"),
+        (["a b", "a_x20b"], "the same name in Parquet files"),
+    ],
+)
+def test_what_no_mirror_can_have_is_refused(names: list[str], words: str) -> None:
+    step = planned(configured("queue"), *names)
+    assert isinstance(step, Refuse)
+    assert isinstance(step.error, SchemaChangeError)
+    assert words in step.error.message
+    assert "tables.queue.exclude" in step.error.hint
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [(["name", "NAME"], "'name' and 'NAME' differ by case alone"), (["two\nlines"], "is not one line")],
+)
+def test_what_glue_and_athena_cannot_have_is_refused_in_a_glue_catalog_alone(
+    names: list[str], words: str
+) -> None:
+    assert isinstance(planned(configured("queue"), *names), MergeWindow)
+    step = planned(configured("queue", **GLUE), *names)
+    assert isinstance(step, Refuse)
+    assert words in step.error.message
+    assert "tables.queue.exclude" in step.error.hint

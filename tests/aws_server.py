@@ -10,6 +10,7 @@ import logging
 from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Any
+from urllib.request import Request, urlopen
 
 import boto3
 from moto.glue.exceptions import GlueClientError
@@ -77,7 +78,10 @@ def running() -> Iterator[AwsServer]:
     try:
         server.start()
         host, port = server.get_host_and_port()
-        yield AwsServer(f"http://{host}:{port}")
+        found = AwsServer(f"http://{host}:{port}")
+        # What moto remembers, it remembers for the whole process.
+        urlopen(Request(f"{found.endpoint}/moto-api/reset", method="POST")).close()  # noqa: S310  (of this test)
+        yield found
     finally:
         server.stop()
         GlueResponse.update_table = plain

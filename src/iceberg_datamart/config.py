@@ -340,6 +340,9 @@ class RunConfig(Settings):
     parallel_tables: int = Field(
         default=2, ge=1, description="How many tables are read and merged at a time."
     )
+    metrics: Literal["none", "cloudwatch"] = Field(
+        default="none", description="Where figures of each run are sent: nowhere, or to Amazon CloudWatch."
+    )
 
 
 class SparkConfig(Settings):

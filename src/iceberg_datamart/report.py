@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import datetime
 
     from iceberg_datamart.errors import DatamartError
 
@@ -17,8 +18,9 @@ MERGED, UNCHANGED, FAILED, SKIPPED = "merged", "unchanged", "failed", "skipped"
 class Outcome:
     """What became of one table or mart. `error` says why it failed, `reason` why it was skipped.
 
-    `rejected` counts the rows that this run added to the rejected ones; `warnings` tells of them, and of
-    what checks found.
+    `complete_through` is the source's time up to which a table is known complete after the run; None for
+    marts, and where it is not known. `rejected` counts the rows that this run added to the rejected ones;
+    `warnings` tells of them, and of what checks found.
     """
 
     outcome: str
@@ -29,6 +31,7 @@ class Outcome:
     rejected: int = 0
     snapshot_id: int | None = None
     watermark: str | None = None
+    complete_through: datetime | None = None
     seconds: float = 0.0
     error: DatamartError | None = None
     reason: str | None = None
@@ -61,6 +64,7 @@ class Outcome:
             "rejected": self.rejected,
             "snapshot_id": self.snapshot_id,
             "watermark": self.watermark,
+            "complete_through": None if self.complete_through is None else self.complete_through.isoformat(),
             "seconds": round(self.seconds, 3),
             "error": None if self.error is None else error_json(self.error),
             "reason": self.reason,

@@ -43,7 +43,7 @@ from iceberg_datamart.planner import (
 from iceberg_datamart.report import FAILED, UNCHANGED, Outcome, RunReport
 from iceberg_datamart.turns import counted, due_tables
 from iceberg_datamart.watermark import least_instant
-from iceberg_datamart.windows import WHOLE
+from iceberg_datamart.windows import WHOLE, known_complete
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -98,7 +98,11 @@ class Run:
         started = time.monotonic()
         for text in plan.warnings:
             log.warning(text)
-        tables = self._merge_in_passes(plan)
+        merged = self._merge_in_passes(plan)
+        tables = {
+            name: replace(outcome, complete_through=self._complete_through(name, outcome))
+            for name, outcome in merged.items()
+        }
         reach("mirrors-merged")
         marts = {
             step.mart: self._timed(step.mart, partial(_retried, partial(maintain_mart, self, step, tables)))
@@ -275,6 +279,18 @@ class Run:
         outcome = replace(outcome, seconds=time.monotonic() - started)
         _log_outcome(name, outcome)
         return outcome
+
+    def _complete_through(self, name: str, outcome: Outcome) -> datetime | None:
+        """Return up to when a table is known complete now; one that failed is where it was before."""
+        assert self.facts is not None  # noqa: S101  (prepare came first)
+        if outcome.outcome != FAILED:
+            return self.horizons[self.config.tables[name].source].instant
+        try:
+            mirror = self.world.lake.history(name)
+        except Exception as error:  # noqa: BLE001  (of one table alone, R9)
+            log.debug("'%s': its history cannot be read: %s", name, error)
+            return None
+        return known_complete(mirror, self.facts.timestamp, self.world.clock.now())
 
     def _count(self, plan: Plan, tables: Mapping[str, Outcome]) -> None:
         """Count this run for the tables that are reconciled every N runs."""

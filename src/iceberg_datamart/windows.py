@@ -50,6 +50,19 @@ class Start:
     reason: str
 
 
+def known_complete(mirror: TableHistory | None, timestamp: datetime | None, now: datetime) -> datetime | None:
+    """Return up to when a mirror is complete by what is recorded; None where no run has filled it.
+
+    A read that finds nothing commits nothing, so the timestamp file may know better than the newest
+    commit; a file that is ahead of the clock knows nothing.
+    """
+    states = () if mirror is None else mirror.mirror_states()
+    if not states:
+        return None
+    recorded = states[0].complete_through
+    return recorded if timestamp is None or timestamp > now else max(recorded, timestamp)
+
+
 def next_start(
     table: TableConfig, source: SourceTable, seen: Witnesses, *, asked: str, on_missing: str
 ) -> Start:

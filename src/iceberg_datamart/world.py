@@ -6,6 +6,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from iceberg_datamart.lake.iceberg import IcebergLake
+from iceberg_datamart.metrics import run_metrics
 from iceberg_datamart.run_counts import LocalRunCounts
 from iceberg_datamart.runner import Run, World, new_run_id
 from iceberg_datamart.sources.postgres import PostgresSession
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from iceberg_datamart.config import Config
     from iceberg_datamart.planner import Wishes
     from iceberg_datamart.ports import RunCounts, TimestampFile
+    from iceberg_datamart.report import RunReport
 
 S3 = "s3://"
 
@@ -45,6 +47,14 @@ def run_counts(location: str, properties: Mapping[str, str]) -> RunCounts:
 
         return S3RunCounts(location, properties)
     return LocalRunCounts(location)
+
+
+def send_metrics(config: Config, report: RunReport) -> None:
+    """Send a run's metrics where the settings ask for it; where that fails, there is a warning, no error."""
+    if config.run.metrics == "cloudwatch":
+        from iceberg_datamart.cloudwatch import send  # noqa: PLC0415  (boto3 is slow to import)
+
+        send(run_metrics(report, config.database, SystemClock().now()), config.catalog.properties)
 
 
 def new_run(config: Config, wishes: Wishes, run_id: str | None = None) -> Run:

@@ -90,6 +90,7 @@ def test_an_outcome_is_the_documented_object() -> None:
         "rejected": 0,
         "snapshot_id": 7,
         "watermark": "5",
+        "complete_through": None,
         "seconds": 0.123,
         "error": None,
         "reason": None,

@@ -23,7 +23,7 @@ from iceberg_datamart.crash_points import reach
 from iceberg_datamart.errors import DatamartError
 from iceberg_datamart.planner import Wishes
 from iceberg_datamart.report import RunReport, error_json
-from iceberg_datamart.world import new_run
+from iceberg_datamart.world import new_run, send_metrics
 
 
 def run(
@@ -70,6 +70,8 @@ def run_once(config: Config, wishes: Wishes, *, debug: bool = False) -> RunRepor
     run = new_run(config, wishes)
     with logging_to_stderr(run.run_id, debug=debug):
         try:
-            return run.execute(run.prepare())
+            report = run.execute(run.prepare())
         finally:
             run.close()
+        send_metrics(config, report)
+        return report

@@ -15,16 +15,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _ERROR = "<?xml version='1.0'?><Error><Code>{}</Code><Message>on purpose</Message></Error>"
-_BUSY = {"SlowDown", "ServiceUnavailable"}
+_STATUS = {"SlowDown": 503, "ServiceUnavailable": 503, "NotImplemented": 501}
 _OWN_HEADERS = {"connection", "transfer-encoding", "keep-alive", "content-length"}
 
 
 @dataclass(frozen=True)
 class Request:
-    """One request: its number from 1 on, and its method."""
+    """One request: its number from 1 on, its method, and whether it depends on what is stored."""
 
     number: int
     method: str
+    is_conditional: bool = False
 
 
 def none(_: Request) -> None:
@@ -46,10 +47,10 @@ class Faults:
     requests: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def next(self, method: str) -> Request:
+    def next(self, method: str, *, is_conditional: bool) -> Request:
         with self.lock:
             self.requests += 1
-            return Request(self.requests, method)
+            return Request(self.requests, method, is_conditional)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -59,7 +60,8 @@ class _Handler(BaseHTTPRequestHandler):
     faults: ClassVar[Faults]
 
     def handle_any(self) -> None:
-        request = self.faults.next(self.command)
+        conditional = any(name in self.headers for name in ("If-Match", "If-None-Match"))
+        request = self.faults.next(self.command, is_conditional=conditional)
         body = self._body()
         error, answer = self.faults.refused(request), None
         if error is None:
@@ -69,9 +71,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(*answer)
             return
         self.faults.fired[str(error)] += 1
-        self._answer(
-            503 if error in _BUSY else 500, {"Content-Type": "application/xml"}, _ERROR.format(error)
-        )
+        status = _STATUS.get(str(error), 500)
+        self._answer(status, {"Content-Type": "application/xml"}, _ERROR.format(error))
 
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = handle_any  # noqa: N815  (the library's names)
 

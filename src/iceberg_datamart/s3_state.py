@@ -71,7 +71,8 @@ class S3Object:
     def swap(self, content: bytes, etag: str | None) -> bool:
         """Replace the content if it still has `etag` (None: if there is none); return whether it had.
 
-        A store without conditional writes replaces it all the same, with a warning. Raises: as `read`.
+        For a store that refuses conditional writes it is read again just before, with a warning: between the
+        two, another run may still come. Raises: as `read`.
         """
         condition = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
         try:
@@ -81,10 +82,17 @@ class S3Object:
                 return False
             if _code(error) not in _UNCONDITIONAL:
                 self._refuse("written", error)
-            log.warning("%s: the store knows no conditional writes; overlapping runs may race", self.location)
-            self.write(content)
+            return self._swap_unguarded(content, etag)
         except BotoCoreError as error:
             self._refuse("written", error)
+        return True
+
+    def _swap_unguarded(self, content: bytes, etag: str | None) -> bool:
+        log.warning("%s: the store refuses conditional writes; overlapping runs may race", self.location)
+        found = self.read()
+        if (None if found is None else found[1]) != etag:
+            return False
+        self.write(content)
         return True
 
     def _refuse(self, what: str, error: Exception) -> NoReturn:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import TYPE_CHECKING
@@ -21,12 +21,14 @@ from iceberg_datamart.errors import (
 )
 from iceberg_datamart.timestamp_file import LocalTimestampFile
 from iceberg_datamart.world import timestamp_file
+from s3_faults import proxied
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from iceberg_datamart.ports import TimestampFile
+    from s3_faults import Faults, Request
     from s3_server import S3Server
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
@@ -188,6 +190,76 @@ def test_of_8_processes_exactly_one_wins_each_round(tmp_path: Path) -> None:
     for racer in racers:
         racer.join(timeout=20)
     assert [sum(each) for each in zip(*won, strict=True)] == [1] * ROUNDS
+
+
+# --- a store without conditional writes
+
+
+@dataclass(frozen=True)
+class Unguarded:
+    """A timestamp file on a real server behind a proxy that refuses conditional writes."""
+
+    kept: Kept
+    faults: Faults
+
+
+@pytest.fixture
+def unguarded(s3: S3Server, tmp_path: Path) -> Iterator[Unguarded]:
+    with proxied(s3.endpoint) as (endpoint, faults):
+        faults.refused = lambda request: "NotImplemented" if request.is_conditional else None
+        key = f"{tmp_path.name}/last.csv"
+        through_proxy = on_s3(replace(s3, endpoint=endpoint), key).file
+        yield Unguarded(replace(on_s3(s3, key), file=through_proxy), faults)
+
+
+def test_a_store_that_refuses_conditional_writes_is_written_with_a_warning(
+    unguarded: Unguarded, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = unguarded.kept.file
+    file.write(NOON, None)
+    file.write(NOON + SECOND, NOON)
+    assert unguarded.kept.content() == b"last_load_timestamp\n2026-03-01 12:00:01\n"
+    assert unguarded.faults.fired["NotImplemented"] == 2
+    assert caplog.text.count("refuses conditional writes; overlapping runs may race") == 2
+
+
+@pytest.mark.parametrize("present", [None, b"last_load_timestamp\n2026-03-01 12:00:00\n"])
+def test_what_another_run_writes_before_the_second_look_stays(
+    unguarded: Unguarded, present: bytes | None
+) -> None:
+    kept, theirs = unguarded.kept, b"last_load_timestamp\n2026-03-01 12:00:30\n"
+    if present is not None:
+        kept.write(present)
+    refuse = unguarded.faults.refused
+
+    def overtaken(request: Request) -> str | None:
+        """Let the other run write at the last instant at which a store with conditions would notice."""
+        if request.is_conditional:
+            kept.write(theirs)
+        return refuse(request)
+
+    unguarded.faults.refused = overtaken
+    with pytest.raises(TimestampFileConflictError, match="12:00:30"):
+        kept.file.write(NOON + SECOND, None if present is None else NOON)
+    assert kept.content() == theirs
+
+
+def test_a_file_that_is_removed_before_the_second_look_is_not_made_again(
+    unguarded: Unguarded, s3: S3Server, tmp_path: Path
+) -> None:
+    kept, key = unguarded.kept, f"{tmp_path.name}/last.csv"
+    kept.file.write(NOON, None)
+    refuse = unguarded.faults.refused
+
+    def removed(request: Request) -> str | None:
+        if request.is_conditional:
+            s3.client().delete_object(Bucket=s3_server.BUCKET, Key=key)
+        return refuse(request)
+
+    unguarded.faults.refused = removed
+    with pytest.raises(TimestampFileConflictError):
+        kept.file.write(NOON + SECOND, NOON)
+    assert kept.content() is None
 
 
 # --- the file on disk

@@ -1,4 +1,4 @@
-"""One PostgreSQL server for all tests that need one; each test gets a database, a folder and connections."""
+"""One PostgreSQL and one S3 server for all tests that need one; each test gets a database and a folder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import settings as hypothesis_settings
 
-from iceberg_datamart.embedded import postgres
+import servers
 from laptop import Databases, Laptop
 from shop import open_shop
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from oracle import Oracle
+    from s3_server import S3Server
 
     Connection = psycopg.Connection[Any]
 
@@ -26,13 +27,25 @@ hypothesis_settings.register_profile("steady", deadline=None)
 hypothesis_settings.load_profile("steady")
 
 
+def pytest_report_header() -> list[str]:
+    """Say where PostgreSQL and S3 come from; no test is skipped for lack of Docker."""
+    return servers.header(servers.origin())
+
+
 @pytest.fixture(scope="session")
 def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
     """Yield the server; every line of its log begins with the database's name."""
     directory = tmp_path_factory.mktemp("postgres")
     settings = {"log_line_prefix": "%d ", "max_prepared_transactions": "4"}
-    with postgres.running(directory, durable=False, settings=settings) as server:
+    with servers.postgres_server(directory, settings) as server:
         yield Databases(server)
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """Yield an S3 server with one bucket, which all tests share: each has keys of its own."""
+    with servers.s3(tmp_path_factory.mktemp("s3")) as server:
+        yield server
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
 
     from iceberg_datamart.embedded.postgres import EmbeddedPostgres
+    from servers import PostgresServer
 
 LINEAGE = ("_run_id", "_merged_at")
 PROGRAM = Path(sys.executable).with_name("iceberg-datamart")
@@ -193,7 +194,7 @@ def problems(report: dict[str, Any]) -> str:
 class Databases:
     """Makes a database for each test in the one server of the test session."""
 
-    server: EmbeddedPostgres
+    server: EmbeddedPostgres | PostgresServer
     count: int = 0
 
     def new(self, template: str = "template0") -> str:

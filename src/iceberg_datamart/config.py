@@ -194,6 +194,17 @@ class PostgresSource(Settings):
         repr=False,
         description="Password, best as `${PGPASSWORD}`; any character may be in it. Empty means not set.",
     )
+    secret: Annotated[str | None, BeforeValidator(_none_if_empty)] = Field(
+        default=None,
+        description="Name or ARN of a secret in AWS Secrets Manager that holds the password, instead of "
+        "`password`. Empty means not set.",
+    )
+
+    @classmethod
+    def broken_rules(cls, plain: Mapping[str, Any]) -> Iterable[Problem]:
+        """Return a problem where the password is given twice."""
+        if plain.get("password") and plain.get("secret"):
+            yield Problem(("secret",), "set either 'password' or 'secret', not both")
 
 
 # A second kind of source: Annotated[PostgresSource | FilesSource, Field(discriminator="type")].

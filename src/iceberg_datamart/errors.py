@@ -7,6 +7,7 @@ DatamartError                    1  something failed
 ├── SourceError                  1  a source cannot be read
 │   ├── SourceUnreachableError  75  the connection failed or was lost (retryable)
 │   ├── SourceRefusedError       1  the server does not let this role or password in, or has no such database
+│   ├── SecretError              1  the secret with a source's password is missing or malformed
 │   ├── SourceTableMissingError  1  the table or one of its columns is not there
 │   ├── SourceIdentityError      1  the mirror was filled from another source (R13)
 │   └── UnfitValueError          1  a value that the mirror's type cannot hold (R10)
@@ -83,6 +84,10 @@ class SourceUnreachableError(SourceError):
 
 class SourceRefusedError(SourceError):
     """The server is there, and refuses this role, password or database: trying again is no use."""
+
+
+class SecretError(SourceError):
+    """AWS Secrets Manager does not give a usable password; what a secret holds is never shown."""
 
 
 class SourceTableMissingError(SourceError):

@@ -15,9 +15,9 @@ from iceberg_datamart.timestamp_file import LocalTimestampFile, local_path
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from iceberg_datamart.config import Config
+    from iceberg_datamart.config import Config, PostgresSource, SourceConfig
     from iceberg_datamart.planner import Wishes
-    from iceberg_datamart.ports import RunCounts, TimestampFile
+    from iceberg_datamart.ports import RunCounts, SourceSession, TimestampFile
     from iceberg_datamart.report import RunReport
 
 S3 = "s3://"
@@ -57,6 +57,20 @@ def send_metrics(config: Config, report: RunReport) -> None:
         send(run_metrics(report, config.database, SystemClock().now()), config.catalog.properties)
 
 
+def open_source(name: str, config: SourceConfig) -> SourceSession:
+    """Return an open session of a source, whose password may be in AWS. Raises: SourceError."""
+    return PostgresSession(name, with_login(name, config))
+
+
+def with_login(name: str, config: PostgresSource) -> PostgresSource:
+    """Return the settings with the password in them. Raises: SourceError where AWS does not give it."""
+    if config.secret is None:
+        return config
+    from iceberg_datamart.sources.secrets import with_login as fetched  # noqa: PLC0415  (boto3 is slow to import)
+
+    return fetched(name, config)
+
+
 def new_run(config: Config, wishes: Wishes, run_id: str | None = None) -> Run:
     """Return a run over the real sources and the real lake, not started yet."""
     clock = SystemClock()
@@ -66,6 +80,6 @@ def new_run(config: Config, wishes: Wishes, run_id: str | None = None) -> Run:
         timestamp_file=timestamp_file(config.state.timestamp_file, config.catalog.properties),
         run_counts=run_counts(config.state.timestamp_file, config.catalog.properties),
         clock=clock,
-        open_source=PostgresSession,
+        open_source=open_source,
     )
     return Run(config, wishes, world, run_id)

@@ -8,6 +8,7 @@ from iceberg_datamart.cli.output import short
 from iceberg_datamart.errors import SourceError
 from iceberg_datamart.report import error_json
 from iceberg_datamart.sources.postgres_activity import activity
+from iceberg_datamart.world import with_login
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 def source(config: Config, name: str, mirrors: Mapping[str, TableHistory | None]) -> dict[str, Any]:
     """Return the documented object of one source; that it cannot be reached is told, not raised."""
     try:
-        found = activity(name, config.sources[name])
+        found = activity(name, with_login(name, config.sources[name]))
     except SourceError as error:
         return {"horizon": None, "open_transactions": [], "warning": None, "error": error_json(error)}
     return {

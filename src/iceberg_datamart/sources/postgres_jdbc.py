@@ -77,6 +77,6 @@ def ctid_ranges(pages: int, partitions: int | None) -> tuple[str, ...]:
 def _parts(config: PostgresSource) -> dict[str, str]:
     try:
         return {name: str(value) for name, value in conninfo_to_dict(config.url).items() if value is not None}
-    except psycopg.Error as error:
+    except psycopg.Error:
         hint = "Percent-encode special characters, or set `user` and `password` beside the url."
-        raise ConfigError("the url of a postgres source is malformed", hint=hint) from error
+        raise ConfigError("the url of a postgres source is malformed", hint=hint) from None

@@ -44,6 +44,14 @@ _REFUSED = (
     "does not exist",
     "permission denied",
 )
+# What libpq says where TLS is not to be had as `sslmode` demands it.
+_UNTRUSTED = (
+    "certificate verify failed",
+    "does not match host name",
+    "does not support SSL",
+    "certificate file",
+    "private key file",
+)
 # The connection is gone, or was not to be had: https://www.postgresql.org/docs/current/errcodes-appendix.html
 # A standby ends what its primary's cleaning overtakes with 40001; a fresh point is the mend there, too.
 _LOST = ("08", "57P", "53300", "40001")
@@ -106,11 +114,19 @@ def connected(name: str, config: PostgresSource, patience: int = 15) -> psycopg.
         connection = psycopg.connect(config.url, autocommit=True, connect_timeout=patience, **credentials)
         connection.execute(SETTINGS)
     except psycopg.Error as error:
-        message = f"source '{name}' cannot be reached: {str(error).strip()}"
-        hint = f"Check sources.{name}.url, the password, and that the server is up."
-        refused = any(words in str(error) for words in _REFUSED)
-        raise (SourceRefusedError if refused else SourceUnreachableError)(message, hint=hint) from error
+        raise _not_connected(name, str(error).strip()) from error
     return connection
+
+
+def _not_connected(name: str, text: str) -> SourceError:
+    """Return what to raise where a connection was not to be had; `text` is psycopg's."""
+    message = f"source '{name}' cannot be reached: {text}"
+    if any(words in text for words in _UNTRUSTED):
+        hint = f"Check sslmode and sslrootcert in sources.{name}.url, and the server's certificate."
+        return SourceRefusedError(message, hint=hint)
+    hint = f"Check sources.{name}.url, the password, and that the server is up."
+    refused = any(words in text for words in _REFUSED)
+    return (SourceRefusedError if refused else SourceUnreachableError)(message, hint=hint)
 
 
 def take_horizon(connection: psycopg.Connection[Any]) -> tuple[Horizon, str | None]:

@@ -46,6 +46,9 @@ def jdbc_url(config: PostgresSource) -> str:
     parameters = {"tcpKeepAlive": "true"} | {
         _JDBC_NAMES[name]: value for name, value in parts.items() if name in _JDBC_NAMES
     }
+    # libpq checks a certificate wherever it is told a root; JDBC does so for verify-ca and verify-full only.
+    if parts.get("sslmode") == "require" and "sslrootcert" in parts:
+        parameters["sslmode"] = "verify-ca"
     place = f"[{host}]" if ":" in host else host
     database = quote(parts.get("dbname") or parts.get("user", ""), safe="")
     query = urlencode(parameters, quote_via=quote)

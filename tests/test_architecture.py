@@ -23,6 +23,7 @@ PURE = {
     "config",
     "config_checks",
     "config_rules",
+    "config_sources",
     "errors",
     "mart",
     "metrics",

@@ -15,7 +15,6 @@ from pydantic import (
     Field,
     PlainSerializer,
     PlainValidator,
-    SecretStr,
     WithJsonSchema,
 )
 
@@ -34,6 +33,7 @@ from iceberg_datamart.config_rules import (
     reference_problems,
     settings_of,
 )
+from iceberg_datamart.config_sources import GlueSource, PostgresSource, SourceConfig, SourceOfAKind
 from iceberg_datamart.source_name import SourceName
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "CheckConfig",
     "ColumnConfig",
     "Config",
+    "GlueSource",
     "JoinConfig",
     "MartConfig",
     "PostgresSource",
@@ -74,10 +75,6 @@ def _runs(value: Any) -> Any:
     return int(match[1]) if match else value
 
 
-def _none_if_empty(value: Any) -> Any:
-    return None if value == "" else value
-
-
 def _version(value: Any) -> Any:
     return 1 if value == "1" else value
 
@@ -109,13 +106,6 @@ def _column_type(text: str) -> str:
         msg = f"must be 'string' or 'decimal(p,s)' with p from 1 to 38 and s from 0 to p, not {text!r}"
         raise ValueError(msg)
     return text.replace(" ", "")
-
-
-def _postgres_url(url: str) -> str:
-    if not url.startswith(("postgresql://", "postgres://")):
-        msg = "must start with postgresql:// or postgres://"
-        raise ValueError(msg)
-    return url
 
 
 SourceTable = Annotated[
@@ -176,39 +166,6 @@ class StateConfig(Settings):
         default="full_load",
         description="Without the timestamp file: load everything, or go on from the snapshots' watermarks.",
     )
-
-
-class PostgresSource(Settings):
-    """A PostgreSQL database."""
-
-    type: Literal["postgres"] = Field(description="Kind of source.")
-    url: Annotated[str, AfterValidator(_postgres_url)] = Field(
-        repr=False,
-        description="Address, such as `postgresql://reader@db:5432/prd`; `postgres://` means the same.",
-    )
-    user: Annotated[str | None, BeforeValidator(_none_if_empty)] = Field(
-        default=None, description="Role to connect as, where the url names none. Empty means not set."
-    )
-    password: Annotated[SecretStr | None, BeforeValidator(_none_if_empty)] = Field(
-        default=None,
-        repr=False,
-        description="Password, best as `${PGPASSWORD}`; any character may be in it. Empty means not set.",
-    )
-    secret: Annotated[str | None, BeforeValidator(_none_if_empty)] = Field(
-        default=None,
-        description="Name or ARN of a secret in AWS Secrets Manager that holds the password, instead of "
-        "`password`. Empty means not set.",
-    )
-
-    @classmethod
-    def broken_rules(cls, plain: Mapping[str, Any]) -> Iterable[Problem]:
-        """Return a problem where the password is given twice."""
-        if plain.get("password") and plain.get("secret"):
-            yield Problem(("secret",), "set either 'password' or 'secret', not both")
-
-
-# A second kind of source: Annotated[PostgresSource | FilesSource, Field(discriminator="type")].
-SourceConfig: TypeAlias = PostgresSource
 
 
 class ColumnConfig(Settings):
@@ -371,7 +328,7 @@ class Config(Settings):
     catalog: CatalogConfig = Field(description="The Iceberg catalog.")
     database: Text = Field(description="Database (namespace) of all mirrors and marts.")
     state: StateConfig = Field(description="The timestamp file.")
-    sources: dict[str, SourceConfig] = Field(description="Databases to read, by a name of your choice.")
+    sources: dict[str, SourceOfAKind] = Field(description="Databases to read, by a name of your choice.")
     tables: Annotated[dict[str, TableConfig], Field(min_length=1)] = Field(
         description="Mirrors, by the name that the Iceberg table gets."
     )

@@ -20,6 +20,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from iceberg_datamart.schema import unfit_for_glue
+from iceberg_datamart.source_name import SourceName
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -177,12 +178,24 @@ def reference_problems(plain: Mapping[str, Any]) -> Iterator[Problem]:
     sources = mapping(plain.get("sources"))
     for name, table in tables.items():
         source = table.get("source")
-        if isinstance(source, str) and source not in sources:
+        if not isinstance(source, str):
+            continue
+        if source not in sources:
             message = f"there is no source {source!r}{_suggestion(source, sources)}"
             yield Problem(("tables", name, "source"), message)
+        elif mapping(sources[source]).get("type") == "glue" and _has_schema(table.get("from")):
+            message = "must be the name of a Glue table alone; its database is that of the source"
+            yield Problem(("tables", name, "from"), message)
     for name, mart in marts.items():
         for problem in [*_table_problems(mart, tables), *_join_problems(mart)]:
             yield Problem(("marts", name, *problem.path), problem.message)
+
+
+def _has_schema(name: Any) -> bool:
+    try:
+        return SourceName.parse(name).schema is not None
+    except (TypeError, ValueError):
+        return False  # which is a problem of its own
 
 
 def _entries(value: Any) -> dict[str, dict[str, Any]]:

@@ -108,7 +108,9 @@ class SourceSession(Protocol):
     Tables are described first, then the point is fixed, then windows are probed and read.
     """
 
-    warnings: list[str]
+    @property
+    def warnings(self) -> Sequence[str]:
+        """Return what people should know of the point, a sentence each."""
 
     def fix_point(self) -> Horizon:
         """Take the horizon, then the consistent point; return the horizon. Raises: SourceError."""

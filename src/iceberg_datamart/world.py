@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
+from iceberg_datamart.config import GlueSource
 from iceberg_datamart.lake.iceberg import IcebergLake
 from iceberg_datamart.metrics import run_metrics
 from iceberg_datamart.run_counts import LocalRunCounts
 from iceberg_datamart.runner import Run, World, new_run_id
 from iceberg_datamart.sources.postgres import PostgresSession
+from iceberg_datamart.sources.postgres_activity import activity as postgres_activity
 from iceberg_datamart.timestamp_file import LocalTimestampFile, local_path
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from iceberg_datamart.config import Config, PostgresSource, SourceConfig
     from iceberg_datamart.planner import Wishes
     from iceberg_datamart.ports import RunCounts, SourceSession, TimestampFile
+    from iceberg_datamart.reading import Activity
     from iceberg_datamart.report import RunReport
 
 S3 = "s3://"
@@ -58,17 +61,34 @@ def send_metrics(config: Config, report: RunReport) -> None:
 
 
 def open_source(name: str, config: SourceConfig) -> SourceSession:
-    """Return an open session of a source, whose password may be in AWS. Raises: SourceError."""
-    return PostgresSession(name, with_login(name, config))
+    """Return an open session of a source. Raises: SourceError."""
+    if isinstance(config, GlueSource):
+        from iceberg_datamart.sources.glue import GlueSession  # noqa: PLC0415  (boto3 is slow to import)
+
+        return GlueSession(name, config, open_source)
+    return PostgresSession(name, _with_login(name, config))
 
 
-def with_login(name: str, config: PostgresSource) -> PostgresSource:
+def activity(name: str, config: Config) -> Activity | None:
+    """Return what a source does at the moment; None where no table leads to it. Raises: SourceError."""
+    source: SourceConfig | None = config.sources[name]
+    if isinstance(source, GlueSource):
+        from iceberg_datamart.sources.glue import postgres_behind  # noqa: PLC0415  (as above)
+
+        tables = {
+            table: each for table, each in config.tables.items() if each.source == name and each.enabled
+        }
+        source = postgres_behind(name, source, tables)
+    return None if source is None else postgres_activity(name, _with_login(name, source))
+
+
+def _with_login(name: str, config: PostgresSource) -> PostgresSource:
     """Return the settings with the password in them. Raises: SourceError where AWS does not give it."""
     if config.secret is None:
         return config
-    from iceberg_datamart.sources.secrets import with_login as fetched  # noqa: PLC0415  (boto3 is slow to import)
+    from iceberg_datamart.sources.secrets import with_login  # noqa: PLC0415  (as above)
 
-    return fetched(name, config)
+    return with_login(name, config)
 
 
 def new_run(config: Config, wishes: Wishes, run_id: str | None = None) -> Run:

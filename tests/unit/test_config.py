@@ -365,13 +365,6 @@ def test_an_empty_password_counts_as_none() -> None:
     assert (prd.user, prd.password) == (None, None)
 
 
-def test_a_password_is_given_once() -> None:
-    source = {"type": "postgres", "url": "postgres://db/prd", "password": "x", "secret": "prd/reader"}
-    assert "not both" in problems(raw(sources={"prd": source}))["sources.prd.secret"]
-    unset = Config.model_validate(raw(sources={"prd": {**source, "password": ""}})).sources["prd"]
-    assert (unset.password, unset.secret) == (None, "prd/reader")
-
-
 # --- the reference
 
 

@@ -195,7 +195,7 @@ def test_all_problems_are_listed_by_line_under_a_count() -> None:
     assert refusal(text).message == (
         "3 problems in datamart.yaml:\n"
         "  line 1: version: required, but not given\n"
-        "  line 7: sources.prd.type: must be 'postgres', not 'mysql'\n"
+        "  line 7: sources.prd.type: must be 'postgres' or 'glue', not 'mysql'\n"
         "  line 14: tables.account.cursr: unknown setting; did you mean 'cursor'?"
     )
 
@@ -367,9 +367,10 @@ def test_the_first_example_of_the_reference_works_and_its_problems_are_reported_
 
 def test_the_other_examples_of_the_reference_are_valid_blocks() -> None:
     reference = (ROOT / "docs" / "configuration.md").read_text("utf-8")
-    tables, marts, checks = re.findall(r"```yaml\n(.*?)```", reference, re.DOTALL)[1:]
+    glue, tables, marts, checks = re.findall(r"```yaml\n(.*?)```", reference, re.DOTALL)[1:]
     others = "  queue: {source: prd, from: queue}\n" + checks.removeprefix("tables:\n")
     config = parsed(SMALL + tables.removeprefix("tables:\n") + others + marts)
+    assert parsed(SMALL.partition("sources:")[0] + glue).tables["account"].source == "crawled"
     assert len(config.tables["payment"].checks) == 6
     assert config.tables["Order Items"].from_ == SourceName("Sales.2024", "Order Items")
     assert config.marts["orders"].joins[1].on == (("queue_id", "paid_queue"),)

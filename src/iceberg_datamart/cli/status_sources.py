@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 from iceberg_datamart.cli.output import short
 from iceberg_datamart.errors import SourceError
 from iceberg_datamart.report import error_json
-from iceberg_datamart.sources.postgres_activity import activity
-from iceberg_datamart.world import with_login
+from iceberg_datamart.world import activity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,10 +20,13 @@ if TYPE_CHECKING:
 
 def source(config: Config, name: str, mirrors: Mapping[str, TableHistory | None]) -> dict[str, Any]:
     """Return the documented object of one source; that it cannot be reached is told, not raised."""
+    nothing: dict[str, Any] = {"horizon": None, "open_transactions": [], "warning": None, "error": None}
     try:
-        found = activity(name, with_login(name, config.sources[name]))
+        found = activity(name, config)
     except SourceError as error:
-        return {"horizon": None, "open_transactions": [], "warning": None, "error": error_json(error)}
+        return {**nothing, "error": error_json(error)}
+    if found is None:
+        return nothing
     return {
         "horizon": found.horizon.instant.isoformat(),
         "open_transactions": [

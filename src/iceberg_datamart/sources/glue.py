@@ -1,0 +1,162 @@
+"""The Glue Data Catalog as a source: it says where a table is, and the table is read there.
+
+Tables that were crawled from PostgreSQL are read through their Glue connection by a session of
+PostgreSQL itself: its windows are pushed down, and its horizon and its snapshot hold.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from iceberg_datamart.errors import SourceError, SourceTableMissingError
+from iceberg_datamart.sources.glue_catalog import GlueCatalog
+from iceberg_datamart.sources.glue_connection import crawled_table, database_of, postgres_source
+from iceberg_datamart.watermark import Horizon
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from iceberg_datamart.config import GlueSource, PostgresSource, TableConfig
+    from iceberg_datamart.ports import SourceSession
+    from iceberg_datamart.reading import JdbcRead, Probe, RejectedRow, SourceTable
+    from iceberg_datamart.slices import SliceDigest, Slices, Slicing
+    from iceberg_datamart.sources.glue_catalog import GlueTable
+    from iceberg_datamart.watermark import ReadWindow, Watermark
+
+_POSTGRES = "postgresql"
+
+
+class GlueSession:
+    """One database of the catalog; its tables in PostgreSQL are read at one consistent point."""
+
+    def __init__(
+        self, name: str, config: GlueSource, open_postgres: Callable[[str, PostgresSource], SourceSession]
+    ) -> None:
+        """Open the catalog; what it leads to is opened by the first table that is there.
+
+        Raises: SourceError.
+        """
+        self._name, self._catalog = name, GlueCatalog(name, config.database)
+        self._open_postgres = open_postgres
+        self._connection: str | None = None
+        self._postgres: PostgresSource | None = None
+        self._session: SourceSession | SourceError | None = None
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """Return what is to be known of the consistent point."""
+        return (
+            () if self._session is None or isinstance(self._session, SourceError) else self._session.warnings
+        )
+
+    def describe(self, table: str, config: TableConfig) -> SourceTable:
+        """Return what PostgreSQL says of the table that `config.from_` was crawled from.
+
+        Raises: SourceTableMissingError, SourceError.
+        """
+        found = self._catalog.table(table, config.from_.table)
+        connection = crawled_through(found)
+        if self._connection is None:
+            self._postgres = postgres_source(self._name, connection, self._catalog.connection(connection))
+            self._connection = connection
+        if self._connection != connection:
+            message = (
+                f"Glue table '{found.name}' was crawled through connection '{connection}', others of source "
+                f"'{self._name}' through '{self._connection}': one source is one database"
+            )
+            hint = f"Give the tables of '{connection}' a source of their own, with the same Glue database."
+            raise SourceError(message, hint=hint)
+        assert self._postgres is not None  # noqa: S101  (set with the connection)
+        place = crawled_table(f"Glue table '{found.name}'", found.location, database_of(self._postgres))
+        return self._session_for(self._postgres).describe(table, config.model_copy(update={"from_": place}))
+
+    def fix_point(self) -> Horizon:
+        """Take PostgreSQL's horizon, then its consistent point; return the horizon. Raises: SourceError."""
+        if isinstance(self._session, SourceError) or self._session is None:
+            # No table could be described, so nothing will be read.
+            now = datetime.now(timezone.utc)
+            return Horizon(now, now, visible=False)
+        return self._session.fix_point()
+
+    def probe(self, table: str, window: ReadWindow) -> Probe:
+        """Return what a described table's window holds; see `ports.SourceSession`, here and below."""
+        return self._opened.probe(table, window)
+
+    def fingerprint(self, table: str, window: ReadWindow) -> str | None:
+        """Return a digest of the window's content, or None where it is large."""
+        return self._opened.fingerprint(table, window)
+
+    def digests(self, table: str) -> tuple[Slicing, Mapping[int, SliceDigest]]:
+        """Return how a described table is sliced, and what each slice holds."""
+        return self._opened.digests(table)
+
+    def read_slices(self, table: str, slices: Slices, newer_than: Watermark | None = None) -> JdbcRead:
+        """Return how some slices are to be read whole."""
+        return self._opened.read_slices(table, slices, newer_than)
+
+    def rejected(self, table: str, window: ReadWindow) -> Sequence[RejectedRow]:
+        """Return the window's rows that the mirror cannot hold."""
+        return self._opened.rejected(table, window)
+
+    def rejected_keys(self, table: str) -> JdbcRead:
+        """Return how the keys of all rejected rows are to be read."""
+        return self._opened.rejected_keys(table)
+
+    def read(self, table: str, window: ReadWindow) -> JdbcRead:
+        """Return how the window is to be read."""
+        return self._opened.read(table, window)
+
+    def close(self) -> None:
+        """Give the consistent point up."""
+        if self._session is not None and not isinstance(self._session, SourceError):
+            self._session.close()
+
+    @property
+    def _opened(self) -> SourceSession:
+        if self._session is None or isinstance(self._session, SourceError):
+            raise self._session or SourceError("no table was described")
+        return self._session
+
+    def _session_for(self, postgres: PostgresSource) -> SourceSession:
+        """Return the session of all tables; where it cannot be opened, that is tried once for all."""
+        if self._session is None:
+            try:
+                self._session = self._open_postgres(self._name, postgres)
+            except SourceError as error:
+                self._session = error
+        return self._opened
+
+
+def crawled_through(found: GlueTable) -> str:
+    """Return the connection by which a table was crawled. Raises: SourceError for one that is not read."""
+    what = f"Glue table '{found.name}'"
+    if found.classification != _POSTGRES:
+        kind = f"has classification '{found.classification}'" if found.classification else "has none"
+        if found.is_iceberg:
+            kind = "is an Iceberg table"
+        raise SourceError(
+            f"{what} {kind}, which is not read",
+            hint=f"Only tables crawled from PostgreSQL are: their classification is '{_POSTGRES}'.",
+        )
+    if found.connection is None:
+        hint = "Crawl it through a Glue connection: the table's parameter connectionName then names it."
+        raise SourceError(f"{what} does not say through which Glue connection it is read", hint=hint)
+    return found.connection
+
+
+def postgres_behind(
+    name: str, config: GlueSource, tables: Mapping[str, TableConfig]
+) -> PostgresSource | None:
+    """Return the database that source `name` leads its `tables` to; None where no table of them is there.
+
+    Raises: SourceError.
+    """
+    catalog = GlueCatalog(name, config.database)
+    for table, settings in tables.items():
+        try:
+            connection = crawled_through(catalog.table(table, settings.from_.table))
+        except SourceTableMissingError:
+            continue
+        return postgres_source(name, connection, catalog.connection(connection))
+    return None

@@ -1,0 +1,100 @@
+"""What the Glue Data Catalog says of a table, and of the connection through which it was crawled.
+
+https://docs.aws.amazon.com/glue/latest/webapi/API_Table.html
+https://docs.aws.amazon.com/glue/latest/webapi/API_Connection.html
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from iceberg_datamart.errors import SourceError, SourceTableMissingError
+from iceberg_datamart.sources.aws import client, code, refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_MISSING = "EntityNotFoundException"
+
+
+@dataclass(frozen=True)
+class GlueTable:
+    """A table of the catalog. `parameters` are its own, laid over those of its storage."""
+
+    name: str
+    location: str
+    parameters: Mapping[str, str]
+
+    @property
+    def classification(self) -> str:
+        """Return what the crawler took the table for, in lower case; empty where nothing says."""
+        return self.parameters.get("classification", "").lower()
+
+    @property
+    def is_iceberg(self) -> bool:
+        """Return whether the table is one of Iceberg's own."""
+        return self.parameters.get("table_type", "").upper() == "ICEBERG"
+
+    @property
+    def connection(self) -> str | None:
+        """Return the name of the Glue connection through which the table was crawled."""
+        return self.parameters.get("connectionName")
+
+
+class GlueCatalog:
+    """One database of the catalog, as source `name` reads it."""
+
+    def __init__(self, name: str, database: str) -> None:
+        """Name the database; nothing is asked yet. Raises: SourceError where no region is known."""
+        self._name, self._database = name, database
+        self._client = client("glue")
+
+    def table(self, table: str, glue_table: str) -> GlueTable:
+        """Return what the catalog says of `glue_table`, the source of table `table`.
+
+        Raises: SourceTableMissingError, SourceRefusedError, SourceUnreachableError.
+        """
+        missing = SourceTableMissingError(
+            f"there is no table '{glue_table}' in the Glue database '{self._database}'",
+            hint=f"Correct tables.{table}.from or sources.{self._name}.database, or run the table's crawler.",
+        )
+        found = self._asked(
+            f"Glue table '{self._database}.{glue_table}'",
+            "glue:GetTable on it, its database and the catalog",
+            missing,
+            lambda: self._client.get_table(DatabaseName=self._database, Name=glue_table)["Table"],
+        )
+        storage = found.get("StorageDescriptor", {})
+        parameters = {**storage.get("Parameters", {}), **found.get("Parameters", {})}
+        return GlueTable(glue_table, storage.get("Location", ""), parameters)
+
+    def connection(self, connection: str) -> Mapping[str, str]:
+        """Return the properties of a connection, its password among them where it is not encrypted.
+
+        Raises: SourceError, SourceRefusedError, SourceUnreachableError.
+        """
+        missing = SourceError(
+            f"there is no Glue connection '{connection}', through which tables of source '{self._name}' "
+            "were crawled",
+            hint="Make it anew, or run the crawler with the one that there is.",
+        )
+        found: Mapping[str, str] = self._asked(
+            f"Glue connection '{connection}'",
+            "glue:GetConnection on it and the catalog, and kms:Decrypt where passwords are encrypted",
+            missing,
+            lambda: self._client.get_connection(Name=connection)["Connection"]["ConnectionProperties"],
+        )
+        return found
+
+    @staticmethod
+    def _asked(what: str, needs: str, missing: SourceError, ask: Callable[[], Any]) -> Any:
+        """Return Glue's answer."""
+        try:
+            return ask()
+        except (ClientError, BotoCoreError) as error:
+            if code(error) == _MISSING:
+                raise missing from error
+            raise refusal(what, error, needs) from error

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from iceberg_datamart.report import RunReport
     from iceberg_datamart.verification import VerifyReport
 
+# Glue's own argument, which looks like one of ours cut short.
+_CONF = "--conf"
 # Laid over all else: what the parameter says holds, whatever a configuration says.
 _LAST = "version: 1\nstate: {timestamp_file: '${timestamp_s3_path}'}\n"
 
@@ -112,7 +114,7 @@ def job_parameters(arguments: Sequence[str]) -> JobParameters:
     for other in others:
         word = other.partition("=")[0]
         whole = [name for name in names if word.startswith("--") and name.startswith(word)]
-        if whole:
+        if whole and word != _CONF:
             reading.error(f"{word} is not {' or '.join(whole)}; write the name in full")
     return JobParameters(job_name=known.JOB_NAME, **{k: v for k, v in vars(known).items() if k != "JOB_NAME"})
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +10,8 @@ from iceberg_datamart.errors import ConfigError
 from iceberg_datamart.job import JobParameters, job_config, job_parameters, main
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from iceberg_datamart.config import Config
 
 OLD = ["--JOB_NAME", "datamart", "--database_name", "prd", "--timestamp_s3_path", "s3://b/t.csv"]
@@ -119,11 +120,13 @@ def test_without_a_configuration_the_six_tables_of_the_crawler_are_loaded() -> N
 
 
 def test_a_configuration_is_laid_over_the_shipped_one_key_by_key(tmp_path: Path) -> None:
-    overlay = "version: 1\ncatalog: {properties: {glue.endpoint: here}}\ntables: {queue: {enabled: false}}\n"
+    overlay = (
+        "version: 1\ncatalog: {properties: {glue.endpoint: here}}\ntables: {adjustment: {enabled: no}}\n"
+    )
     config, shipped = configured(overlay, folder=tmp_path), configured()
     assert config.catalog == shipped.catalog.model_copy(update={"properties": {"glue.endpoint": "here"}})
     assert config.tables["account"] == shipped.tables["account"]
-    assert config.tables["queue"] == shipped.tables["queue"].model_copy(update={"enabled": False})
+    assert config.tables["adjustment"] == shipped.tables["adjustment"].model_copy(update={"enabled": False})
 
 
 def test_a_block_of_another_type_replaces_the_one_below(tmp_path: Path) -> None:

@@ -1,0 +1,130 @@
+"""The job in the cloud: its script as a process, Glue's catalog, S3, a crawled PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from pyiceberg.catalog import load_catalog
+
+from glue_shop import DATABASE, connect, crawl
+from laptop import SMALL_SPARK, Ended, Laptop
+from s3_server import BUCKET
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pyiceberg.table import Table
+
+    from aws_server import AwsServer
+    from s3_server import S3Server
+
+ROOT = Path(__file__).parents[1]
+TARGET = f"{DATABASE}_iceberg"
+STANDIN = ROOT / "tests" / "awsglue_standin"
+
+
+@dataclass(kw_only=True)
+class Cloud(Laptop):
+    """A `Laptop` whose tables are in Glue and on S3. `prefix` keeps its objects apart from other tests'."""
+
+    aws: AwsServer
+    s3: S3Server
+    prefix: str
+    events: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.events = self.directory / "events"
+        self.events.mkdir()
+
+    @property
+    def timestamp_key(self) -> str:
+        return f"{self.prefix}/state/last_load_timestamp.csv"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Return what leads every AWS client to the servers; the store checks the keys."""
+        keys = {"AWS_ACCESS_KEY_ID": self.s3.access_key, "AWS_SECRET_ACCESS_KEY": self.s3.secret_key}
+        return {**self.aws.environment, "AWS_ENDPOINT_URL_S3": self.s3.endpoint, **keys}
+
+    def put_settings(self) -> str:
+        """Put what differs from the shipped settings on S3, and return the address."""
+        settings = {
+            "version": 1,
+            "catalog": {
+                "warehouse": f"s3://{BUCKET}/{self.prefix}/datamart/",
+                "properties": {"s3.path-style-access": "true"},
+            },
+            "spark": {
+                "properties": {
+                    **SMALL_SPARK,
+                    "spark.eventLog.enabled": "true",
+                    "spark.eventLog.dir": self.events.as_uri(),
+                }
+            },
+        }
+        key = f"{self.prefix}/datamart.yaml"
+        self.s3.client().put_object(Bucket=BUCKET, Key=key, Body=yaml.safe_dump(settings).encode())
+        return f"s3://{BUCKET}/{key}"
+
+    def crawl(self, tables: Iterable[str]) -> None:
+        """Put the source's tables into the Glue catalog."""
+        connection = connect(self.aws, self.url)
+        for table in tables:
+            crawl(self.aws, self.url, table, connection)
+
+    def job(self, load_type: str, *arguments: str, in_glue: bool = True) -> Ended:
+        """Run the job's script as Glue does, with Glue's own arguments and library, or without."""
+        own = ["--TempDir", "s3://somewhere/tmp/", "--enable-metrics", "--conf", "spark.a=1 --conf spark.b=2"]
+        words = [
+            *("--JOB_NAME", "datamart", "--database_name", DATABASE, "--load_type", load_type),
+            *("--timestamp_s3_path", f"s3://{BUCKET}/{self.timestamp_key}"),
+            *("--config_s3_path", self.put_settings(), *arguments),
+        ]
+        glue = {"PYTHONPATH": str(STANDIN), "AWSGLUE_STANDIN_LOG": str(self.glue_log)} if in_glue else {}
+        done = subprocess.run(
+            [sys.executable, ROOT / "jobs" / "datamart_job.py", *words, *(own if in_glue else ())],
+            cwd=self.directory,
+            env={**os.environ, **self.environment, **glue},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=600,
+        )
+        self.glue_log.touch()
+        return Ended(done.returncode, done.stdout, done.stderr)
+
+    @property
+    def glue_log(self) -> Path:
+        """Return the file in which Glue's stand-in notes what the job told it."""
+        return self.directory / "glue.log"
+
+    @property
+    def properties(self) -> dict[str, str]:
+        """Return the catalog properties that lead to the servers."""
+        keys = {"glue.access-key-id": self.s3.access_key, "glue.secret-access-key": self.s3.secret_key}
+        return {**self.aws.properties, **self.s3.properties, **keys}
+
+    def table(self, name: str) -> Table:
+        return load_catalog("datamart", type="glue", **self.properties).load_table((TARGET, name))
+
+    def glue_table(self, name: str) -> dict[str, Any]:
+        """Return the table as Glue's GetTable does."""
+        found: dict[str, Any] = self.aws.client("glue").get_table(DatabaseName=TARGET, Name=name)["Table"]
+        return found
+
+    def timestamp(self) -> bytes | None:
+        client = self.s3.client()
+        try:
+            content: bytes = client.get_object(Bucket=BUCKET, Key=self.timestamp_key)["Body"].read()
+        except client.exceptions.NoSuchKey:
+            return None
+        return content
+
+    def remove_timestamp(self) -> None:
+        self.s3.client().delete_object(Bucket=BUCKET, Key=self.timestamp_key)

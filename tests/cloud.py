@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pyiceberg.catalog import load_catalog
 
+import second_reader
 from glue_shop import DATABASE, connect, crawl
-from laptop import SMALL_SPARK, Ended, Laptop
+from laptop import LINEAGE, SMALL_SPARK, Ended, Laptop
 from s3_server import BUCKET
 
 if TYPE_CHECKING:
@@ -112,6 +113,21 @@ class Cloud(Laptop):
 
     def table(self, name: str) -> Table:
         return load_catalog("datamart", type="glue", **self.properties).load_table((TARGET, name))
+
+    def rows(self, name: str) -> list[dict[str, Any]]:
+        """Return a table's rows without lineage columns, as DuckDB reads them at the place that Glue names.
+
+        Not as PyArrow does: it refuses the delete files of Iceberg 1.0, whose names have an empty part
+        (https://github.com/apache/iceberg/issues/8166, ended by Iceberg 1.4).
+        """
+        return self.rows_at(name, None)
+
+    def rows_at(self, name: str, snapshot_id: int | None) -> list[dict[str, Any]]:
+        """Return the rows as of a snapshot."""
+        location = self.glue_table(name)["Parameters"]["metadata_location"]
+        found = second_reader.rows(location, snapshot_id, self.properties)
+        assert all(row[column] is not None for row in found for column in LINEAGE), f"{name}: lineage is NULL"
+        return [{key: value for key, value in row.items() if key not in LINEAGE} for row in found]
 
     def glue_table(self, name: str) -> dict[str, Any]:
         """Return the table as Glue's GetTable does."""

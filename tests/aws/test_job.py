@@ -12,9 +12,8 @@ import pytest
 
 import athena
 import aws_server
-import second_reader
 from cloud import TARGET, Cloud
-from laptop import LINEAGE, problems
+from laptop import problems
 from oracle import assert_same, rows_of
 from settlements import JOIN, KEYS, Settlements, open_settlements
 
@@ -174,11 +173,9 @@ def test_no_password_is_in_any_output_or_in_sparks_own_event_log(story: Story) -
 def test_a_reader_that_shares_no_code_reads_the_mart_at_every_snapshot_as_postgresql_had_it(
     story: Story,
 ) -> None:
-    location = story.cloud.glue_table(MART)["Parameters"]["metadata_location"]
     for snapshot_id, expected in story.joins.items():
-        found = second_reader.rows(location, snapshot_id, story.cloud.properties)
-        rows = [{name: value for name, value in row.items() if name not in LINEAGE} for row in found]
-        assert_same(f"mart at {snapshot_id}", rows, expected, ("queue_id", "transaction_id"))
+        found = story.cloud.rows_at(MART, snapshot_id)
+        assert_same(f"mart at {snapshot_id}", found, expected, ("queue_id", "transaction_id"))
 
 
 @pytest.mark.parametrize("table", [*KEYS, MART])

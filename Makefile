@@ -1,13 +1,20 @@
 # Everything runs in .venv, built from the hashes in requirements/dev.txt.
 PYTHON ?= $(shell command -v python3.11 || command -v python3.10 || command -v python3)
+# Glue 4.0's Python: on PATH, or where pyenv keeps it (whose shims may stand for none).
+RUNS = $(if $(shell $(1) -c "" 2>/dev/null && echo yes),$(1))
+PYENV_ROOT ?= $(HOME)/.pyenv
+PYTHON_3_10 ?= $(firstword $(foreach each,python3.10 $(wildcard $(PYENV_ROOT)/versions/3.10.*/bin/python3.10),$(call RUNS,$(each))))
 BIN := .venv/bin
+GLUE_4_0 := .venv-glue-4.0
 DEMO ?= demo
 ROWS ?= 50000
 SIZE ?= S
 MINUTES ?= 30
 ROUNDS ?= 20
+# On each runtime.
+SLOW := tests/e2e tests/aws
 
-.PHONY: demo setup check test soak broken bench lock clean
+.PHONY: demo setup check test test-glue-5.1 test-glue-4.0 soak broken bench lock clean
 
 demo: setup  ## A PostgreSQL, six tables, their mirrors and mart, and the proof, in folder `demo`
 	$(BIN)/iceberg-datamart demo --directory $(DEMO) --rows $(ROWS)
@@ -22,14 +29,26 @@ setup: .venv/.made  ## The environment in .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
+$(GLUE_4_0)/.made: requirements/glue-4.0.txt pyproject.toml
+	@test -n "$(PYTHON_3_10)" || { echo "Glue 4.0 runs on Python 3.10: make PYTHON_3_10=/path/to/python3.10"; exit 1; }
+	$(PYTHON_3_10) -m venv $(GLUE_4_0)
+	$(GLUE_4_0)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/glue-4.0.txt
+	$(GLUE_4_0)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
 check: setup  ## Format, lint, types and pure tests, in seconds
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pytest -q -n 2 tests/unit tests/golden tests/contracts tests/test_architecture.py
 
-test: check  ## Everything, on real PostgreSQL, Spark and Iceberg
-	$(BIN)/pytest -n 2 --dist loadfile --durations 25 tests/sources tests/e2e tests/faults
+test: test-glue-5.1 test-glue-4.0  ## Everything, on real PostgreSQL, Spark and Iceberg, on both runtimes
+
+test-glue-5.1: check $(GLUE_4_0)/.made
+	$(BIN)/pytest -n 2 --dist loadfile --durations 25 $(SLOW) tests/sources tests/faults tests/runtimes tests/infra
+
+test-glue-4.0: $(GLUE_4_0)/.made
+	$(GLUE_4_0)/bin/pytest -n 2 --dist loadfile --durations 10 $(SLOW)
 
 soak: setup  ## Storms of changes, crashes and other writers for MINUTES; ROUNDS of two runs at once
 	ROUNDS=$(ROUNDS) $(BIN)/pytest tests/faults/test_two_runs.py
@@ -49,4 +68,4 @@ lock: setup  ## Requirement files anew; needs uv
 	    --extra local --extra dev --quiet --no-header --output-file requirements/glue-4.0.txt pyproject.toml
 
 clean:  ## Remove what the targets made, but for a demo folder
-	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf .venv $(GLUE_4_0) .pytest_cache .ruff_cache .mypy_cache .hypothesis

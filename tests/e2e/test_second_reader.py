@@ -8,18 +8,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import athena
+import aws_server
 import s3_server
 import second_reader
+from iceberg_datamart.lake.runtime import GLUE_4_0, present_runtime
 from laptop import LINEAGE
 from oracle import assert_same, rows_of
 from shop import JOIN, open_shop
 from shop_rules import rename
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     import psycopg
 
+    from aws_server import AwsServer
     from laptop import Laptop
     from oracle import Row
     from s3_server import S3Server
@@ -149,6 +152,7 @@ def test_every_type_arrives_with_its_value(laptop: Laptop, connection: Connectio
         assert athena.problems_at(laptop.table(name).metadata_location) == []
 
 
+# Format version 3 comes first: Iceberg 1.0 does not know it.
 FOREIGN = {
     "'format-version' = '3', 'write.delete.mode' = 'merge-on-read'": ["format version 3", "PUFFIN"],
     "'write.format.default' = 'orc'": ["written as orc", "is ORC"],
@@ -158,7 +162,8 @@ FOREIGN = {
 
 @pytest.mark.usefixtures("oracle")
 def test_what_athena_could_not_read_is_found_in_tables_of_another_tool(laptop: Laptop) -> None:
-    for number, (properties, words) in enumerate(FOREIGN.items()):
+    known = list(FOREIGN.items())[0 if present_runtime() is not GLUE_4_0 else 1 :]
+    for number, (properties, words) in enumerate(known):
         table = f"datamart.datamart.foreign_{number}"
         laptop.spark_sql(f"create table {table} (id int) using iceberg tblproperties ({properties})")
         laptop.spark_sql(f"insert into {table} select id from range(0, 100, 1, 1)")
@@ -172,25 +177,45 @@ def newest_metadata(table: Path) -> str:
     return str(max((table / "metadata").glob("*.metadata.json")))
 
 
-def test_a_table_in_a_bucket_is_read_as_one_on_disk(
-    laptop: Laptop, connection: Connection, s3: S3Server
+@pytest.fixture
+def glue(s3: S3Server) -> Iterator[tuple[AwsServer, dict[str, str]]]:
+    """Yield a Glue catalog of tables on S3, and the environment that leads to both."""
+    with aws_server.running() as server:
+        keys = {"AWS_ACCESS_KEY_ID": s3.access_key, "AWS_SECRET_ACCESS_KEY": s3.secret_key}
+        yield server, server.environment | keys
+
+
+def test_tables_of_glue_in_a_bucket_are_read_as_those_on_disk_and_athena_could_read_them(
+    laptop: Laptop, connection: Connection, s3: S3Server, glue: tuple[AwsServer, dict[str, str]]
 ) -> None:
     told: Told = {}
     open_shop(laptop, connection)
-    place = f"s3://{s3_server.BUCKET}/datamart"
-    laptop.settings["catalog"] |= {"warehouse": place, "properties": s3.properties}
+    server, environment = glue
+    laptop.settings["catalog"] = {
+        "type": "glue",
+        "warehouse": f"s3://{s3_server.BUCKET}/of_glue",
+        "properties": s3.properties | server.properties,
+    }
     laptop.save()
     for name in ("one", "two"):
         rename(connection, name)
         # A process of its own, because a JVM takes the jars for S3 only when it starts.
-        ended = laptop.process("run")
+        ended = laptop.process("run", environment=environment)
         assert ended.exit_code == 0, ended.stdout + ended.stderr
-        remember(told, laptop, connection)
+        for table, query in TRUTH.items():
+            held = registered(server, table)["Parameters"]["metadata_location"]
+            current = second_reader.metadata(held, s3.properties)["current-snapshot-id"]
+            told.setdefault(table, {})[current] = rows_of(connection, query, "public")
     for name, expected in told.items():
-        location = laptop.table(name).metadata_location
-        assert location.startswith(place)
-        assert athena.problems_at(location, s3.properties) == []
+        table = registered(server, name)
+        location = table["Parameters"]["metadata_location"]
+        assert athena.problems_at(location, s3.properties, table) == []
         assert second_reader.snapshot_ids(location, s3.properties) == list(expected)
         for snapshot_id, rows in expected.items():
             found = second_reader.rows(location, snapshot_id, s3.properties)
             assert_same(f"{name} at {snapshot_id}", without_lineage(found), rows, KEYS[name])
+
+
+def registered(server: AwsServer, table: str) -> dict[str, Any]:
+    """Return a table as Glue has it."""
+    return server.client("glue").get_table(DatabaseName="datamart", Name=table)["Table"]

@@ -55,6 +55,7 @@ def problems(metadata: Json, files: Iterable[Json] = (), glue_table: Json | None
     """
     found = [
         *_format_problems(metadata),
+        *_null_problems(metadata),
         *_schema_problems(metadata),
         *_history_problems(metadata),
         *_file_problems(files),
@@ -68,6 +69,20 @@ def _format_problems(metadata: Json) -> Iterator[str]:
     written = metadata.get("properties", {}).get("write.format.default", "parquet")
     if written.lower() != "parquet":
         yield f"data files are written as {written}, not Parquet"
+
+
+def _null_problems(part: Any, path: str = "") -> Iterator[str]:
+    """Yield fields that are null: what is not there must be left out.
+
+    Iceberg 1.0, Glue 4.0's, and 1.4, Athena's, read no snapshot with `"parent-snapshot-id": null`: their
+    https://github.com/apache/iceberg/blob/apache-iceberg-1.4.2/core/src/main/java/org/apache/iceberg/SnapshotParser.java
+    asks whether the field is there, and then for a number.
+    """
+    if part is None:
+        yield f"{path} is null"
+    pairs = part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list) else ()
+    for key, each in pairs:
+        yield from _null_problems(each, f"{path}.{key}".lstrip("."))
 
 
 def _schema_problems(metadata: Json) -> Iterator[str]:
@@ -102,7 +117,7 @@ def _type_problems(kind: str | Json, path: str) -> Iterator[str]:
 
 def _history_problems(metadata: Json) -> Iterator[str]:
     """Yield what would lead time travel astray: by version through the snapshots, by time through the log."""
-    snapshots = sorted(metadata.get("snapshots", ()), key=lambda each: each["sequence-number"])
+    snapshots = sorted(metadata.get("snapshots", ()), key=lambda each: each.get("sequence-number", 0))
     ids, current = {each["snapshot-id"] for each in snapshots}, metadata.get("current-snapshot-id")
     current = None if current == -1 else current
     refs = metadata.get("refs", {})

@@ -81,6 +81,7 @@ def add_field(name: str, kind: Any) -> Callable[[Json], object]:
         (add_field("ID", "int"), "column 'ID' differs from another by case alone"),
         (add_field("ä" * 128, "int"), "is longer than 255 bytes"),
         (lambda m: m["refs"].update(old={"snapshot-id": 10, "type": "tag"}), "ref 'old' names snapshot 10"),
+        (lambda m: m["snapshots"][0].update({"parent-snapshot-id": None}), "0.parent-snapshot-id is null"),
         (lambda m: m["refs"].pop("main"), "ref 'main' is not the current snapshot 12"),
         (lambda m: m["snapshots"][1].update({"timestamp-ms": 999}), "snapshot 12 is older than 11"),
         (lambda m: m["snapshot-log"][1].update({"timestamp-ms": 1000}), "log goes back in time"),

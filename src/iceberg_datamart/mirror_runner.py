@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from iceberg_datamart.crash_points import reach
 from iceberg_datamart.ports import MirrorMerge
+from iceberg_datamart.reading import FilesRead
 from iceberg_datamart.receipt import MirrorState
 from iceberg_datamart.report import MERGED, SKIPPED, UNCHANGED, Outcome
 from iceberg_datamart.slices import Slices, differing
@@ -31,7 +32,7 @@ def merge_window(run: Run, step: MergeWindow) -> Outcome:
     if _looks_as_recorded(session, step):
         return Outcome(UNCHANGED, watermark=_text(step.saved))
     reach("window-compared")
-    probe = session.probe(step.table, step.window)
+    probe = session.probe(step.table, step.window) or _probed(run, session, step)
     reach("window-probed")
     rejected: Sequence[RejectedRow] = ()
     if probe.rejected:
@@ -40,6 +41,14 @@ def merge_window(run: Run, step: MergeWindow) -> Outcome:
     said = _rejection(step.table, rejected)
     outcome = _merged(run, session, step, probe, rejected)
     return replace(outcome, rejected=outcome.rejected + len(rejected), warnings=(*said, *outcome.warnings))
+
+
+def _probed(run: Run, session: SourceSession, step: MergeWindow) -> Probe:
+    """Return what the table's files hold, as the lake finds by reading them."""
+    read = session.read(step.table, step.window)
+    assert isinstance(read, FilesRead)  # noqa: S101  (the others are probed by their source)
+    cursor = run.config.tables[step.table].cursor
+    return run.world.lake.probe(step.table, step.source, read, cursor)
 
 
 def _rejection(table: str, rows: Sequence[RejectedRow]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from iceberg_datamart.config import TableConfig
     from iceberg_datamart.config_checks import CheckConfig
     from iceberg_datamart.mart import MartShape
-    from iceberg_datamart.reading import Column, JdbcRead, Probe, RejectedRow, SourceTable
+    from iceberg_datamart.reading import Column, FilesRead, JdbcRead, Probe, Read, RejectedRow, SourceTable
     from iceberg_datamart.receipt import CommitReceipt, MartState, MirrorState, TableHistory
     from iceberg_datamart.slices import SliceDigest, Slices, Slicing
     from iceberg_datamart.verification import Differences
@@ -34,7 +34,7 @@ class MirrorMerge:
 
     table: str
     source: SourceTable
-    read: JdbcRead
+    read: Read
     probe: Probe
     full: bool
     base: TableHistory | None
@@ -118,8 +118,11 @@ class SourceSession(Protocol):
     def describe(self, table: str, config: TableConfig) -> SourceTable:
         """Return what the source's catalog says of a table. Raises: SourceError."""
 
-    def probe(self, table: str, window: ReadWindow) -> Probe:
-        """Return what a described table's window holds, without reading it whole."""
+    def probe(self, table: str, window: ReadWindow) -> Probe | None:
+        """Return what a described table's window holds, without reading it whole.
+
+        None where only the lake can tell, which then reads files.
+        """
 
     def fingerprint(self, table: str, window: ReadWindow) -> str | None:
         """Return a digest of the window's content, or None where it is large."""
@@ -139,7 +142,7 @@ class SourceSession(Protocol):
     def rejected_keys(self, table: str) -> JdbcRead:
         """Return how the keys of all rejected rows are to be read, as far as they have one."""
 
-    def read(self, table: str, window: ReadWindow) -> JdbcRead:
+    def read(self, table: str, window: ReadWindow) -> Read:
         """Return how the window is to be read."""
 
     def close(self) -> None:
@@ -159,6 +162,9 @@ class Lake(Protocol):
 
         Raises: SchemaChangeError where the mirror holds a type that this lake's engine cannot read.
         """
+
+    def probe(self, table: str, source: SourceTable, read: FilesRead, cursor: str | None) -> Probe:
+        """Return what a table's files hold. Raises: UnfitValueError for a NULL in a key, LakeError."""
 
     def create_mirror(self, merge: MirrorMerge) -> None:
         """Create the mirror where it is missing, without rows."""

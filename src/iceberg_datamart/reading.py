@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +27,7 @@ class SourceTable:
 
     `identity` names the server, database and table (R13). `key_is_unique` says whether the source
     guarantees one row per key, and no NULL in it. `cursor` is None where none is configured.
+    `is_digested` says whether the source itself digests its slices; else a reconcile is a full load.
     """
 
     identity: str
@@ -34,6 +35,7 @@ class SourceTable:
     primary_key: tuple[str, ...]
     key_is_unique: bool
     cursor: CursorKind | None = None
+    is_digested: bool = True
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,41 @@ class JdbcRead:
     deleted: str | None = None
     newer: str | None = None
     credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class FilesRead:
+    """A table of files as Spark is to read it, whole: which files, and which values their folders stand for.
+
+    `folders` are the files of each partition, with the partition's values in the order of
+    `partition_columns`. Of a key's rows the one with the greatest `cursor` counts. `options` are those of
+    Spark's reader. `soft_delete` is a predicate in Spark's SQL.
+    """
+
+    format: str
+    folders: tuple[tuple[tuple[str | None, ...], tuple[str, ...]], ...]
+    partition_columns: tuple[str, ...]
+    columns: tuple[Column, ...]
+    stored: tuple[str, ...]
+    options: Mapping[str, str] = field(default_factory=dict)
+    soft_delete: str | None = None
+    newer: str | None = None
+
+    @property
+    def deleted(self) -> str | None:
+        """Return the name of the column that marks rows to delete, as a `JdbcRead` has it."""
+        return None if self.soft_delete is None else DELETED
+
+
+Read: TypeAlias = JdbcRead | FilesRead
+DELETED = "_datamart_deleted"
+AnyRead = TypeVar("AnyRead", JdbcRead, FilesRead)
+
+
+def as_held(read: AnyRead, source: SourceTable) -> AnyRead:
+    """Return the read with each column's type as `source` has it: the one that the mirror holds."""
+    held = {column.name: column for column in source.columns}
+    return replace(read, columns=tuple(held[column.name] for column in read.columns))
 
 
 @dataclass(frozen=True)

@@ -234,3 +234,15 @@ def deduplicated_sql(batch: str, key: Sequence[str], columns: Sequence[str], cur
         f"SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY {by} "
         f"ORDER BY {', '.join(order) or by}) AS {PLACE} FROM {batch}) WHERE {PLACE} = 1"
     )
+
+
+def without_older_sql(batch: str, mirror: str, key: Sequence[str], cursor: str) -> str:
+    """Return the SELECT of the rows of `batch` whose cursor is not below that of the mirror's row.
+
+    NULL is below every value.
+    """
+    name = quoted(cursor)
+    older = f"t.{name} IS NOT NULL AND (n.{name} IS NULL OR t.{name} > n.{name})"
+    return (
+        f"SELECT n.* FROM {batch} AS n LEFT ANTI JOIN {mirror} AS t ON {matching(key, 't', 'n')} AND {older}"
+    )

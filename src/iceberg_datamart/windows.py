@@ -91,6 +91,7 @@ def _why_full(
     missing = seen.timestamp is None
     reasons = {
         "asked for": asked == FULL,
+        "the source does not digest its slices": asked == RECONCILE and not source.is_digested,
         "the table has no cursor column": source.cursor is None and asked != RECONCILE,
         "the mirror is empty": seen.mirror is None or seen.mirror.current is None,
         "no run has filled the mirror as it is now": state is None and _is_whole(seen.mirror),

@@ -138,7 +138,7 @@ def test_a_source_may_change_its_type_without_a_full_load(laptop: Laptop, shop: 
     ("parameters", "words"),
     [
         ({"classification": "mysql"}, "has classification 'mysql', which is not read"),
-        ({"classification": "parquet"}, "has classification 'parquet', which is not read"),
+        ({"classification": "parquet"}, "files, which have no primary key"),
         ({"classification": "", "table_type": "ICEBERG"}, "is an Iceberg table, which is not read"),
     ],
 )

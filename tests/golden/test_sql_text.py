@@ -23,7 +23,14 @@ from iceberg_datamart.mart import (
 from iceberg_datamart.reading import Column, SourceTable
 from iceberg_datamart.sources import postgres, postgres_catalog, postgres_rejects, postgres_table
 from iceberg_datamart.sources.postgres_types import PostgresColumn, wire
-from iceberg_datamart.sql import changeset_sql, deduplicated_sql, key_ranges, merge_sql, within
+from iceberg_datamart.sql import (
+    changeset_sql,
+    deduplicated_sql,
+    key_ranges,
+    merge_sql,
+    within,
+    without_older_sql,
+)
 from iceberg_datamart.watermark import CursorKind, ReadWindow, Watermark
 
 KEY, COLUMNS = ["queue_id"], ["queue_id", "account_id", "name", "updated_at"]
@@ -96,6 +103,11 @@ def test_the_merge(*, null_safe: bool) -> None:
 
 def test_one_row_a_key() -> None:
     check("one_row_a_key.sql", laid_out(deduplicated_sql("`batch`", KEY, COLUMNS, "updated_at")))
+
+
+def test_no_row_older_than_the_mirrors() -> None:
+    text = without_older_sql("`batch`", "`mirror`", KEY, "updated_at")
+    check("no_row_older_than_the_mirrors.sql", laid_out(text))
 
 
 @pytest.mark.parametrize("how", ["inner", "left"])

@@ -15,6 +15,7 @@ from iceberg_datamart.cli.options import (
 )
 from iceberg_datamart.cli.output import console, print_json, rows_table, short
 from iceberg_datamart.planner import MaintainMart, MergeWindow, Plan, Refuse, Step, Wishes
+from iceberg_datamart.reading import JdbcRead
 from iceberg_datamart.report import error_json
 from iceberg_datamart.runner import Run
 from iceberg_datamart.world import new_run
@@ -67,7 +68,7 @@ def _step(run: Run, step: Step) -> dict[str, Any]:
 
 def _merge(run: Run, step: MergeWindow) -> dict[str, Any]:
     session = run.sessions[run.config.tables[step.table].source]
-    lower = step.window.lower
+    lower, read = step.window.lower, session.read(step.table, step.window)
     return {
         "step": "merge",
         "table": step.table,
@@ -78,7 +79,7 @@ def _merge(run: Run, step: MergeWindow) -> dict[str, Any]:
         "horizon": step.horizon.instant.isoformat(),
         "columns_added": [f"{column.name} {column.type}" for column in step.change.added],
         "columns_widened": [f"{column.name} {column.type}" for column in step.change.widened],
-        "sql": session.read(step.table, step.window).relation,
+        "sql": read.relation if isinstance(read, JdbcRead) else None,
     }
 
 

@@ -7,18 +7,20 @@ from typing import TYPE_CHECKING
 
 from iceberg_datamart.checks import checks_of
 from iceberg_datamart.errors import DeleteGuardError
+from iceberg_datamart.lake.batch import batch_of, without_older
 from iceberg_datamart.lake.changes import Changeset, Lineage, append, inserts, sorted_within_partitions
 from iceberg_datamart.lake.checked import checked
 from iceberg_datamart.lake.differences import counted
 from iceberg_datamart.lake.digests import in_slices, slice_digests
 from iceberg_datamart.lake.failures import translating
-from iceberg_datamart.lake.jdbc import batch_of, jdbc_frame
+from iceberg_datamart.lake.files import files_probe
+from iceberg_datamart.lake.jdbc import jdbc_frame
 from iceberg_datamart.lake.marts import MartComparison
 from iceberg_datamart.lake.session import activate, open_session
 from iceberg_datamart.lake.staging import Staging
 from iceberg_datamart.lake.views import Views
 from iceberg_datamart.ports import Merged
-from iceberg_datamart.reading import Column
+from iceberg_datamart.reading import Column, as_held
 from iceberg_datamart.receipt import CommitReceipt
 from iceberg_datamart.sql import LINEAGE, changeset_sql, differences_sql, key_ranges, quoted, within
 
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from iceberg_datamart.config import Config
     from iceberg_datamart.lake.rejected import RejectedRows
     from iceberg_datamart.ports import Clock, MartMaintenance, MirrorComparison, MirrorMerge
-    from iceberg_datamart.reading import SourceTable
+    from iceberg_datamart.reading import FilesRead, Probe, SourceTable
     from iceberg_datamart.receipt import TableHistory
     from iceberg_datamart.slices import SliceDigest, Slices, Slicing
     from iceberg_datamart.verification import Differences
@@ -60,6 +62,11 @@ class SparkEngine:
     def release(self) -> None:
         """Give up held rows."""
         self._views.release()
+
+    def probe(self, table: str, source: SourceTable, read: FilesRead, cursor: str | None) -> Probe:
+        """Return what a table's files hold: one pass over them."""
+        with self._at_work(table):
+            return files_probe(self._session, table, source, read, cursor)
 
     def merge(self, merge: MirrorMerge) -> Merged:
         """Commit one mirror's change and its state; the table is there, with the columns it needs."""
@@ -184,8 +191,9 @@ class SparkEngine:
         bounds = within(first.name, key_ranges(first, [values[0] for values in merge.probe.keys or ()]))
         if merge.slices is not None:
             bounds = _slice_bounds(source, merge.slices)
+        newer = without_older(self._session, merge, batch, base, self._views)
         text = changeset_sql(
-            new=self._views.add(batch),
+            new=self._views.add(newer),
             old=self._views.relation(merge.table, base),
             key=source.primary_key,
             columns=names,
@@ -194,7 +202,7 @@ class SparkEngine:
             deleted=merge.read.deleted,
             kept=None
             if merge.kept is None
-            else self._views.add(jdbc_frame(self._session, merge.kept, source)),
+            else self._views.add(jdbc_frame(self._session, as_held(merge.kept, source))),
         )
         return Changeset.materialised(
             table=merge.table,

@@ -6,23 +6,22 @@ PostgreSQL itself: its windows are pushed down, and its horizon and its snapshot
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from iceberg_datamart.errors import SourceError, SourceTableMissingError
 from iceberg_datamart.sources.glue_catalog import GlueCatalog
 from iceberg_datamart.sources.glue_connection import crawled_table, database_of, postgres_source
-from iceberg_datamart.watermark import Horizon
+from iceberg_datamart.sources.glue_files import FORMATS, GlueFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from iceberg_datamart.config import GlueSource, PostgresSource, TableConfig
+    from iceberg_datamart.config import GlueSource, PostgresSource, SourceName, TableConfig
     from iceberg_datamart.ports import SourceSession
-    from iceberg_datamart.reading import JdbcRead, Probe, RejectedRow, SourceTable
+    from iceberg_datamart.reading import JdbcRead, Probe, Read, RejectedRow, SourceTable
     from iceberg_datamart.slices import SliceDigest, Slices, Slicing
     from iceberg_datamart.sources.glue_catalog import GlueTable
-    from iceberg_datamart.watermark import ReadWindow, Watermark
+    from iceberg_datamart.watermark import Horizon, ReadWindow, Watermark
 
 _POSTGRES = "postgresql"
 
@@ -38,24 +37,82 @@ class GlueSession:
         Raises: SourceError.
         """
         self._name, self._catalog = name, GlueCatalog(name, config.database)
+        self._files: SourceSession = GlueFiles(self._catalog)
         self._open_postgres = open_postgres
         self._connection: str | None = None
         self._postgres: PostgresSource | None = None
         self._session: SourceSession | SourceError | None = None
+        self._tables: dict[str, SourceSession] = {}
 
     @property
     def warnings(self) -> Sequence[str]:
         """Return what is to be known of the consistent point."""
-        return (
-            () if self._session is None or isinstance(self._session, SourceError) else self._session.warnings
-        )
+        return [text for session in self._used() for text in session.warnings]
 
     def describe(self, table: str, config: TableConfig) -> SourceTable:
-        """Return what PostgreSQL says of the table that `config.from_` was crawled from.
+        """Return what PostgreSQL says of the table that was crawled there, or the catalog of files.
 
         Raises: SourceTableMissingError, SourceError.
         """
         found = self._catalog.table(table, config.from_.table)
+        if found.classification in FORMATS and not found.is_iceberg:
+            described = self._files.describe(table, config)
+            self._tables[table] = self._files
+            return described
+        session, place = self._crawled(found)
+        described = session.describe(table, config.model_copy(update={"from_": place}))
+        self._tables[table] = session
+        return described
+
+    def fix_point(self) -> Horizon:
+        """Take PostgreSQL's horizon, then its consistent point; return the horizon, the least of all.
+
+        Raises: SourceError.
+        """
+        # Without any table nothing is read, and a horizon of the files' kind does no harm.
+        found = [session.fix_point() for session in self._used() or [self._files]]
+        return min(found, key=lambda horizon: horizon.instant)
+
+    def probe(self, table: str, window: ReadWindow) -> Probe | None:
+        """Return what a described table's window holds; see `ports.SourceSession`, here and below."""
+        return self._tables[table].probe(table, window)
+
+    def fingerprint(self, table: str, window: ReadWindow) -> str | None:
+        """Return a digest of the window's content, or None where it is large."""
+        return self._tables[table].fingerprint(table, window)
+
+    def digests(self, table: str) -> tuple[Slicing, Mapping[int, SliceDigest]]:
+        """Return how a described table is sliced, and what each slice holds."""
+        return self._tables[table].digests(table)
+
+    def read_slices(self, table: str, slices: Slices, newer_than: Watermark | None = None) -> JdbcRead:
+        """Return how some slices are to be read whole."""
+        return self._tables[table].read_slices(table, slices, newer_than)
+
+    def rejected(self, table: str, window: ReadWindow) -> Sequence[RejectedRow]:
+        """Return the window's rows that the mirror cannot hold."""
+        return self._tables[table].rejected(table, window)
+
+    def rejected_keys(self, table: str) -> JdbcRead:
+        """Return how the keys of all rejected rows are to be read."""
+        return self._tables[table].rejected_keys(table)
+
+    def read(self, table: str, window: ReadWindow) -> Read:
+        """Return how the window is to be read."""
+        return self._tables[table].read(table, window)
+
+    def close(self) -> None:
+        """Give the consistent point up."""
+        if isinstance(self._session, SourceError) or self._session is None:
+            return
+        self._session.close()
+
+    def _used(self) -> list[SourceSession]:
+        """Return the sessions that described a table."""
+        return list(dict.fromkeys(self._tables.values()))
+
+    def _crawled(self, found: GlueTable) -> tuple[SourceSession, SourceName]:
+        """Return the session of PostgreSQL, and the table there that a crawler found. Raises: SourceError."""
         connection = crawled_through(found)
         if self._connection is None:
             self._postgres = postgres_source(self._name, connection, self._catalog.connection(connection))
@@ -69,54 +126,7 @@ class GlueSession:
             raise SourceError(message, hint=hint)
         assert self._postgres is not None  # noqa: S101  (set with the connection)
         place = crawled_table(f"Glue table '{found.name}'", found.location, database_of(self._postgres))
-        return self._session_for(self._postgres).describe(table, config.model_copy(update={"from_": place}))
-
-    def fix_point(self) -> Horizon:
-        """Take PostgreSQL's horizon, then its consistent point; return the horizon. Raises: SourceError."""
-        if isinstance(self._session, SourceError) or self._session is None:
-            # No table could be described, so nothing will be read.
-            now = datetime.now(timezone.utc)
-            return Horizon(now, now, visible=False)
-        return self._session.fix_point()
-
-    def probe(self, table: str, window: ReadWindow) -> Probe:
-        """Return what a described table's window holds; see `ports.SourceSession`, here and below."""
-        return self._opened.probe(table, window)
-
-    def fingerprint(self, table: str, window: ReadWindow) -> str | None:
-        """Return a digest of the window's content, or None where it is large."""
-        return self._opened.fingerprint(table, window)
-
-    def digests(self, table: str) -> tuple[Slicing, Mapping[int, SliceDigest]]:
-        """Return how a described table is sliced, and what each slice holds."""
-        return self._opened.digests(table)
-
-    def read_slices(self, table: str, slices: Slices, newer_than: Watermark | None = None) -> JdbcRead:
-        """Return how some slices are to be read whole."""
-        return self._opened.read_slices(table, slices, newer_than)
-
-    def rejected(self, table: str, window: ReadWindow) -> Sequence[RejectedRow]:
-        """Return the window's rows that the mirror cannot hold."""
-        return self._opened.rejected(table, window)
-
-    def rejected_keys(self, table: str) -> JdbcRead:
-        """Return how the keys of all rejected rows are to be read."""
-        return self._opened.rejected_keys(table)
-
-    def read(self, table: str, window: ReadWindow) -> JdbcRead:
-        """Return how the window is to be read."""
-        return self._opened.read(table, window)
-
-    def close(self) -> None:
-        """Give the consistent point up."""
-        if self._session is not None and not isinstance(self._session, SourceError):
-            self._session.close()
-
-    @property
-    def _opened(self) -> SourceSession:
-        if self._session is None or isinstance(self._session, SourceError):
-            raise self._session or SourceError("no table was described")
-        return self._session
+        return self._session_for(self._postgres), place
 
     def _session_for(self, postgres: PostgresSource) -> SourceSession:
         """Return the session of all tables; where it cannot be opened, that is tried once for all."""
@@ -125,7 +135,9 @@ class GlueSession:
                 self._session = self._open_postgres(self._name, postgres)
             except SourceError as error:
                 self._session = error
-        return self._opened
+        if isinstance(self._session, SourceError):
+            raise self._session
+        return self._session
 
 
 def crawled_through(found: GlueTable) -> str:
@@ -137,7 +149,7 @@ def crawled_through(found: GlueTable) -> str:
             kind = "is an Iceberg table"
         raise SourceError(
             f"{what} {kind}, which is not read",
-            hint=f"Only tables crawled from PostgreSQL are: their classification is '{_POSTGRES}'.",
+            hint=f"Known are {_POSTGRES}, for tables crawled through a connection, and {', '.join(FORMATS)}.",
         )
     if found.connection is None:
         hint = "Crawl it through a Glue connection: the table's parameter connectionName then names it."
@@ -148,15 +160,17 @@ def crawled_through(found: GlueTable) -> str:
 def postgres_behind(
     name: str, config: GlueSource, tables: Mapping[str, TableConfig]
 ) -> PostgresSource | None:
-    """Return the database that source `name` leads its `tables` to; None where no table of them is there.
+    """Return the database that source `name` leads its `tables` to; None where they lead to none.
 
     Raises: SourceError.
     """
     catalog = GlueCatalog(name, config.database)
     for table, settings in tables.items():
         try:
-            connection = crawled_through(catalog.table(table, settings.from_.table))
+            found = catalog.table(table, settings.from_.table)
         except SourceTableMissingError:
             continue
-        return postgres_source(name, connection, catalog.connection(connection))
+        if found.classification == _POSTGRES:
+            connection = crawled_through(found)
+            return postgres_source(name, connection, catalog.connection(connection))
     return None

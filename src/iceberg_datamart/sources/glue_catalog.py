@@ -15,18 +15,26 @@ from iceberg_datamart.errors import SourceError, SourceTableMissingError
 from iceberg_datamart.sources.aws import client, code, refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 _MISSING = "EntityNotFoundException"
 
 
 @dataclass(frozen=True)
 class GlueTable:
-    """A table of the catalog. `parameters` are its own, laid over those of its storage."""
+    """A table of the catalog. `parameters` are its own, laid over those of its storage.
+
+    `columns` have Hive's types; those of the partitions are not among them. `serde` are the parameters of
+    the one that reads its files.
+    """
 
     name: str
+    identity: str
     location: str
     parameters: Mapping[str, str]
+    serde: Mapping[str, str]
+    columns: tuple[tuple[str, str], ...]
+    partition_columns: tuple[tuple[str, str], ...]
 
     @property
     def classification(self) -> str:
@@ -69,7 +77,28 @@ class GlueCatalog:
         )
         storage = found.get("StorageDescriptor", {})
         parameters = {**storage.get("Parameters", {}), **found.get("Parameters", {})}
-        return GlueTable(glue_table, storage.get("Location", ""), parameters)
+        return GlueTable(
+            name=glue_table,
+            identity=f"glue:{found.get('CatalogId', '')}/{self._database}/{glue_table}",
+            location=storage.get("Location", ""),
+            parameters=parameters,
+            serde=storage.get("SerdeInfo", {}).get("Parameters", {}),
+            columns=_columns(storage.get("Columns", ())),
+            partition_columns=_columns(found.get("PartitionKeys", ())),
+        )
+
+    def partitions(self, glue_table: str) -> tuple[tuple[tuple[str, ...], str], ...]:
+        """Return values and location of each partition. Raises: as `table`."""
+        pages = self._client.get_paginator("get_partitions")
+        asked = {"DatabaseName": self._database, "TableName": glue_table, "ExcludeColumnSchema": True}
+        what = f"the partitions of Glue table '{self._database}.{glue_table}'"
+        found = self._asked(
+            what,
+            "glue:GetPartitions on it, its database and the catalog",
+            SourceTableMissingError(f"{what} are gone", hint="Run again."),
+            lambda: [each for page in pages.paginate(**asked) for each in page["Partitions"]],
+        )
+        return tuple((tuple(each["Values"]), each["StorageDescriptor"]["Location"]) for each in found)
 
     def connection(self, connection: str) -> Mapping[str, str]:
         """Return the properties of a connection, its password among them where it is not encrypted.
@@ -98,3 +127,7 @@ class GlueCatalog:
             if code(error) == _MISSING:
                 raise missing from error
             raise refusal(what, error, needs) from error
+
+
+def _columns(found: Iterable[Mapping[str, str]]) -> tuple[tuple[str, str], ...]:
+    return tuple((each["Name"], each.get("Type", "string").replace(" ", "")) for each in found)

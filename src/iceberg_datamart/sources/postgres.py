@@ -12,7 +12,7 @@ import psycopg
 from psycopg import sql
 
 from iceberg_datamart.errors import SourceError, UnfitValueError
-from iceberg_datamart.reading import Column, JdbcRead, Probe, RejectedRow, SourceTable
+from iceberg_datamart.reading import DELETED, Column, JdbcRead, Probe, RejectedRow, SourceTable
 from iceberg_datamart.slices import SliceDigest, Slices, Slicing, is_number
 from iceberg_datamart.sources import postgres_catalog as catalog
 from iceberg_datamart.sources.postgres_connection import (
@@ -33,7 +33,7 @@ from iceberg_datamart.sources.postgres_rejects import (
     rejected_sql,
     unfits_of,
 )
-from iceberg_datamart.sources.postgres_table import DELETED, NEWER, DescribedTable
+from iceberg_datamart.sources.postgres_table import NEWER, DescribedTable
 from iceberg_datamart.sources.postgres_types import (
     cursor_kind,
     wire,

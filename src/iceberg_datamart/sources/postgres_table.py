@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
-from iceberg_datamart.reading import wire_name
+from iceberg_datamart.reading import DELETED, wire_name
 from iceberg_datamart.sources.postgres_jdbc import ctid_ranges
 from iceberg_datamart.sources.postgres_types import literal_since_1970, number_since_1970
 from iceberg_datamart.watermark import CursorKind, Watermark
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from iceberg_datamart.sources.postgres_types import Unfit, Wire
     from iceberg_datamart.watermark import ReadWindow
 
-DELETED, NEWER = "_datamart_deleted", "_datamart_newer"
+NEWER = "_datamart_newer"
 
 
 @dataclass(frozen=True)

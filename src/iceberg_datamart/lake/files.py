@@ -1,0 +1,112 @@
+"""Tables of files read by Spark, each column with the type that the catalog gives it.
+
+Values that are not of that type fail the read: Spark's casts are ANSI's here, and readers fail fast.
+https://spark.apache.org/docs/3.5.6/sql-data-sources.html
+"""
+
+from __future__ import annotations
+
+import re
+from functools import reduce
+from typing import TYPE_CHECKING
+
+from iceberg_datamart.errors import SourceTableMissingError, UnfitValueError
+from iceberg_datamart.lake.types import spark_type
+from iceberg_datamart.reading import Probe
+from iceberg_datamart.sql import literal, quoted
+from iceberg_datamart.watermark import CursorKind, Watermark
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pyspark.sql import DataFrame, DataFrameReader, SparkSession
+
+    from iceberg_datamart.reading import FilesRead, SourceTable
+
+# A name of a file may hold what Hadoop takes for a pattern.
+_PATTERN = re.compile(r"([{}\[\]*?\\])")
+_NUMBERS = {
+    CursorKind.TIMESTAMPTZ: "unix_micros({})",
+    CursorKind.DATE: "unix_date({})",
+    CursorKind.INTEGER: "CAST({} AS bigint)",
+}
+
+
+def files_frame(session: SparkSession, read: FilesRead) -> DataFrame:
+    """Return all rows of the files, whatever their number for each key; read when Spark gets to it."""
+    parts = [_folder(session, read, values, files) for values, files in read.folders]
+    if not parts:
+        nothing = (f"CAST(NULL AS string) AS {quoted(column.name)}" for column in read.columns)
+        return _typed(session.range(0).selectExpr(*nothing), read)
+    return reduce(lambda one, other: one.unionAll(other), parts)
+
+
+def files_probe(
+    session: SparkSession, table: str, source: SourceTable, read: FilesRead, cursor: str | None
+) -> Probe:
+    """Return the number of rows and the greatest cursor. Raises: UnfitValueError for a NULL in a key."""
+    keys = " OR ".join(f"{quoted(name)} IS NULL" for name in source.primary_key)
+    greatest = "CAST(NULL AS bigint)"
+    if cursor is not None and source.cursor is not None:
+        greatest = f"max({_NUMBERS[source.cursor].format(quoted(cursor))})"
+    found = files_frame(session, read).selectExpr("count(*)", greatest, f"count_if({keys})").collect()[0]
+    if found[2]:
+        message = f"{found[2]} rows have NULL in their key ({', '.join(source.primary_key)})"
+        raise UnfitValueError(message, hint=f"Correct the files, or tables.{table}.primary_key.")
+    mark = None if found[1] is None or source.cursor is None else Watermark(source.cursor, int(found[1]))
+    return Probe(int(found[0]), mark, settled=mark)
+
+
+def _folder(
+    session: SparkSession, read: FilesRead, values: Sequence[str | None], files: Sequence[str]
+) -> DataFrame:
+    """Return the rows of one partition's files."""
+    paths = [_PATTERN.sub(r"\\\1", path) for path in files]
+    raw = _reader(session, read, paths).load(paths)
+    inside = [name for name in read.stored if name not in read.partition_columns]
+    held = ((name, _found(raw.columns, name)) for name in inside)
+    stored = [f"{'NULL' if own is None else quoted(own)} AS {quoted(name)}" for name, own in held]
+    outside = zip(read.partition_columns, values, strict=True)
+    folder = [f"{_literal(value)} AS {quoted(name)}" for name, value in outside]
+    return _typed(raw.selectExpr(*stored, *folder), read)
+
+
+def _reader(session: SparkSession, read: FilesRead, paths: Sequence[str]) -> DataFrameReader:
+    """Return a reader that takes text for text: only the catalog says what it means."""
+    reader = session.read.format(read.format).options(**read.options)
+    if read.format == "csv":
+        return reader.schema(", ".join(f"{quoted(name)} string" for name in read.stored))
+    if read.format == "json":
+        lists = {column.name.lower() for column in read.columns if column.type.startswith("list<")}
+        names = reader.option("primitivesAsString", "true").load(paths).columns
+        kinds = ((name, "array<string>" if name.lower() in lists else "string") for name in names)
+        return reader.schema(", ".join(f"{quoted(name)} {kind}" for name, kind in kinds))
+    return reader
+
+
+def _literal(value: str | None) -> str:
+    return "CAST(NULL AS string)" if value is None else literal(value)
+
+
+def _found(columns: Sequence[str], name: str) -> str | None:
+    """Return the files' own spelling of a column, which the catalog has in lower case; None for none.
+
+    Raises: SourceTableMissingError for two spellings: to take one would lose the other's values.
+    """
+    alike = [column for column in columns if column.lower() == name.lower()]
+    if len(alike) > 1:
+        message = f"the files spell column '{name}' in {len(alike)} ways: {', '.join(alike)}"
+        raise SourceTableMissingError(message, hint="Write them with one spelling, or exclude the column.")
+    return alike[0] if alike else None
+
+
+def _typed(frame: DataFrame, read: FilesRead) -> DataFrame:
+    """Return the columns with their types, and the mark of soft-deleted rows."""
+    columns = [
+        f"CAST({quoted(column.name)} AS {spark_type(column.type)}) AS {quoted(column.name)}"
+        for column in read.columns
+    ]
+    typed = frame.selectExpr(*columns)
+    if read.soft_delete is None or read.deleted is None:
+        return typed
+    return typed.selectExpr("*", f"coalesce(CAST(({read.soft_delete}) AS boolean), false) AS {read.deleted}")

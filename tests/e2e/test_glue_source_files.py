@@ -1,0 +1,238 @@
+"""Files on S3 that the Data Catalog describes, in five formats and with partitions: a log of versions."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import aws_server
+import s3_server
+from glue_shop import DATABASE
+from iceberg_datamart.lake.session import PACKAGES
+from laptop import SMALL_SPARK, problems
+from oracle import assert_same
+from table_files import COLUMNS, WRITERS, at, expected
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from aws_server import AwsServer
+    from laptop import Ended, Laptop
+    from s3_server import S3Server
+    from table_files import Row
+
+MONDAY, TUESDAY = "2026-03-02", "2026-03-03"
+NORTH, SOUTH, NOWHERE = (MONDAY, "north"), (MONDAY, "south"), (TUESDAY, "__HIVE_DEFAULT_PARTITION__")
+FIRST: list[Row] = [
+    (1, 'O"Hara, Zoë', 1.5, at(1)),
+    (1, "older", 9.25, at(0)),
+    (2, None, -2.0, at(2)),
+    (3, "back\\slash", 1e300, at(3)),
+]
+SECOND: list[Row] = [(2, "newer", 2.0, at(5)), (4, "fourth [*]", 4.0, at(4))]
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[AwsServer]:
+    with aws_server.running() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    with s3_server.running(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+class Files:
+    """A laptop whose tables are files in a bucket, described by the catalog."""
+
+    def __init__(self, laptop: Laptop, aws: AwsServer, s3: S3Server) -> None:
+        self.laptop, self.glue, self.s3 = laptop, aws.client("glue"), s3
+        self.folder = f"{laptop.directory.name}/tables"
+        keys = {"AWS_ACCESS_KEY_ID": s3.access_key, "AWS_SECRET_ACCESS_KEY": s3.secret_key}
+        self.environment = {**aws.environment, **keys, "AWS_ENDPOINT_URL_S3": s3.endpoint}
+        laptop.configure({}, {})
+        laptop.settings["sources"] = {"prd": {"type": "glue", "database": DATABASE}}
+        # Glue has both; here they come from Maven. S3A is what Spark has for s3:// outside of EMR.
+        packages = "org.apache.hadoop:hadoop-aws:3.3.4,org.apache.spark:spark-avro_2.12:3.5.6"
+        laptop.settings["spark"]["properties"] = {
+            **SMALL_SPARK,
+            "spark.jars.packages": ",".join((*PACKAGES, packages)),
+            "spark.hadoop.fs.s3.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem",
+            "spark.hadoop.fs.s3a.endpoint": s3.endpoint,
+            "spark.hadoop.fs.s3a.path.style.access": "true",
+        }
+        with suppress(self.glue.exceptions.AlreadyExistsException):
+            self.glue.create_database(DatabaseInput={"Name": DATABASE})
+
+    def add(self, table: str, kind: str, **parameters: str) -> None:
+        """Describe a table of files, and mirror it."""
+        name = f"files_{table}"
+        with suppress(self.glue.exceptions.EntityNotFoundException):
+            self.glue.delete_table(DatabaseName=DATABASE, Name=name)
+        header = {"skip.header.line.count": "1"} if kind == "csv" else {}
+        self.glue.create_table(
+            DatabaseName=DATABASE,
+            TableInput={
+                "Name": name,
+                "PartitionKeys": [{"Name": "day", "Type": "date"}, {"Name": "region", "Type": "string"}],
+                "Parameters": {"classification": kind, **header, **parameters},
+                "StorageDescriptor": {
+                    "Columns": [{"Name": column, "Type": type_} for column, type_ in COLUMNS],
+                    "Location": self.place(table),
+                    "SerdeInfo": {"Parameters": {"field.delim": ","} if kind == "csv" else {}},
+                },
+            },
+        )
+        self.laptop.settings["tables"][table] = {
+            "source": "prd",
+            "from": name,
+            "primary_key": ["id"],
+            "cursor": "at",
+        }
+        self.laptop.save()
+
+    def place(self, table: str) -> str:
+        return f"s3://{s3_server.BUCKET}/{self.folder}/{table}/"
+
+    def put(self, table: str, rows: Sequence[Row], partition: tuple[str, str], name: str) -> None:
+        """Write a file into a partition, which the catalog then knows; its folder need not tell which.
+
+        The format is what stands after the last _ of the table's name.
+        """
+        folder, kind = f"{table}/{' '.join(partition)}", table.rpartition("_")[2]
+        key = f"{self.folder}/{folder}/{name}"
+        self.s3.client().put_object(Bucket=s3_server.BUCKET, Key=key, Body=WRITERS[kind](rows))
+        with suppress(self.glue.exceptions.AlreadyExistsException):
+            self.glue.create_partition(
+                DatabaseName=DATABASE,
+                TableName=f"files_{table}",
+                PartitionInput={
+                    "Values": list(partition),
+                    "StorageDescriptor": {"Location": f"s3://{s3_server.BUCKET}/{self.folder}/{folder}"},
+                },
+            )
+
+    def drop(self, table: str, partition: tuple[str, str], name: str) -> None:
+        key = f"{self.folder}/{table}/{' '.join(partition)}/{name}"
+        self.s3.client().delete_object(Bucket=s3_server.BUCKET, Key=key)
+
+    def run(self, *arguments: str) -> dict[str, Any]:
+        ended = self.ended("run", *arguments)
+        assert ended.exit_code == 0, f"{problems(ended.report)}\n{ended.stderr}"
+        return ended.report
+
+    def ended(self, verb: str, *arguments: str) -> Ended:
+        return self.laptop.process(verb, "--json", *arguments, environment=self.environment)
+
+    def check(self, table: str, *parts: list[dict[str, Any]]) -> None:
+        """Assert that a mirror holds exactly these rows."""
+        assert_same(table, self.laptop.rows(table), [row for part in parts for row in part], ["id"])
+
+
+@pytest.fixture
+def files(laptop: Laptop, aws: AwsServer, s3: S3Server) -> Files:
+    return Files(laptop, aws, s3)
+
+
+def test_every_format_is_mirrored_by_its_newest_versions(files: Files) -> None:
+    for kind in WRITERS:
+        files.add(f"of_{kind}", kind)
+        files.put(f"of_{kind}", FIRST, NORTH, f"part [1].{kind}")
+        files.put(f"of_{kind}", [], NORTH, "_SUCCESS")
+    files.run()
+    newest = expected([FIRST[0], FIRST[2], FIRST[3]], MONDAY, "north")
+    for kind in WRITERS:
+        files.check(f"of_{kind}", newest)
+    before = files.laptop.files()
+    report = files.run()
+    assert {table["outcome"] for table in report["tables"].values()} == {"unchanged"}
+    assert files.laptop.files() == before, "no file changed, so nothing is written (R3)"
+    # New files, one in a new partition, one with a version that is older than the mirror's.
+    for kind in WRITERS:
+        files.put(f"of_{kind}", SECOND, NOWHERE, f"b.{kind}")
+        files.put(f"of_{kind}", [(3, "late", 0.0, at(0))], SOUTH, f"c.{kind}")
+    report = files.run()
+    for kind in WRITERS:
+        files.check(f"of_{kind}", newest[:1], newest[2:], expected(SECOND, TUESDAY, None))
+        found = report["tables"][f"of_{kind}"]
+        assert (found["inserted"], found["updated"], found["deleted"]) == (1, 1, 0)
+    # What is gone from the bucket is gone from the mirror by a full load, and by a full load alone.
+    for kind in WRITERS:
+        files.drop(f"of_{kind}", NOWHERE, f"b.{kind}")
+    files.run()
+    for kind in WRITERS:
+        files.check(f"of_{kind}", newest[:1], newest[2:], expected(SECOND, TUESDAY, None))
+    assert files.ended("reconcile").exit_code == 0
+    for kind in WRITERS:
+        files.check(f"of_{kind}", newest)
+
+
+BAD = {
+    "word_csv": (b"id,name,amount,at\n1,a,1.0,2026-03-01 12:00:00\nx,b,1.0,2026-03-01 12:00:00\n", "'x'"),
+    "short_csv": (b"id,name,amount,at\n1,a\n", "Malformed"),
+    "half_json": (b'{"Id": 1, "at": "2026-03-01T12:00:00Z"}\n{"Id": 2, \n', "Unexpected end-of-input"),
+    "fraction_json": (b'{"Id": 1.5, "at": "2026-03-01T12:00:00Z"}\n', "1.5"),
+    "keyless_json": (b'{"Id": null, "at": "2026-03-01T12:00:00Z"}\n', "1 rows have NULL in their key (id)"),
+    "mixed_json": (b'{"ID": 7, "at": "2026-03-01T12:00:00Z"}\n', "spell column 'id' in 2 ways: ID, Id"),
+}
+
+
+def test_a_file_that_does_not_fit_fails_its_table_and_nothing_of_it_is_written(files: Files) -> None:
+    for table, (content, _) in BAD.items():
+        files.add(table, table.rpartition("_")[2])
+        files.put(table, [(1, "good", 1.0, at(1))], NORTH, "a")
+        key = f"{files.folder}/{table}/{' '.join(NORTH)}/b"
+        files.s3.client().put_object(Bucket=s3_server.BUCKET, Key=key, Body=content)
+    files.add("good_csv", "csv")
+    files.put("good_csv", SECOND, NORTH, "a")
+    files.laptop.settings["tables"]["good_csv"]["soft_delete"] = "name = 'newer'"
+    files.laptop.save()
+    ended = files.ended("run")
+    assert ended.exit_code == 1, ended.stdout
+    for table, (_, words) in BAD.items():
+        assert words in ended.report["tables"][table]["error"]["message"]
+        assert ended.report["tables"][table]["snapshot_id"] is None
+    files.check("good_csv", expected(SECOND[1:], *NORTH))
+    assert files.laptop.timestamp() is None
+
+
+def test_verify_says_that_files_are_compared_by_full_loads(files: Files) -> None:
+    files.add("a_json", "json")
+    files.put("a_json", FIRST, NORTH, "a")
+    files.run()
+    ended = files.ended("verify")
+    assert "--load-type full" in ended.report["tables"]["a_json"]["error"]["hint"]
+
+
+ODD: dict[str, tuple[dict[str, Any], dict[str, str], str]] = {
+    "keyless_csv": ({"primary_key": None}, {}, "files, which have no primary key"),
+    "texts_csv": ({"cursor": "name"}, {}, "cursor column 'name' has type string"),
+    "gone_csv": ({"cursor": "gone"}, {}, "has no column 'gone'"),
+    "projected_csv": ({}, {"projection.enabled": "true"}, "partitions projected"),
+    "headed_csv": ({}, {"skip.header.line.count": "2"}, "skips 2 lines"),
+}
+
+
+def test_a_table_of_files_that_cannot_be_followed_is_refused(files: Files) -> None:
+    for table, (settings, parameters, _) in ODD.items():
+        files.add(table, "csv", **parameters)
+        files.put(table, FIRST, NORTH, "a")
+        files.laptop.settings["tables"][table].update(settings)
+    files.laptop.save()
+    ended = files.ended("run")
+    assert ended.exit_code == 1
+    for table, (_, _, words) in ODD.items():
+        assert words in ended.report["tables"][table]["error"]["message"]
+
+
+def test_a_bucket_that_is_not_there_fails_the_table(files: Files) -> None:
+    files.add("lost_csv", "csv")
+    files.put("lost_csv", FIRST, NORTH, "a")
+    files.environment["AWS_SECRET_ACCESS_KEY"] = "another"
+    ended = files.ended("run")
+    error = ended.report["tables"]["lost_csv"]["error"]
+    assert "s3://iceberg-logics-sandeep" in error["message"]

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from iceberg_datamart.watermark import CursorKind, Horizon, Watermark
 
 
+# The name of the boolean column that marks rows to delete.
+DELETED = "_datamart_deleted"
+
+
 @dataclass(frozen=True)
 class Column:
     """A column by its name in the source and its Iceberg type, such as `decimal(18, 2)`."""
@@ -100,8 +104,9 @@ class FilesRead:
     """A table of files as Spark is to read it, whole: which files, and which values their folders stand for.
 
     `folders` are the files of each partition, with the partition's values in the order of
-    `partition_columns`. Of a key's rows the one with the greatest `cursor` counts. `options` are those of
-    Spark's reader. `soft_delete` is a predicate in Spark's SQL.
+    `partition_columns`. `stored` names the columns in the files, in their order, which CSV needs. `options`
+    are those of Spark's reader. `soft_delete` is a predicate in Spark's SQL. No row is ever `newer`: files
+    are not compared by slices.
     """
 
     format: str
@@ -120,7 +125,6 @@ class FilesRead:
 
 
 Read: TypeAlias = JdbcRead | FilesRead
-DELETED = "_datamart_deleted"
 AnyRead = TypeVar("AnyRead", JdbcRead, FilesRead)
 
 

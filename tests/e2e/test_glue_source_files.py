@@ -177,6 +177,8 @@ BAD = {
     "half_json": (b'{"Id": 1, "at": "2026-03-01T12:00:00Z"}\n{"Id": 2, \n', "Unexpected end-of-input"),
     "fraction_json": (b'{"Id": 1.5, "at": "2026-03-01T12:00:00Z"}\n', "1.5"),
     "keyless_json": (b'{"Id": null, "at": "2026-03-01T12:00:00Z"}\n', "1 rows have NULL in their key (id)"),
+    "cents_csv": (b"id,name,amount,at\n2,a,1.005,2026-03-01 12:00:00\n", "decimal(10, 2): 1.005"),
+    "cents_parquet": (WRITERS["parquet"](SECOND), "'amount' as double, which decimal(10, 2) may not hold"),
     "mixed_json": (b'{"ID": 7, "at": "2026-03-01T12:00:00Z"}\n', "spell column 'id' in 2 ways: ID, Id"),
 }
 
@@ -187,6 +189,8 @@ def test_a_file_that_does_not_fit_fails_its_table_and_nothing_of_it_is_written(f
         files.put(table, [(1, "good", 1.0, at(1))], NORTH, "a")
         key = f"{files.folder}/{table}/{' '.join(NORTH)}/b"
         files.s3.client().put_object(Bucket=s3_server.BUCKET, Key=key, Body=content)
+        if table.startswith("cents"):
+            files.laptop.settings["tables"][table]["columns"] = {"amount": {"type": "decimal(10,2)"}}
     files.add("good_csv", "csv")
     files.put("good_csv", SECOND, NORTH, "a")
     files.laptop.settings["tables"]["good_csv"]["soft_delete"] = "name = 'newer'"

@@ -1,4 +1,4 @@
-"""One lake that both runtimes write in turn: a job that moves from Glue 4.0 to 5.1, or back, loses nothing."""
+"""One lake that both runtimes write in turn: a job that moves from Glue 4.0 to 5.1 or back loses nothing."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import re
 from functools import reduce
 from typing import TYPE_CHECKING
 
-from iceberg_datamart.errors import SourceTableMissingError, UnfitValueError
+from iceberg_datamart.errors import SourceError, SourceTableMissingError, UnfitValueError
 from iceberg_datamart.lake.types import spark_type
 from iceberg_datamart.reading import Probe
 from iceberg_datamart.sql import literal, quoted
@@ -21,10 +21,13 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame, DataFrameReader, SparkSession
 
-    from iceberg_datamart.reading import FilesRead, SourceTable
+    from iceberg_datamart.reading import Column, FilesRead, SourceTable
 
 # A name of a file may hold what Hadoop takes for a pattern.
 _PATTERN = re.compile(r"([{}\[\]*?\\])")
+_WHOLE = ("tinyint", "smallint", "int", "bigint")
+_WIDER = {("float", "double"), ("timestamp_ntz", "timestamp")}
+_DECIMAL = re.compile(r"decimal\((\d+),(\d+)\)")
 _NUMBERS = {
     CursorKind.TIMESTAMPTZ: "unix_micros({})",
     CursorKind.DATE: "unix_date({})",
@@ -34,10 +37,15 @@ _NUMBERS = {
 
 def files_frame(session: SparkSession, read: FilesRead) -> DataFrame:
     """Return all rows of the files, whatever their number for each key; read when Spark gets to it."""
-    parts = [_folder(session, read, values, files) for values, files in read.folders]
+    folders = read.folders
+    if read.format == "avro":
+        # Spark takes the schema of one file for all: what others have beside it would be lost.
+        folders = tuple((values, (file,)) for values, files in folders for file in files)
+    parts = [_folder(session, read, values, files) for values, files in folders]
     if not parts:
-        nothing = (f"CAST(NULL AS string) AS {quoted(column.name)}" for column in read.columns)
-        return _typed(session.range(0).selectExpr(*nothing), read)
+        nothing = [f"CAST(NULL AS {spark_type(c.type)}) AS {quoted(c.name)}" for c in read.columns]
+        mark = [] if read.deleted is None else [f"false AS {read.deleted}"]
+        return session.range(0).selectExpr(*nothing, *mark)
     return reduce(lambda one, other: one.unionAll(other), parts)
 
 
@@ -63,12 +71,18 @@ def _folder(
     """Return the rows of one partition's files."""
     paths = [_PATTERN.sub(r"\\\1", path) for path in files]
     raw = _reader(session, read, paths).load(paths)
-    inside = [name for name in read.stored if name not in read.partition_columns]
-    held = ((name, _found(raw.columns, name)) for name in inside)
-    stored = [f"{'NULL' if own is None else quoted(own)} AS {quoted(name)}" for name, own in held]
-    outside = zip(read.partition_columns, values, strict=True)
-    folder = [f"{_literal(value)} AS {quoted(name)}" for name, value in outside]
-    return _typed(raw.selectExpr(*stored, *folder), read)
+    outside = dict(zip(read.partition_columns, values, strict=True))
+    held = {name: _found(raw.columns, name) for name in read.stored if name not in outside}
+    kinds = dict(raw.dtypes)
+    columns = []
+    for column in read.columns:
+        own = held.get(column.name)
+        value = _literal(outside.get(column.name)) if own is None else quoted(own)
+        columns.append(f"{_cast(value, kinds.get(own or '', 'string'), column)} AS {quoted(column.name)}")
+    typed = raw.selectExpr(*columns)
+    if read.soft_delete is None or read.deleted is None:
+        return typed
+    return typed.selectExpr("*", f"coalesce(CAST(({read.soft_delete}) AS boolean), false) AS {read.deleted}")
 
 
 def _reader(session: SparkSession, read: FilesRead, paths: Sequence[str]) -> DataFrameReader:
@@ -100,13 +114,33 @@ def _found(columns: Sequence[str], name: str) -> str | None:
     return alike[0] if alike else None
 
 
-def _typed(frame: DataFrame, read: FilesRead) -> DataFrame:
-    """Return the columns with their types, and the mark of soft-deleted rows."""
-    columns = [
-        f"CAST({quoted(column.name)} AS {spark_type(column.type)}) AS {quoted(column.name)}"
-        for column in read.columns
-    ]
-    typed = frame.selectExpr(*columns)
-    if read.soft_delete is None or read.deleted is None:
-        return typed
-    return typed.selectExpr("*", f"coalesce(CAST(({read.soft_delete}) AS boolean), false) AS {read.deleted}")
+def _cast(value: str, have: str, column: Column) -> str:
+    """Return the expression of a value with its column's type. Raises: SourceError where that rounds."""
+    want = spark_type(column.type)
+    if have == "string" and column.type.startswith("decimal"):
+        # Spark rounds text that has more digits.
+        exact = literal(
+            rf"^\s*[-+]?\d*(\.\d{{0,{column.type.rstrip(')').rpartition(',')[2].strip()}}}0*)?\s*$"
+        )
+        said = literal(f"{column.name} does not fit {column.type}: ")
+        refused = f"CAST(raise_error(concat({said}, {value})) AS {want})"
+        fits = f"{value} IS NULL OR {value} RLIKE {exact}"
+        return f"CASE WHEN {fits} THEN CAST({value} AS {want}) ELSE {refused} END"
+    if have != "string" and not _holds(want, have):
+        message = f"the files have column '{column.name}' as {have}, which {want} may not hold exactly"
+        raise SourceError(message, hint="Run the crawler again, or set the column's type in `columns`.")
+    return f"CAST({value} AS {want})"
+
+
+def _holds(want: str, have: str) -> bool:
+    """Return whether every value of one of Spark's types is one of the other's."""
+    want, have = want.replace(" ", ""), have.replace(" ", "")
+    if want in (have, "string") or (have, want) in _WIDER:
+        return True
+    if want.startswith("array<") and have.startswith("array<"):
+        return _holds(want[6:-1], have[6:-1])
+    if want in _WHOLE and have in _WHOLE:
+        return _WHOLE.index(have) <= _WHOLE.index(want)
+    sizes = [_DECIMAL.fullmatch(kind) for kind in (want, have)]
+    (p, s), (q, t) = ([int(part) for part in size.groups()] if size else [0, 0] for size in sizes)
+    return all(sizes) and s >= t and p - s >= q - t

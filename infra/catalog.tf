@@ -5,6 +5,7 @@ locals {
   # jdbc:postgresql://HOST[:PORT]/DATABASE[?OPTIONS]
   source_address  = regex("^jdbc:postgresql://(?P<host>[^/:?]+)(?::(?P<port>[0-9]+))?/(?P<database>[^/?]+)", var.jdbc_url)
   source_port     = coalesce(local.source_address.port, "5432")
+  connection      = "${var.name}-source"
   source_prefix   = "account_metadata_datamart_public_"
   source_database = var.create_source_database ? aws_glue_catalog_database.source[0].name : var.database_name
 }
@@ -41,7 +42,7 @@ resource "aws_glue_catalog_table" "source" {
 }
 
 resource "aws_glue_connection" "source" {
-  name            = "${var.name}-source"
+  name            = local.connection
   description     = "PostgreSQL that ${var.name} reads; user and password are in the secret"
   connection_type = "JDBC"
 

@@ -104,7 +104,7 @@ data "aws_iam_policy_document" "job_catalog" {
   statement {
     sid       = "SourceConnection"
     actions   = ["glue:GetConnection"]
-    resources = [local.catalog_arn, aws_glue_connection.source.arn]
+    resources = [local.catalog_arn, "${local.glue_arn}:connection/${local.connection}"]
   }
 
   statement {

@@ -7,7 +7,11 @@ locals {
   wheel_places  = [for wheel in sort(local.wheels) : "s3://${local.bucket}/${local.artifacts}wheels/${var.glue_version}/${wheel}"]
   own_wheels    = [for wheel in local.wheels : wheel if startswith(wheel, "iceberg_datamart-")]
   # The shipped configuration names the seed's bucket.
-  config_text = var.config_file == null ? yamlencode({ catalog = { warehouse = local.warehouse_place } }) : file(var.config_file)
+  config_text = var.config_file == null ? yamlencode({ version = 1, catalog = { warehouse = local.warehouse_place } }) : file(var.config_file)
+  config_warehouse = replace(
+    try(yamldecode(local.config_text).catalog.warehouse, "s3://iceberg-logics-sandeep/${local.warehouse}"),
+    "$${database_name}", var.database_name,
+  )
 
   # Glue takes all Spark settings as one argument. Extensions cannot be added to a running session; and the
   # JDBC driver shifts timestamps by the JVM's zone.
@@ -62,9 +66,7 @@ resource "aws_s3_object" "config" {
 
   lifecycle {
     precondition {
-      condition = var.config_file == null || startswith(
-        try(yamldecode(local.config_text).catalog.warehouse, "s3://iceberg-logics-sandeep/${local.warehouse}"), local.warehouse_place,
-      )
+      condition     = startswith("${trimsuffix(local.config_warehouse, "/")}/", "${local.warehouse_place}/")
       error_message = "config_file must say catalog.warehouse: ${local.warehouse_place} or a folder in it: the job may write nowhere else."
     }
   }
@@ -94,6 +96,7 @@ resource "aws_glue_job" "datamart" {
   description            = "Merges PostgreSQL tables into Iceberg mirrors and keeps their mart"
   role_arn               = aws_iam_role.job.arn
   glue_version           = var.glue_version
+  execution_class        = "STANDARD"
   worker_type            = var.worker_type
   number_of_workers      = var.number_of_workers
   timeout                = var.timeout_minutes

@@ -15,6 +15,7 @@ resource "aws_glue_job" "maintenance" {
   description            = "Compacts and expires what ${var.name} wrote"
   role_arn               = aws_iam_role.job.arn
   glue_version           = var.glue_version
+  execution_class        = "STANDARD"
   worker_type            = var.worker_type
   number_of_workers      = var.number_of_workers
   timeout                = var.timeout_minutes

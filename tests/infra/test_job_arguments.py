@@ -81,7 +81,7 @@ def test_the_uploaded_configuration_leads_into_the_bucket(
 def test_the_source_tables_are_those_that_the_job_looks_for(default_plan: Plan) -> None:
     config = job_config(job_parameters(words(default_plan)[:2] + job_words(default_plan)), {})
     made = {table["name"] for table in default_plan.of_type("aws_glue_catalog_table")}
-    assert made == {str(table.source_table) for table in config.tables.values()}
+    assert made == {str(table.from_) for table in config.tables.values()}
 
 
 def job_words(plan: Plan) -> list[str]:

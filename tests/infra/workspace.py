@@ -111,7 +111,9 @@ def open_workspace(folder: Path, endpoint: str, *, override: str = "") -> Worksp
     if shutil.which("terraform") is None:
         raise NoTerraformError("there is no terraform on PATH")
     code = folder / "infra"
-    shutil.copytree(CODE, code, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*", "terraform.tfvars"))
+    shutil.copytree(
+        CODE, code, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*", "terraform.tfvars")
+    )
     (code / "test_override.tf").write_text(_OVERRIDE + override, "utf-8")
     shutil.copytree(ROOT / "jobs", folder / "jobs")
     for version in ("4.0", "5.1"):

@@ -93,7 +93,7 @@ data "aws_iam_policy_document" "job_catalog" {
 
   statement {
     sid     = "SourceTables"
-    actions = ["glue:GetDatabase", "glue:GetPartitions", "glue:GetTable", "glue:GetTables"]
+    actions = ["glue:GetTable"]
     resources = [
       local.catalog_arn,
       "${local.glue_arn}:database/${var.database_name}",

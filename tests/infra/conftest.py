@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -64,7 +63,7 @@ def plan(request: pytest.FixtureRequest) -> Plan:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say at the end of the run what was left out, in red."""
-    skipped = [json.dumps(str(report.longrepr)) for report in terminalreporter.stats.get("skipped", [])]
-    reasons = sorted({text[text.index(UNTESTED) : -2] for text in skipped if UNTESTED in text})
+    skipped = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", [])]
+    reasons = sorted({text[text.index(UNTESTED) :].rstrip("'\")") for text in skipped if UNTESTED in text})
     for reason in reasons:
         terminalreporter.write_sep("!", reason, red=True, bold=True)

@@ -129,8 +129,7 @@ def open_workspace(folder: Path, endpoint: str, *, override: str = "") -> Worksp
 def _environment(endpoint: str) -> dict[str, str]:
     own = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     quiet = {"CHECKPOINT_DISABLE": "1", "TF_IN_AUTOMATION": "1", "TF_CLI_ARGS": "-no-color"}
-    # What moto cannot do is said after one more try, not after twenty-five.
-    return {**own, **quiet, "AWS_ENDPOINT_URL": endpoint, "AWS_MAX_ATTEMPTS": "2"}
+    return {**own, **quiet, "AWS_ENDPOINT_URL": endpoint}
 
 
 def _initialise(workspace: Workspace) -> None:

@@ -219,3 +219,16 @@ def test_tables_of_glue_in_a_bucket_are_read_as_those_on_disk_and_athena_could_r
 def registered(server: AwsServer, table: str) -> dict[str, Any]:
     """Return a table as Glue has it."""
     return server.client("glue").get_table(DatabaseName="datamart", Name=table)["Table"]
+
+
+@pytest.mark.usefixtures("oracle")
+def test_rejected_rows_are_read_as_those_of_any_table(laptop: Laptop, connection: Connection) -> None:
+    for number in (1, 2):
+        connection.execute(
+            f"update purchase set amount = 'NaN', updated_at = clock_timestamp() where purchase_id = {number}"
+        )
+        laptop.run()
+    location = laptop.table("purchase__rejected").metadata_location
+    assert len(second_reader.snapshot_ids(location)) == 2
+    assert ["NaN" in row["reason"] for row in second_reader.rows(location)] == [True, True]
+    assert athena.problems_at(location) == []

@@ -8,6 +8,7 @@ import re
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from itertools import count
+from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
 from pyiceberg.catalog import Catalog, load_catalog
@@ -39,9 +40,9 @@ if TYPE_CHECKING:
 
 SQLITE = "sqlite:///"
 _PRIMARY_KEY = "iceberg-datamart.primary-key"
-# Iceberg 1.0 reads no table whose metadata leaves this field out, as PyIceberg does for an empty one.
 # https://py.iceberg.apache.org/configuration/#backward-compatibility
-os.environ.setdefault("PYICEBERG_LEGACY_CURRENT_SNAPSHOT_ID", "true")
+_LEGACY = "PYICEBERG_LEGACY_CURRENT_SNAPSHOT_ID"
+_WRITING = Lock()
 _ATTEMPTS = 4
 T = TypeVar("T")
 
@@ -121,6 +122,19 @@ def _changing(table: str) -> Iterator[None]:
     reach("columns-changed")
 
 
+@contextmanager
+def writing_metadata(*, empty: bool) -> Iterator[None]:
+    """Let PyIceberg write metadata, `empty` where it will name no snapshot, as every Iceberg reads it.
+
+    Iceberg 1.0 reads no empty table whose metadata leaves the current snapshot out. The setting by which
+    PyIceberg names it writes all other absent fields as null, and no Iceberg, up to 1.10, reads a snapshot
+    whose parent is null. The setting is one for the process, so writers take turns.
+    """
+    with _WRITING:
+        os.environ[_LEGACY] = str(empty).lower()
+        yield
+
+
 class LakeCatalog:
     """One namespace of one Iceberg catalog."""
 
@@ -176,9 +190,10 @@ class LakeCatalog:
             with answering(table):
                 self._create_namespace()
                 reach("database-created")
-                self._catalog.create_table(
-                    (self._database, table), schema=schema, properties={**told, **properties}
-                )
+                with writing_metadata(empty=True):
+                    self._catalog.create_table(
+                        (self._database, table), schema=schema, properties={**told, **properties}
+                    )
         except TableAlreadyExistsError:
             return
         reach("table-created")
@@ -198,7 +213,12 @@ class LakeCatalog:
         """
         if not (change.added or change.widened or change.dropped):
             return
-        with _changing(table), self.load(table).update_schema() as update:
+        found = self.load(table)
+        with (
+            _changing(table),
+            writing_metadata(empty=not found.metadata.snapshots),
+            found.update_schema() as update,
+        ):
             for column in change.added:
                 update.add_column((column.name,), iceberg_type(column.type, count(1)))
             for name in change.dropped:
@@ -211,7 +231,9 @@ class LakeCatalog:
 
         Raises: as `evolve`.
         """
-        with _changing(table), self.load(table).transaction() as transaction:
+        loaded = self.load(table)
+        empty = not loaded.metadata.snapshots
+        with _changing(table), writing_metadata(empty=empty), loaded.transaction() as transaction:
             found = transaction.table_metadata.schema()
             key = [field.name for field in found.fields if field.name in found.identifier_field_names()]
             if key:

@@ -12,6 +12,7 @@ from pyiceberg.expressions import In
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from iceberg_datamart.errors import CommitConflictError
+from iceberg_datamart.lake.catalog import writing_metadata
 from iceberg_datamart.reading import Column, RejectedRow
 
 if TYPE_CHECKING:
@@ -75,21 +76,18 @@ class RejectedRows:
         missing = [digest for digest in rows if digest not in known]
         if missing:
             now = self._clock.now()
-            target.append(
-                pa.Table.from_pylist(
-                    [
-                        {
-                            "reason": rows[digest].reason,
-                            "row": rows[digest].row,
-                            "digest": digest,
-                            "_run_id": self._run_id,
-                            "_rejected_at": now,
-                        }
-                        for digest in missing
-                    ],
-                    schema=_SCHEMA,
-                )
-            )
+            brought = [
+                {
+                    "reason": rows[digest].reason,
+                    "row": rows[digest].row,
+                    "digest": digest,
+                    "_run_id": self._run_id,
+                    "_rejected_at": now,
+                }
+                for digest in missing
+            ]
+            with writing_metadata(empty=False):
+                target.append(pa.Table.from_pylist(brought, schema=_SCHEMA))
         return {*missing, *(digest for digest, run_id in known.items() if run_id == self._run_id)}
 
     def _opened(self, name: str) -> Table:

@@ -1,12 +1,12 @@
--- How far each mirror was known complete when it last changed. A run that finds nothing new writes no snapshot; that
--- it ran, the timestamp file and the metric LagSeconds say.
+-- Up to when each mirror is known complete, at the least: a run that finds nothing new commits nothing, so a quiet table
+-- looks older than it is. What holds for all of them is the timestamp file; for each, the metric LagSeconds.
 %{ for index, name in tables ~}
 %{ if index > 0 ~}
 UNION ALL
 %{ endif ~}
-(SELECT '${name}' AS table_name, h.made_current_at,
-        element_at(s.summary, 'iceberg-datamart.complete-through') AS complete_through
- FROM "${name}$history" h JOIN "${name}$snapshots" s ON s.snapshot_id = h.snapshot_id
- WHERE h.is_current_ancestor ORDER BY h.made_current_at DESC LIMIT 1)
+SELECT '${name}' AS table_name, max(h.made_current_at) AS changed_at,
+       max(from_iso8601_timestamp(element_at(s.summary, 'iceberg-datamart.complete-through'))) AS complete_through
+FROM "${name}$history" h JOIN "${name}$snapshots" s ON s.snapshot_id = h.snapshot_id
+WHERE h.is_current_ancestor
 %{ endfor ~}
-ORDER BY 2;
+ORDER BY 3;

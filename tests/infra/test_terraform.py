@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -66,7 +67,7 @@ def test_the_locked_requirements_are_those_of_the_package(version: str) -> None:
 @pytest.mark.parametrize("version", ["4.0", "5.1"])
 def test_the_wheels_are_for_the_runtimes_python_and_c_library(version: str) -> None:
     script = ["infra/wheels.sh", version]
-    subprocess.run(script, cwd=ROOT, check=True, env={"PYTHON": sys.executable, "PATH": "/usr/bin:/bin"})
+    subprocess.run(script, cwd=ROOT, check=True, env={**os.environ, "PYTHON": sys.executable})
     names = [path.name for path in (ROOT / "dist" / f"glue-{version}").glob("*.whl")]
     assert len([name for name in names if name.startswith("iceberg_datamart-")]) == 1
     for name in names:

@@ -34,4 +34,8 @@ def test_the_types_are_those_of_which_athena_reads_all_and_mirrors_have_all() ->
         (ROOT / "docs" / "types.md").read_text("utf-8"),
         re.MULTILINE,
     )
-    assert {kind for each in mapped for kind in each.split(", ")} - {"notes", "as its base type", "the same"} == listed
+    assert {kind for each in mapped for kind in each.split(", ")} - {
+        "notes",
+        "as its base type",
+        "the same",
+    } == listed

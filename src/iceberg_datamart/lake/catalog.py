@@ -11,6 +11,7 @@ from itertools import count
 from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
+from botocore.exceptions import BotoCoreError, ClientError
 from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, TableAlreadyExistsError
 from sqlalchemy.engine import URL, make_url
@@ -22,6 +23,7 @@ from iceberg_datamart.errors import (
     CatalogUnreachableError,
     CommitConflictError,
     ConfigError,
+    LakeError,
     MetadataMissingError,
 )
 from iceberg_datamart.lake.types import iceberg_schema, iceberg_type
@@ -43,6 +45,12 @@ _PRIMARY_KEY = "iceberg-datamart.primary-key"
 # https://py.iceberg.apache.org/configuration/#backward-compatibility
 _LEGACY = "PYICEBERG_LEGACY_CURRENT_SNAPSHOT_ID"
 _WRITING = Lock()
+# What PyArrow says of S3, by the name of AWS's error.
+_ARROWS = re.compile(r"AWS Error (\w+)")
+_REFUSALS = {
+    *("NoSuchBucket", "NO_SUCH_BUCKET", "InvalidSignatureException", "UnrecognizedClientException"),
+    *("INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH", "InvalidAccessKeyId", "ExpiredTokenException"),
+}
 _ATTEMPTS = 4
 T = TypeVar("T")
 
@@ -69,6 +77,24 @@ def answering(what: str) -> Iterator[None]:
     except (OperationalError, InterfaceError) as error:
         message = f"the catalog did not answer about {what}: {str(error.orig).strip()}"
         raise CatalogUnreachableError(message, hint="Run again when the catalog is up.") from error
+    except ClientError as error:
+        raise _of_aws(what, error, error.response.get("Error", {}).get("Code", "")) from error
+    except BotoCoreError as error:
+        raise _of_aws(what, error) from error
+    except OSError as error:
+        found = _ARROWS.search(str(error))
+        if found is None:
+            raise
+        raise _of_aws(what, error, found[1]) from error
+
+
+def _of_aws(what: str, error: Exception, code: str = "") -> LakeError:
+    """Return what to raise where Glue or S3 refuses (`code` says so), or does not answer."""
+    if "denied" in code.lower() or code in _REFUSALS:
+        message = f"AWS refuses {what}: {error}"
+        return LakeError(message, hint="Compare the role's rights with docs/iam.md.")
+    message = f"AWS did not answer about {what}: {error}"
+    return CatalogUnreachableError(message, hint="Run again when it does; nothing is lost.")
 
 
 def open_catalog(config: CatalogConfig) -> Catalog:
@@ -199,7 +225,12 @@ class LakeCatalog:
         reach("table-created")
 
     def _create_namespace(self) -> None:
-        """Create the database. PyIceberg 0.12 looks, then inserts: another run may come between."""
+        """Create the database where it is missing; another run may do so, too, meanwhile.
+
+        Looked for first: the job's role need not be allowed to create one.
+        """
+        if self._catalog.namespace_exists(self._database):
+            return
         try:
             self._catalog.create_namespace_if_not_exists(self._database)
         except Exception:

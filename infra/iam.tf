@@ -5,6 +5,8 @@ locals {
   catalog_arn = "arn:${local.partition}:glue:${local.region}:${local.account}:catalog"
   glue_arn    = "arn:${local.partition}:glue:${local.region}:${local.account}"
   ec2_arn     = "arn:${local.partition}:ec2:${local.region}:${local.account}"
+  # BUCKET/FOLDER/ of each.
+  source_places = [for folder in var.source_folders : trimprefix(folder, "s3://")]
 }
 
 data "aws_iam_policy_document" "glue_assumes" {
@@ -93,12 +95,27 @@ data "aws_iam_policy_document" "job_catalog" {
 
   statement {
     sid     = "SourceTables"
-    actions = ["glue:GetTable"]
+    actions = concat(["glue:GetTable"], length(local.source_places) == 0 ? [] : ["glue:GetPartitions"])
     resources = [
       local.catalog_arn,
       "${local.glue_arn}:database/${var.database_name}",
       "${local.glue_arn}:table/${var.database_name}/*",
     ]
+  }
+
+  dynamic "statement" {
+    for_each = length(local.source_places) == 0 ? {} : {
+      SourceBuckets = {
+        action = "s3:ListBucket"
+        places = distinct([for place in local.source_places : split("/", place)[0]])
+      }
+      SourceFiles = { action = "s3:GetObject", places = [for place in local.source_places : "${place}*"] }
+    }
+    content {
+      sid       = statement.key
+      actions   = [statement.value.action]
+      resources = [for place in statement.value.places : "arn:${local.partition}:s3:::${place}"]
+    }
   }
 
   statement {

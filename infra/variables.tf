@@ -125,6 +125,17 @@ variable "create_source_database" {
   default     = false
 }
 
+variable "source_folders" {
+  description = "Folders of files on S3 that tables of the source database describe: the job may read them."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for folder in var.source_folders : can(regex("^s3://[a-z0-9][a-z0-9.-]+/[^*?]+/$", folder))])
+    error_message = "source_folders must look like s3://BUCKET/FOLDER/, with a slash at the end and no wildcard."
+  }
+}
+
 variable "tables" {
   description = "The source tables: which entries are made, and which mirrors are watched for lag."
   type        = list(string)

@@ -175,3 +175,9 @@ run "a_single_worker_is_refused" {
   variables { number_of_workers = 1 }
   expect_failures = [var.number_of_workers]
 }
+
+run "all_of_a_bucket_as_a_source_is_refused" {
+  command = plan
+  variables { source_folders = ["s3://landing/*"] }
+  expect_failures = [var.source_folders]
+}

@@ -24,6 +24,7 @@ EVERYTHING = {
         "route_table_ids": ["rtb-1"],
     },
     "secret_kms_key_arn": "arn:aws:kms:eu-central-1:123456789012:key/of-the-secret",
+    "source_folders": ["s3://landing/orders/"],
     "maintenance_script": "../jobs/datamart_job.py",
     "lake_formation": True,
     "reader_arns": ["arn:aws:iam::123456789012:role/analyst"],

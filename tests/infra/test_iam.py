@@ -100,6 +100,15 @@ def test_no_managed_policy_is_attached(plan: Plan) -> None:
     ] == []
 
 
+def test_files_elsewhere_are_read_only_where_their_folders_are_named(
+    default_plan: Plan, whole_plan: Plan
+) -> None:
+    assert "landing" not in str(default_plan.policies)
+    assert "glue:GetPartitions" not in str(default_plan.policies)
+    named = [each for each in whole_plan.policies["job_catalog"] if "landing" in str(each["resources"])]
+    assert {action for each in named for action in each["actions"]} == {"s3:GetObject", "s3:ListBucket"}
+
+
 def test_readers_change_no_table(plan: Plan) -> None:
     writing = [
         each for each in plan.policies["reader"] if {"s3:PutObject", "s3:DeleteObject"} & set(each["actions"])
@@ -153,6 +162,8 @@ def short(arn: str) -> str:
         "workgroup/iceberg-datamart": "workgroup/NAME",
         "secret:iceberg-datamart/reader-AbCdEf": "secret:NAME",
         "key/of-the-secret": "key/OF-THE-SECRET",
+        "landing/orders": "SOURCE-FOLDER",
+        "landing": "SOURCE-BUCKET",
         "subnet/subnet-1": "subnet/ID",
     }
     found = arn if arn == "*" else arn.split(":", 5)[5]

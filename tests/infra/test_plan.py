@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 import pytest
+
+from infra.workspace import ROOT
 
 if TYPE_CHECKING:
     from infra.workspace import Plan
 
 RUNTIMES = {"default_plan": "4.0", "whole_plan": "5.1"}
 METRICS = {"FailedTables", "LagSeconds", "RunSeconds"}
+# Of each metric, as the reference has them; another test compares that page with the code.
+DIMENSIONS = dict(
+    re.findall(
+        r"^\| `(\w+)` \| \w+ \| ([\w, ]+) \|", (ROOT / "docs/metrics.md").read_text("utf-8"), re.MULTILINE
+    )
+)
 
 
 @pytest.mark.parametrize(("name", "version"), RUNTIMES.items())
@@ -129,6 +138,8 @@ def test_failures_staleness_and_silence_are_told(plan: Plan) -> None:
     assert len([name for name in alarms if "-stale-" in name]) == 6
     silence = alarms["iceberg-datamart-no-run"]
     assert (silence["treat_missing_data"], silence["statistic"]) == ("breaching", "SampleCount")
+    for alarm in alarms.values():
+        assert ", ".join(alarm["dimensions"]) == DIMENSIONS[alarm["metric_name"]], alarm["alarm_name"]
     changes = plan.document["configuration"]["root_module"]["resources"]
     told = [each for each in changes if each["type"] == "aws_cloudwatch_metric_alarm"]
     topics = [each["expressions"]["alarm_actions"]["references"][0] for each in told]

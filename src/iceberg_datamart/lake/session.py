@@ -143,7 +143,8 @@ def spark_context(config: Config) -> SparkContext:
     Raises: MissingPartError.
     """
     if SparkContext._active_spark_context is not None or _LAUNCHED in os.environ:  # noqa: SLF001
-        return SparkContext.getOrCreate(SparkConf().set("spark.sql.extensions", _EXTENSIONS))
+        wanted = {"spark.sql.extensions": _EXTENSIONS, **config.spark.properties}
+        return SparkContext.getOrCreate(SparkConf().setAll([*wanted.items()]))
     os.environ["JAVA_HOME"] = str(find_java(os.environ))
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
     conf = SparkConf(loadDefaults=False).setAppName("iceberg-datamart")

@@ -34,6 +34,7 @@ PURE = {
     "report",
     "schema",
     "source_name",
+    "source_snapshots",
     "sql",
     "watermark",
     "windows",
@@ -43,7 +44,10 @@ RUNNERS = {"runner", "mirror_runner", "mart_runner"}
 PLACES = {
     "pyspark": (("lake",), "Spark's work belongs in lake/, behind ports.Lake"),
     "py4j": (("lake",), "calls into the JVM belong in lake/, behind ports.Lake"),
-    "pyiceberg": (("lake", "demo"), "Iceberg's catalog belongs in lake/catalog.py, behind ports.Lake"),
+    "pyiceberg": (
+        ("lake", "sources", "demo"),
+        "Iceberg's catalog belongs in lake/catalog.py, behind ports.Lake",
+    ),
     "sqlalchemy": (("lake", "demo"), "the catalog's database belongs in lake/"),
     "psycopg": (
         ("sources", "embedded", "demo", "cli"),

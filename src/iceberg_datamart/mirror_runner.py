@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from iceberg_datamart.crash_points import reach
 from iceberg_datamart.ports import MirrorMerge
-from iceberg_datamart.reading import FilesRead
+from iceberg_datamart.reading import JdbcRead
 from iceberg_datamart.receipt import MirrorState
 from iceberg_datamart.report import MERGED, SKIPPED, UNCHANGED, Outcome
 from iceberg_datamart.slices import Slices, differing
@@ -46,7 +46,7 @@ def merge_window(run: Run, step: MergeWindow) -> Outcome:
 def _probed(run: Run, session: SourceSession, step: MergeWindow) -> Probe:
     """Return what the table's files hold, as the lake finds by reading them."""
     read = session.read(step.table, step.window)
-    assert isinstance(read, FilesRead)  # noqa: S101  (the others are probed by their source)
+    assert not isinstance(read, JdbcRead)  # noqa: S101  (the others are probed by their source)
     cursor = run.config.tables[step.table].cursor
     return run.world.lake.probe(step.table, step.source, read, cursor)
 
@@ -138,14 +138,16 @@ def _mirror_merge(
 def _must_record(run: Run, step: MergeWindow) -> bool:
     """Return whether state is committed even where no row differs.
 
-    So it is where the recorded one belongs to another source or cursor, or is lost (R11), and where all
-    rows were compared after another tool's commit.
+    So it is where the recorded one belongs to another source or cursor, or is lost (R11), where all
+    rows were compared after another tool's commit, and where an Iceberg source went on without a new row:
+    its older snapshots expire.
     """
     if step.mirror is None:
         return True
     states, cursor = step.mirror.mirror_states(), run.config.tables[step.table].cursor
     outdated = not states or (states[0].source, states[0].cursor) != (step.source.identity, cursor)
-    return outdated or (step.load_type in WHOLE and bool(step.mirror.foreign()))
+    moved = step.source.snapshots is not None and states[0].fingerprint != step.source.snapshots.position
+    return outdated or moved or (step.load_type in WHOLE and bool(step.mirror.foreign()))
 
 
 def _state(run: Run, session: SourceSession, step: MergeWindow, probe: Probe) -> MirrorState:
@@ -171,7 +173,12 @@ def _state(run: Run, session: SourceSession, step: MergeWindow, probe: Probe) ->
 
 
 def _fingerprint(session: SourceSession, step: MergeWindow, lower: Watermark | None) -> str | None:
-    """Return the content of the window that the next run would read, as far as it is foreseeable."""
+    """Return the content of the window that the next run would read, as far as it is foreseeable.
+
+    Of an Iceberg source, it is where that window starts.
+    """
+    if step.source.snapshots is not None:
+        return step.source.snapshots.position
     if lower is None:
         return None
     digest = session.fingerprint(step.table, ReadWindow(lower))
@@ -183,6 +190,8 @@ def _looks_as_recorded(session: SourceSession, step: MergeWindow) -> bool:
 
     A window that starts earlier than asked for is looked at: it holds the one asked for.
     """
+    if step.source.snapshots is not None:
+        return step.load_type not in WHOLE and step.window.after == step.source.snapshots.current
     current = None if step.mirror is None else step.mirror.current
     states = () if step.mirror is None else step.mirror.mirror_states()
     if step.load_type in WHOLE or step.window.lower is None or not states or current is None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from iceberg_datamart.config import TableConfig
     from iceberg_datamart.config_checks import CheckConfig
     from iceberg_datamart.mart import MartShape
-    from iceberg_datamart.reading import Column, FilesRead, JdbcRead, Probe, Read, RejectedRow, SourceTable
+    from iceberg_datamart.reading import Column, JdbcRead, LakeRead, Probe, Read, RejectedRow, SourceTable
     from iceberg_datamart.receipt import CommitReceipt, MartState, MirrorState, TableHistory
     from iceberg_datamart.slices import SliceDigest, Slices, Slicing
     from iceberg_datamart.verification import Differences
@@ -163,8 +163,8 @@ class Lake(Protocol):
         Raises: SchemaChangeError where the mirror holds a type that this lake's engine cannot read.
         """
 
-    def probe(self, table: str, source: SourceTable, read: FilesRead, cursor: str | None) -> Probe:
-        """Return what a table's files hold. Raises: UnfitValueError for a NULL in a key, LakeError."""
+    def probe(self, table: str, source: SourceTable, read: LakeRead, cursor: str | None) -> Probe:
+        """Return what a read of files holds. Raises: UnfitValueError for a NULL in a key, LakeError."""
 
     def create_mirror(self, merge: MirrorMerge) -> None:
         """Create the mirror where it is missing, without rows."""

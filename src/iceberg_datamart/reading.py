@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from iceberg_datamart.source_snapshots import SourceSnapshots
     from iceberg_datamart.watermark import CursorKind, Horizon, Watermark
 
 
@@ -32,6 +33,7 @@ class SourceTable:
     `identity` names the server, database and table (R13). `key_is_unique` says whether the source
     guarantees one row per key, and no NULL in it. `cursor` is None where none is configured.
     `is_digested` says whether the source itself digests its slices; else a reconcile is a full load.
+    `snapshots` are those of an Iceberg table, whose position is a snapshot and no cursor value.
     """
 
     identity: str
@@ -40,6 +42,7 @@ class SourceTable:
     key_is_unique: bool
     cursor: CursorKind | None = None
     is_digested: bool = True
+    snapshots: SourceSnapshots | None = None
 
 
 @dataclass(frozen=True)
@@ -124,8 +127,30 @@ class FilesRead:
         return None if self.soft_delete is None else DELETED
 
 
-Read: TypeAlias = JdbcRead | FilesRead
-AnyRead = TypeVar("AnyRead", JdbcRead, FilesRead)
+@dataclass(frozen=True)
+class IcebergRead:
+    """An Iceberg table as Spark is to read it: the current snapshot of one metadata file.
+
+    With `after`, only the rows that were appended after that snapshot. `soft_delete` is a predicate in
+    Spark's SQL. No row is ever `newer`, as of a `FilesRead`.
+    """
+
+    metadata: str
+    columns: tuple[Column, ...]
+    soft_delete: str | None = None
+    after: int | None = None
+    newer: str | None = None
+
+    @property
+    def deleted(self) -> str | None:
+        """Return the name of the column that marks rows to delete, as a `JdbcRead` has it."""
+        return None if self.soft_delete is None else DELETED
+
+
+# What the lake alone can probe, for it reads the files itself.
+LakeRead: TypeAlias = FilesRead | IcebergRead
+Read: TypeAlias = JdbcRead | LakeRead
+AnyRead = TypeVar("AnyRead", JdbcRead, FilesRead, IcebergRead)
 
 
 def as_held(read: AnyRead, source: SourceTable) -> AnyRead:

@@ -83,10 +83,12 @@ class ReadWindow:
     """The cursor values that one run reads: from `lower`, closed, without an upper end.
 
     `None` reads everything. Rows whose cursor is NULL are in every window. What a window may not
-    see is decided by the source's snapshot, and what it may have missed by the horizon.
+    see is decided by the source's snapshot, and what it may have missed by the horizon. Of an Iceberg
+    source, the rows appended after snapshot `after`; those of no cursor value.
     """
 
     lower: Watermark | None = None
+    after: int | None = None
 
 
 @dataclass(frozen=True)

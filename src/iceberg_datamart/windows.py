@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from iceberg_datamart.config import TableConfig
     from iceberg_datamart.reading import SourceTable
     from iceberg_datamart.receipt import MirrorState, TableHistory
+    from iceberg_datamart.source_snapshots import SourceSnapshots
 
 FULL, INCREMENTAL, RECONCILE = "full", "incremental", "reconcile"
 # Load types after which a mirror holds exactly what its source held, deletes included.
 WHOLE = frozenset({FULL, RECONCILE})
+_TOO_OLD = "the timestamp file is older than the mirror's history"
 
 
 @dataclass(frozen=True)
@@ -43,11 +45,13 @@ class Start:
     """How a table is read, and why.
 
     Everything with `full`, the slices that differ with `reconcile`, else from `lower`, closed (None: all).
+    Of an Iceberg source, what was appended after its snapshot `after`.
     """
 
     load_type: str
     lower: Watermark | None
     reason: str
+    after: int | None = None
 
 
 def known_complete(mirror: TableHistory | None, timestamp: datetime | None, now: datetime) -> datetime | None:
@@ -76,6 +80,8 @@ def next_start(
         return Start(FULL, None, why)
     if asked == RECONCILE:
         return Start(RECONCILE, None, "asked for")
+    if source.snapshots is not None:
+        return _snapshot_start(source.snapshots, seen)
     lower, reason = (
         _integer_start(seen) if source.cursor is CursorKind.INTEGER else _start(table, source, seen)
     )
@@ -92,7 +98,9 @@ def _why_full(
     reasons = {
         "asked for": asked == FULL,
         "the source does not digest its slices": asked == RECONCILE and not source.is_digested,
-        "the table has no cursor column": source.cursor is None and asked != RECONCILE,
+        "the table has no cursor column": source.cursor is None
+        and source.snapshots is None
+        and asked != RECONCILE,
         "the mirror is empty": seen.mirror is None or seen.mirror.current is None,
         "no run has filled the mirror as it is now": state is None and _is_whole(seen.mirror),
         "the mirror's history is gone, and it may have been rolled back": state is None
@@ -135,11 +143,27 @@ def _start(table: TableConfig, source: SourceTable, seen: Witnesses) -> tuple[Wa
 
 
 def _integer_start(seen: Witnesses) -> tuple[Watermark | None, str]:
-    """Return the newest recorded state that the timestamp file does not contradict: integers know no time."""
-    for position, state in enumerate(seen.states):
-        whole_second = state.complete_through.replace(microsecond=0)
-        if seen.timestamp is not None and whole_second > seen.timestamp:
-            continue
-        when = "" if position == 0 else " at the timestamp file's time"
-        return state.watermark, "the mirror's watermark" + when
-    return None, "the timestamp file is older than the mirror's history"
+    """Return the watermark of the newest state that holds: integers know no time."""
+    found = _uncontradicted(seen)
+    if found is None:
+        return None, _TOO_OLD
+    when = "" if found is seen.state else " at the timestamp file's time"
+    return found.watermark, "the mirror's watermark" + when
+
+
+def _snapshot_start(snapshots: SourceSnapshots, seen: Witnesses) -> Start:
+    """Return the rows appended since the newest state that holds, or all."""
+    found = _uncontradicted(seen)
+    if found is None:
+        return Start(FULL, None, _TOO_OLD)
+    after, reason = snapshots.since(found.fingerprint)
+    return Start(FULL if after is None else INCREMENTAL, None, reason, after)
+
+
+def _uncontradicted(seen: Witnesses) -> MirrorState | None:
+    """Return the newest recorded state that the timestamp file does not contradict."""
+    return next((state for state in seen.states if not _is_past(state, seen.timestamp)), None)
+
+
+def _is_past(state: MirrorState, timestamp: datetime | None) -> bool:
+    return timestamp is not None and state.complete_through.replace(microsecond=0) > timestamp

@@ -68,12 +68,12 @@ def _step(run: Run, step: Step) -> dict[str, Any]:
 
 def _merge(run: Run, step: MergeWindow) -> dict[str, Any]:
     session = run.sessions[run.config.tables[step.table].source]
-    lower, read = step.window.lower, session.read(step.table, step.window)
+    lower, after, read = step.window.lower, step.window.after, session.read(step.table, step.window)
     return {
         "step": "merge",
         "table": step.table,
         "load_type": step.load_type,
-        "window": {"lower": None if lower is None else str(lower)},
+        "window": {"lower": None if lower is None else str(lower), "after_snapshot": after},
         "reason": step.reason,
         "primary_key": list(step.source.primary_key),
         "horizon": step.horizon.instant.isoformat(),
@@ -84,10 +84,12 @@ def _merge(run: Run, step: MergeWindow) -> dict[str, Any]:
 
 
 def _row(step: dict[str, Any]) -> dict[str, Any]:
-    lower = short(step.get("window", {}).get("lower"))
+    window = step.get("window", {})
+    lower, after = short(window.get("lower")), window.get("after_snapshot")
+    reads = "everything" if lower is None else f"from {lower}"
     return {
         "step": step["step"].replace("_", " "),
         "name": step.get("table") or step.get("mart"),
-        "reads": None if step["step"] != "merge" else "everything" if lower is None else f"from {lower}",
+        "reads": None if step["step"] != "merge" else reads if after is None else f"after snapshot {after}",
         "why": step["error"]["message"] if "error" in step else step.get("reason"),
     }

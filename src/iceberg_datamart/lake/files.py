@@ -10,29 +10,22 @@ import re
 from functools import reduce
 from typing import TYPE_CHECKING
 
-from iceberg_datamart.errors import SourceError, SourceTableMissingError, UnfitValueError
+from iceberg_datamart.errors import SourceError, SourceTableMissingError
 from iceberg_datamart.lake.types import spark_type
-from iceberg_datamart.reading import Probe
 from iceberg_datamart.sql import literal, quoted
-from iceberg_datamart.watermark import CursorKind, Watermark
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pyspark.sql import DataFrame, DataFrameReader, SparkSession
 
-    from iceberg_datamart.reading import Column, FilesRead, SourceTable
+    from iceberg_datamart.reading import Column, FilesRead, LakeRead
 
 # A name of a file may hold what Hadoop takes for a pattern.
 _PATTERN = re.compile(r"([{}\[\]*?\\])")
 _WHOLE = ("tinyint", "smallint", "int", "bigint")
 _WIDER = {("float", "double"), ("timestamp_ntz", "timestamp")}
 _DECIMAL = re.compile(r"decimal\((\d+),(\d+)\)")
-_NUMBERS = {
-    CursorKind.TIMESTAMPTZ: "unix_micros({})",
-    CursorKind.DATE: "unix_date({})",
-    CursorKind.INTEGER: "CAST({} AS bigint)",
-}
 
 
 def files_frame(session: SparkSession, read: FilesRead) -> DataFrame:
@@ -49,22 +42,6 @@ def files_frame(session: SparkSession, read: FilesRead) -> DataFrame:
     return reduce(lambda one, other: one.unionAll(other), parts)
 
 
-def files_probe(
-    session: SparkSession, table: str, source: SourceTable, read: FilesRead, cursor: str | None
-) -> Probe:
-    """Return the number of rows and the greatest cursor. Raises: UnfitValueError for a NULL in a key."""
-    keys = " OR ".join(f"{quoted(name)} IS NULL" for name in source.primary_key)
-    greatest = "CAST(NULL AS bigint)"
-    if cursor is not None and source.cursor is not None:
-        greatest = f"max({_NUMBERS[source.cursor].format(quoted(cursor))})"
-    found = files_frame(session, read).selectExpr("count(*)", greatest, f"count_if({keys})").collect()[0]
-    if found[2]:
-        message = f"{found[2]} rows have NULL in their key ({', '.join(source.primary_key)})"
-        raise UnfitValueError(message, hint=f"Correct the files, or tables.{table}.primary_key.")
-    mark = None if found[1] is None or source.cursor is None else Watermark(source.cursor, int(found[1]))
-    return Probe(int(found[0]), mark, settled=mark)
-
-
 def _folder(
     session: SparkSession, read: FilesRead, values: Sequence[str | None], files: Sequence[str]
 ) -> DataFrame:
@@ -78,8 +55,14 @@ def _folder(
     for column in read.columns:
         own = held.get(column.name)
         value = _literal(outside.get(column.name)) if own is None else quoted(own)
-        columns.append(f"{_cast(value, kinds.get(own or '', 'string'), column)} AS {quoted(column.name)}")
-    typed = raw.selectExpr(*columns)
+        columns.append(
+            f"{exact_cast(value, kinds.get(own or '', 'string'), column)} AS {quoted(column.name)}"
+        )
+    return marked(raw.selectExpr(*columns), read)
+
+
+def marked(typed: DataFrame, read: LakeRead) -> DataFrame:
+    """Return the rows with the mark of those to delete, where there is a predicate for it."""
     if read.soft_delete is None or read.deleted is None:
         return typed
     return typed.selectExpr("*", f"coalesce(CAST(({read.soft_delete}) AS boolean), false) AS {read.deleted}")
@@ -114,7 +97,7 @@ def _found(columns: Sequence[str], name: str) -> str | None:
     return alike[0] if alike else None
 
 
-def _cast(value: str, have: str, column: Column) -> str:
+def exact_cast(value: str, have: str, column: Column) -> str:
     """Return the expression of a value with its column's type. Raises: SourceError where that rounds."""
     want = spark_type(column.type)
     if have == "string" and column.type.startswith("decimal"):
@@ -127,8 +110,8 @@ def _cast(value: str, have: str, column: Column) -> str:
         fits = f"{value} IS NULL OR {value} RLIKE {exact}"
         return f"CASE WHEN {fits} THEN CAST({value} AS {want}) ELSE {refused} END"
     if have != "string" and not _holds(want, have):
-        message = f"the files have column '{column.name}' as {have}, which {want} may not hold exactly"
-        raise SourceError(message, hint="Run the crawler again, or set the column's type in `columns`.")
+        message = f"the source has column '{column.name}' as {have}, which {want} may not hold exactly"
+        raise SourceError(message, hint="Run its crawler again, or set the column's type in `columns`.")
     return f"CAST({value} AS {want})"
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from iceberg_datamart.config import Config
     from iceberg_datamart.lake.spark import SparkEngine
     from iceberg_datamart.ports import Clock, MartMaintenance, Merged, MirrorComparison, MirrorMerge
-    from iceberg_datamart.reading import Column, FilesRead, Probe, RejectedRow, SourceTable
+    from iceberg_datamart.reading import Column, LakeRead, Probe, RejectedRow, SourceTable
     from iceberg_datamart.receipt import TableHistory
     from iceberg_datamart.slices import SliceDigest, Slicing
     from iceberg_datamart.verification import Differences
@@ -66,8 +66,8 @@ class IcebergLake:
         if self._engine is not None:
             self._engine.release()
 
-    def probe(self, table: str, source: SourceTable, read: FilesRead, cursor: str | None) -> Probe:
-        """Return what a table's files hold. Raises: see `ports.Lake`."""
+    def probe(self, table: str, source: SourceTable, read: LakeRead, cursor: str | None) -> Probe:
+        """Return what a read of a table's files holds. Raises: see `ports.Lake`."""
         return self._started().probe(table, source, read, cursor)
 
     def create_mirror(self, merge: MirrorMerge) -> None:

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 from iceberg_datamart.checks import checks_of
 from iceberg_datamart.errors import DeleteGuardError
-from iceberg_datamart.lake.batch import batch_of, without_older
+from iceberg_datamart.lake.batch import batch_of, probe_of, without_older
 from iceberg_datamart.lake.changes import Changeset, Lineage, append, inserts, sorted_within_partitions
 from iceberg_datamart.lake.checked import checked
 from iceberg_datamart.lake.differences import counted
 from iceberg_datamart.lake.digests import in_slices, slice_digests
 from iceberg_datamart.lake.failures import translating
-from iceberg_datamart.lake.files import files_probe
 from iceberg_datamart.lake.jdbc import jdbc_frame
 from iceberg_datamart.lake.marts import MartComparison
 from iceberg_datamart.lake.session import activate, open_session
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from iceberg_datamart.config import Config
     from iceberg_datamart.lake.rejected import RejectedRows
     from iceberg_datamart.ports import Clock, MartMaintenance, MirrorComparison, MirrorMerge
-    from iceberg_datamart.reading import FilesRead, Probe, SourceTable
+    from iceberg_datamart.reading import LakeRead, Probe, SourceTable
     from iceberg_datamart.receipt import TableHistory
     from iceberg_datamart.slices import SliceDigest, Slices, Slicing
     from iceberg_datamart.verification import Differences
@@ -63,10 +62,10 @@ class SparkEngine:
         """Give up held rows."""
         self._views.release()
 
-    def probe(self, table: str, source: SourceTable, read: FilesRead, cursor: str | None) -> Probe:
-        """Return what a table's files hold: one pass over them."""
+    def probe(self, table: str, source: SourceTable, read: LakeRead, cursor: str | None) -> Probe:
+        """Return what a read of a table's files holds: one pass over them."""
         with self._at_work(table):
-            return files_probe(self._session, table, source, read, cursor)
+            return probe_of(self._session, table, source, read, cursor)
 
     def merge(self, merge: MirrorMerge) -> Merged:
         """Commit one mirror's change and its state; the table is there, with the columns it needs."""

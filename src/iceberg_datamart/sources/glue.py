@@ -50,12 +50,12 @@ class GlueSession:
         return [text for session in self._used() for text in session.warnings]
 
     def describe(self, table: str, config: TableConfig) -> SourceTable:
-        """Return what PostgreSQL says of the table that was crawled there, or the catalog of files.
+        """Return what PostgreSQL says of the table that was crawled there, the catalog of files, or Iceberg.
 
         Raises: SourceTableMissingError, SourceError.
         """
         found = self._catalog.table(table, config.from_.table)
-        if found.classification in FORMATS and not found.is_iceberg:
+        if found.is_iceberg or found.classification in FORMATS:
             described = self._files.describe(table, config)
             self._tables[table] = self._files
             return described
@@ -145,11 +145,10 @@ def crawled_through(found: GlueTable) -> str:
     what = f"Glue table '{found.name}'"
     if found.classification != _POSTGRES:
         kind = f"has classification '{found.classification}'" if found.classification else "has none"
-        if found.is_iceberg:
-            kind = "is an Iceberg table"
         raise SourceError(
             f"{what} {kind}, which is not read",
-            hint=f"Known are {_POSTGRES}, for tables crawled through a connection, and {', '.join(FORMATS)}.",
+            hint=f"Known are {_POSTGRES}, for tables crawled through a connection, {', '.join(FORMATS)}, "
+            "and Iceberg tables.",
         )
     if found.connection is None:
         hint = "Crawl it through a Glue connection: the table's parameter connectionName then names it."

@@ -1,4 +1,4 @@
-"""Tables of files on S3 that the Glue Data Catalog describes: a log of versions of rows.
+"""Tables of files on S3 that the Glue Data Catalog describes: a log of versions of rows, or Iceberg's own.
 
 There is no clock and no horizon in a bucket: a file may come late, with old rows in it. So the table is
 read whole whenever any of its files changed, which the listing tells, and not at all while none did.
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import urlsplit
@@ -17,15 +17,16 @@ from urllib.parse import urlsplit
 from botocore.exceptions import BotoCoreError, ClientError
 
 from iceberg_datamart.errors import SourceError, SourceTableMissingError
-from iceberg_datamart.reading import Column, FilesRead, SourceTable
+from iceberg_datamart.reading import Column, FilesRead, IcebergRead, SourceTable
 from iceberg_datamart.sources.aws import client, refusal
+from iceberg_datamart.sources.glue_iceberg import iceberg_table
 from iceberg_datamart.watermark import CursorKind, Horizon
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from iceberg_datamart.config import TableConfig
-    from iceberg_datamart.reading import JdbcRead, RejectedRow
+    from iceberg_datamart.reading import JdbcRead, LakeRead, RejectedRow
     from iceberg_datamart.slices import SliceDigest, Slices, Slicing
     from iceberg_datamart.sources.glue_catalog import GlueCatalog, GlueTable
     from iceberg_datamart.watermark import ReadWindow, Watermark
@@ -52,7 +53,7 @@ _CURSORS = {
 class _Listed:
     """A described table, and the files that it had then; `digest` changes with any of them."""
 
-    read: FilesRead
+    read: LakeRead
     digest: str
 
 
@@ -68,8 +69,12 @@ class GlueFiles:
         self._since = datetime.now(timezone.utc)
 
     def describe(self, table: str, config: TableConfig) -> SourceTable:
-        """Return the catalog's columns and the configured key. Raises: SourceError."""
+        """Return columns and key, of an Iceberg table as its own metadata says. Raises: SourceError."""
         found = self._catalog.table(table, config.from_.table)
+        if found.is_iceberg:
+            source, read = iceberg_table(table, found, config, self._client)
+            self._listed[table] = _Listed(read, "" if source.snapshots is None else source.snapshots.settings)
+            return source
         if found.parameters.get("projection.enabled", "").lower() == "true":
             message = (
                 f"Glue table '{found.name}' has its partitions projected, so the catalog does not know them"
@@ -101,10 +106,10 @@ class GlueFiles:
         del window
         return self._listed[table].digest
 
-    def read(self, table: str, window: ReadWindow) -> FilesRead:
-        """Return how the files are to be read, all of them."""
-        del window
-        return self._listed[table].read
+    def read(self, table: str, window: ReadWindow) -> LakeRead:
+        """Return how the files are to be read: all of them, or what was appended to an Iceberg table."""
+        read = self._listed[table].read
+        return replace(read, after=window.after) if isinstance(read, IcebergRead) else read
 
     def rejected(self, table: str, window: ReadWindow) -> Sequence[RejectedRow]:
         """Return nothing: a value that the mirror cannot hold fails the table."""

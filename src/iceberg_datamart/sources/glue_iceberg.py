@@ -1,0 +1,140 @@
+"""Iceberg tables of the Glue Data Catalog: columns, key and snapshots as their metadata file says, no JVM.
+
+The catalog's own columns are a copy, which Iceberg's writers need not keep up to date.
+https://iceberg.apache.org/spec/#table-metadata-fields
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from botocore.exceptions import BotoCoreError, ClientError
+from pyiceberg.exceptions import ValidationError
+from pyiceberg.serializers import Compressor, FromByteStream
+
+from iceberg_datamart.errors import SourceError, SourceTableMissingError
+from iceberg_datamart.reading import Column, IcebergRead, SourceTable
+from iceberg_datamart.source_snapshots import SourceSnapshots
+from iceberg_datamart.sources.aws import refusal
+
+if TYPE_CHECKING:
+    from pyiceberg.schema import Schema
+    from pyiceberg.table.metadata import TableMetadata
+
+    from iceberg_datamart.config import TableConfig
+    from iceberg_datamart.sources.glue_catalog import GlueTable
+
+_METADATA = "metadata_location"
+# What a mirror holds as it is; the others are read by Spark as another type, or not at all.
+_SAME = re.compile(
+    r"boolean|int|long|float|double|date|timestamp|timestamptz|string|binary|decimal\(\d+, \d+\)"
+)
+_OTHERS = {"uuid": "string"}
+# https://github.com/apache/iceberg/blob/apache-iceberg-1.10.0/spark/v3.5/spark/src/main/java/org/apache/iceberg/spark/TypeToSparkType.java
+_UNREAD = ("time", "timestamp_ns", "timestamptz_ns")
+
+
+def iceberg_table(
+    table: str, found: GlueTable, config: TableConfig, s3: object
+) -> tuple[SourceTable, IcebergRead]:
+    """Return what the metadata of an Iceberg table says, and how it is read whole. Raises: SourceError."""
+    place = found.parameters.get(_METADATA, "")
+    metadata = _metadata(found.name, place, s3)
+    schema = metadata.schema()
+    key = tuple(config.primary_key or _identifiers(schema))
+    if not key:
+        message = f"Iceberg table '{found.name}' has no identifier fields"
+        raise SourceError(message, hint=f"Set tables.{table}.primary_key to columns that identify a row.")
+    columns = _columns(table, found.name, schema, key, config)
+    source = SourceTable(
+        identity=f"{found.identity}/{metadata.table_uuid}",
+        columns=columns,
+        primary_key=key,
+        # Iceberg does not enforce identifier fields.
+        key_is_unique=False,
+        is_digested=False,
+        snapshots=SourceSnapshots(_ancestors(metadata), _digest(config.soft_delete)),
+    )
+    return source, IcebergRead(place, columns, config.soft_delete)
+
+
+def _metadata(name: str, place: str, s3: object) -> TableMetadata:
+    """Return the content of the metadata file. Raises: SourceError."""
+    address = urlsplit(place)
+    if address.scheme not in ("s3", "s3a", "s3n"):
+        message = f"the metadata of Iceberg table '{name}' is at '{place}', which is no address on S3"
+        raise SourceError(message, hint=f"Only tables on S3 are read, by Glue's parameter {_METADATA}.")
+    bucket, key = address.netloc, place.split("/", 3)[3]
+    try:
+        content = s3.get_object(Bucket=bucket, Key=key)["Body"].read()  # type: ignore[attr-defined]
+    except (ClientError, BotoCoreError) as error:
+        needs = f"s3:GetObject on the table's files in {bucket}"
+        raise refusal(f"'{place}', the metadata of Iceberg table '{name}',", error, needs) from error
+    try:
+        return FromByteStream.table_metadata(
+            io.BytesIO(content), compression=Compressor.get_compressor(place)
+        )
+    except (ValidationError, OSError, ValueError) as error:
+        message = f"'{place}', the metadata of Iceberg table '{name}', is not understood: {error}"
+        raise SourceError(message, hint="Known are tables of format versions 1, 2 and 3.") from error
+
+
+def _identifiers(schema: Schema) -> list[str]:
+    """Return the identifier fields in the order of the columns."""
+    return [field.name for field in schema.fields if field.field_id in schema.identifier_field_ids]
+
+
+def _ancestors(metadata: TableMetadata) -> tuple[tuple[int, str], ...]:
+    """Return the current snapshot and its ancestors that have not expired, with their operations."""
+    found = []
+    current = metadata.current_snapshot()
+    while current is not None:
+        # Before format version 2 a snapshot need not say what it did: then anything may have happened.
+        operation = "" if current.summary is None else current.summary.operation.value
+        found.append((current.snapshot_id, operation))
+        parent = current.parent_snapshot_id
+        current = None if parent is None else metadata.snapshot_by_id(parent)
+    return tuple(found)
+
+
+def _columns(
+    table: str, name: str, schema: Schema, key: tuple[str, ...], config: TableConfig
+) -> tuple[Column, ...]:
+    """Return the columns that are read. Raises: SourceError."""
+    kinds = {field.name: str(field.field_type) for field in schema.fields}
+    for column in (*key, config.cursor, *config.exclude, *config.columns):
+        if column is not None and column not in kinds:
+            message = f"Iceberg table '{name}' has no column '{column}'"
+            raise SourceTableMissingError(message, hint=f"Correct tables.{table}; case counts.")
+    unread = next((column for column, kind in kinds.items() if kind in _UNREAD), None)
+    if unread is not None:
+        message = f"column '{unread}' of Iceberg table '{name}' has type {kinds[unread]}"
+        raise SourceError(message, hint="Spark reads no table that has such a column: give it another type.")
+    return tuple(
+        Column(column, _type(table, name, column, kind, config), nullable=column not in key)
+        for column, kind in kinds.items()
+        if column not in config.exclude
+    )
+
+
+def _type(table: str, name: str, column: str, kind: str, config: TableConfig) -> str:
+    """Return the type in which a mirror holds a column. Raises: SourceError."""
+    if column in config.columns:
+        return config.columns[column].type.replace(",", ", ")
+    inner = re.fullmatch(r"list<(.*)>", kind)
+    if _SAME.fullmatch(inner[1] if inner else kind):
+        return kind
+    if kind.startswith("fixed["):
+        return "binary"
+    if kind in _OTHERS:
+        return _OTHERS[kind]
+    message = f"column '{column}' of Iceberg table '{name}' has type {kind}, which no mirror holds"
+    raise SourceError(message, hint=f"Add it to tables.{table}.exclude.")
+
+
+def _digest(soft_delete: str | None) -> str:
+    return hashlib.sha256(repr(soft_delete).encode()).hexdigest()[:16]

@@ -146,7 +146,8 @@ def _must_record(run: Run, step: MergeWindow) -> bool:
         return True
     states, cursor = step.mirror.mirror_states(), run.config.tables[step.table].cursor
     outdated = not states or (states[0].source, states[0].cursor) != (step.source.identity, cursor)
-    moved = step.source.snapshots is not None and states[0].fingerprint != step.source.snapshots.position
+    snapshots = step.source.snapshots
+    moved = snapshots is not None and any(state.fingerprint != snapshots.position for state in states[:1])
     return outdated or moved or (step.load_type in WHOLE and bool(step.mirror.foreign()))
 
 

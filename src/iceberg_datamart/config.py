@@ -191,7 +191,8 @@ class TableConfig(Settings):
     )
     cursor: Text | None = Field(
         default=None,
-        description="Column that grows when a row changes. Not set: every run reads the whole table.",
+        description="Column that grows when a row changes. Not set: every run reads the whole table, or "
+        "what an Iceberg source appended.",
     )
     cursor_timezone: Annotated[str, AfterValidator(_time_zone)] = Field(
         default="UTC", description="Time zone of a cursor column that stores none."

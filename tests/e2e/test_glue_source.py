@@ -139,7 +139,7 @@ def test_a_source_may_change_its_type_without_a_full_load(laptop: Laptop, shop: 
     [
         ({"classification": "mysql"}, "has classification 'mysql', which is not read"),
         ({"classification": "parquet"}, "files, which have no primary key"),
-        ({"classification": "", "table_type": "ICEBERG"}, "is an Iceberg table, which is not read"),
+        ({"classification": "", "table_type": "ICEBERG"}, "metadata_location '', which is no address on S3"),
     ],
 )
 def test_a_table_that_cannot_be_read_fails_alone(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,10 @@ from pyiceberg.types import DecimalType, LongType, NestedField, StringType, Time
 import aws_server
 import s3_server
 from glue_shop import DATABASE
-from iceberg_datamart.lake.runtime import present_runtime
-from iceberg_datamart.lake.session import PACKAGES
+from iceberg_datamart.config_file import load_config
+from iceberg_datamart.lake.iceberg_source import iceberg_frame
+from iceberg_datamart.lake.session import PACKAGES, open_session
+from iceberg_datamart.reading import Column, IcebergRead
 from laptop import SMALL_SPARK, problems
 from oracle import assert_same
 from table_files import at
@@ -60,10 +63,9 @@ class Ledger:
         self.table = self.create()
         laptop.configure({"ledger": {"from": "ledger"}}, {})
         laptop.settings["sources"] = {"prd": {"type": "glue", "database": DATABASE}}
-        hadoop = "3.3.4" if present_runtime().spark == "3.5" else "3.3.2"
         laptop.settings["spark"]["properties"] = {
             **SMALL_SPARK,
-            "spark.jars.packages": ",".join((*PACKAGES, f"org.apache.hadoop:hadoop-aws:{hadoop}")),
+            "spark.jars.packages": ",".join((*PACKAGES, "org.apache.hadoop:hadoop-aws:3.3.4")),
             "spark.hadoop.fs.s3.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem",
             "spark.hadoop.fs.s3a.endpoint": s3.endpoint,
             "spark.hadoop.fs.s3a.path.style.access": "true",
@@ -155,6 +157,38 @@ def test_a_renamed_column_has_its_values_in_old_rows_too(ledger: Ledger) -> None
     ended = ledger.ended("run")
     assert ended.exit_code == 0, ended.stderr
     assert {row["title"] for row in ledger.laptop.rows("ledger")} == {"first"}
+
+
+def test_a_later_append_with_an_older_cursor_replaces_no_row(ledger: Ledger) -> None:
+    ledger.laptop.settings["tables"]["ledger"].update(cursor="at", soft_delete="name = 'gone'")
+    ledger.laptop.save()
+    ledger.table.append(ledger.rows(1, 2, 3))
+    ledger.run()
+    older = ledger.rows(1, name="older").to_pylist()
+    ledger.table.append(pa.Table.from_pylist([{**older[0], "at": at(0)}], schema=ledger.rows().schema))
+    ledger.table.append(ledger.rows(3, name="gone"))
+    ended = ledger.ended("run")
+    found = ended.report["tables"]["ledger"]
+    assert (found["rows_read"], found["updated"], found["deleted"]) == (2, 0, 1), ended.stdout
+    assert {row["Id"]: row["name"] for row in ledger.laptop.rows("ledger")} == {1: "first", 2: "first"}
+
+
+def test_a_compaction_between_two_appends_is_passed_over(laptop: Laptop) -> None:
+    settings = laptop.configure({"t": {"from": "t"}}, {}).settings["catalog"]
+    load_catalog("datamart", **settings).create_namespace("datamart")
+    laptop.spark_sql("create table datamart.datamart.t (id bigint) using iceberg")
+    for number in (1, 2, 3):
+        laptop.spark_sql(f"insert into datamart.datamart.t values ({number})")
+        if number == 1:
+            first = laptop.table("t").current_snapshot()
+        if number == 2:
+            options = "options => map('rewrite-all', 'true', 'min-input-files', '1')"
+            laptop.spark_sql(f"call datamart.system.rewrite_data_files(table => 'datamart.t', {options})")
+    table = laptop.table("t")
+    assert [each.summary.operation.value for each in table.metadata.snapshots][2] == "replace"
+    read = IcebergRead(table.metadata_location, (Column("id", "long"),), after=first.snapshot_id)
+    session = open_session(load_config(laptop.file, os.environ))
+    assert sorted(row[0] for row in iceberg_frame(session, read).collect()) == [2, 3]
 
 
 def test_a_table_made_anew_under_the_same_name_is_refused(ledger: Ledger) -> None:

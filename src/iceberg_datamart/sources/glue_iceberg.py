@@ -66,8 +66,8 @@ def _metadata(name: str, place: str, s3: object) -> TableMetadata:
     """Return the content of the metadata file. Raises: SourceError."""
     address = urlsplit(place)
     if address.scheme not in ("s3", "s3a", "s3n"):
-        message = f"the metadata of Iceberg table '{name}' is at '{place}', which is no address on S3"
-        raise SourceError(message, hint=f"Only tables on S3 are read, by Glue's parameter {_METADATA}.")
+        message = f"Iceberg table '{name}' has {_METADATA} '{place}', which is no address on S3"
+        raise SourceError(message, hint="Only tables on S3 are read, by this parameter of Glue's table.")
     bucket, key = address.netloc, place.split("/", 3)[3]
     try:
         content = s3.get_object(Bucket=bucket, Key=key)["Body"].read()  # type: ignore[attr-defined]

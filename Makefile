@@ -45,9 +45,11 @@ check: setup  ## Format, lint, types and pure tests, in seconds
 test: test-glue-5.1 test-glue-4.0  ## Everything, on real PostgreSQL, Spark and Iceberg, on both runtimes
 
 test-glue-5.1: check $(GLUE_4_0)/.made
+	$(BIN)/python tests/jars.py
 	$(BIN)/pytest -n 2 --dist loadfile --durations 25 $(SLOW) tests/sources tests/faults tests/runtimes tests/infra
 
 test-glue-4.0: $(GLUE_4_0)/.made
+	$(GLUE_4_0)/bin/python tests/jars.py
 	$(GLUE_4_0)/bin/pytest -n 2 --dist loadfile --durations 10 $(SLOW)
 
 soak: setup  ## Storms of changes, crashes and other writers for MINUTES; ROUNDS of two runs at once
@@ -66,6 +68,10 @@ lock: setup  ## Requirement files anew; needs uv
 	uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url \
 	    --override requirements/glue-4.0.in \
 	    --extra local --extra dev --quiet --no-header --output-file requirements/glue-4.0.txt pyproject.toml
+	uv pip compile --python-platform x86_64-manylinux2014 --python-version 3.10 --only-binary :all: --generate-hashes \
+	    --no-emit-index-url --quiet --no-header --output-file infra/requirements/glue-4.0.txt pyproject.toml
+	uv pip compile --python-platform x86_64-manylinux_2_28 --python-version 3.11 --only-binary :all: --generate-hashes \
+	    --no-emit-index-url --quiet --no-header --output-file infra/requirements/glue-5.1.txt pyproject.toml
 
 clean:  ## Remove what the targets made, but for a demo folder
 	rm -rf .venv $(GLUE_4_0) .pytest_cache .ruff_cache .mypy_cache .hypothesis

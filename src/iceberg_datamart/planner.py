@@ -176,7 +176,7 @@ def plan_table(name: str, config: Config, facts: Facts, wishes: Wishes) -> Merge
         config.tables[name],
         known.source,
         seen,
-        asked=_asked(name, facts, wishes, change, known.source),
+        asked=_asked(name, facts, wishes, change),
         on_missing=config.state.on_missing,
     )
     return MergeWindow(
@@ -193,15 +193,11 @@ def plan_table(name: str, config: Config, facts: Facts, wishes: Wishes) -> Merge
     )
 
 
-def _asked(name: str, facts: Facts, wishes: Wishes, change: SchemaChange, source: SourceTable) -> str:
-    """Return the load type that is wanted of a table; a new column is filled by a full load alone.
-
-    One of an Iceberg source may be an old one renamed, with values in all rows and no snapshot to tell.
-    """
+def _asked(name: str, facts: Facts, wishes: Wishes, change: SchemaChange) -> str:
+    """Return the load type that is wanted of a table; a new column is filled by a full load alone."""
     due = wishes.load_type == INCREMENTAL and name in facts.due
     asked = RECONCILE if due else wishes.load_type
-    compares = asked == RECONCILE or source.snapshots is not None
-    return FULL if compares and change.added else asked
+    return FULL if asked == RECONCILE and change.added else asked
 
 
 def _turn(start: Start, table: TableConfig, wishes: Wishes) -> str | None:

@@ -15,7 +15,7 @@ _HARMLESS = {_APPEND, "replace"}
 class SourceSnapshots:
     """The present snapshot of an Iceberg source and its ancestors, newest first: id and operation.
 
-    `settings` digests what else decides which rows are read, such as `soft_delete`.
+    `settings` digests what else decides what is read: columns and `soft_delete`.
     """
 
     ancestors: tuple[tuple[int, str], ...]
@@ -41,7 +41,7 @@ class SourceSnapshots:
             return None, "the mirror does not say which snapshot of the source it was read from"
         read, settings = int(found[1]), found[2]
         if settings != self.settings:
-            return None, "soft_delete is another one"
+            return None, "the columns or soft_delete are others"
         ids = [snapshot for snapshot, _ in self.ancestors]
         if read not in ids:
             return None, f"the source has no snapshot {read} before its present one any more"

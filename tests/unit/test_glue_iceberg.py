@@ -94,6 +94,14 @@ def test_another_soft_delete_is_another_position() -> None:
     assert found[0] != found[1]
 
 
+def test_a_column_made_anew_under_the_same_name_is_another_position() -> None:
+    plain = written(LongType())
+    anew = plain.replace(b'"id":2,', b'"id":3,')
+    assert anew != plain
+    assert described(plain)[0].snapshots == described(plain)[0].snapshots
+    assert described(anew)[0].snapshots != described(plain)[0].snapshots
+
+
 @pytest.mark.parametrize(
     ("content", "settings", "words"),
     [

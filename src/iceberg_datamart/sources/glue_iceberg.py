@@ -57,7 +57,7 @@ def iceberg_table(
         # Iceberg does not enforce identifier fields.
         key_is_unique=False,
         is_digested=False,
-        snapshots=SourceSnapshots(_ancestors(metadata), _digest(config.soft_delete)),
+        snapshots=SourceSnapshots(_ancestors(metadata), _digest(schema, columns, config)),
     )
     return source, IcebergRead(place, columns, config.soft_delete)
 
@@ -136,5 +136,11 @@ def _type(table: str, name: str, column: str, kind: str, config: TableConfig) ->
     raise SourceError(message, hint=f"Add it to tables.{table}.exclude.")
 
 
-def _digest(soft_delete: str | None) -> str:
-    return hashlib.sha256(repr(soft_delete).encode()).hexdigest()[:16]
+def _digest(schema: Schema, columns: tuple[Column, ...], config: TableConfig) -> str:
+    """Return what changes with columns and settings, which make no snapshot.
+
+    A column's id tells one that was renamed, or dropped and made anew: its old rows have other values then.
+    """
+    ids = {field.name: field.field_id for field in schema.fields}
+    read = [(ids[column.name], column.name, column.type) for column in columns]
+    return hashlib.sha256(repr((sorted(read), config.soft_delete)).encode()).hexdigest()[:16]

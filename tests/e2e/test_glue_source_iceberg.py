@@ -183,7 +183,9 @@ def test_a_compaction_between_two_appends_is_passed_over(laptop: Laptop) -> None
             first = laptop.table("t").current_snapshot()
         if number == 2:
             options = "options => map('rewrite-all', 'true', 'min-input-files', '1')"
-            laptop.spark_sql(f"call datamart.system.rewrite_data_files(table => 'datamart.t', {options})")
+            laptop.spark_sql(
+                f"call datamart.system.rewrite_data_files(table => 'datamart.datamart.t', {options})"
+            )
     table = laptop.table("t")
     assert [each.summary.operation.value for each in table.metadata.snapshots][2] == "replace"
     read = IcebergRead(table.metadata_location, (Column("id", "long"),), after=first.snapshot_id)

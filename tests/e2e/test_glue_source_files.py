@@ -10,8 +10,7 @@ import pytest
 import aws_server
 import s3_server
 from glue_shop import DATABASE
-from iceberg_datamart.lake.runtime import GLUE_4_0, GLUE_5_1, present_runtime
-from iceberg_datamart.lake.session import PACKAGES
+from jars import reading_files
 from laptop import SMALL_SPARK, problems
 from oracle import assert_same
 from table_files import COLUMNS, WRITERS, at, expected
@@ -47,13 +46,6 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
         yield server
 
 
-# By the versions of Spark, and of the Hadoop that it brings.
-OF_FILES = {
-    GLUE_4_0.name: ("org.apache.hadoop:hadoop-aws:3.3.2", "org.apache.spark:spark-avro_2.12:3.3.0"),
-    GLUE_5_1.name: ("org.apache.hadoop:hadoop-aws:3.3.4", "org.apache.spark:spark-avro_2.12:3.5.6"),
-}
-
-
 class Files:
     """A laptop whose tables are files in a bucket, described by the catalog."""
 
@@ -64,16 +56,7 @@ class Files:
         self.environment = {**aws.environment, **keys, "AWS_ENDPOINT_URL_S3": s3.endpoint}
         laptop.configure({}, {})
         laptop.settings["sources"] = {"prd": {"type": "glue", "database": DATABASE}}
-        # Glue has both; here they come from Maven. S3A is what Spark has for s3:// outside of EMR.
-        runtime = present_runtime()
-        packages = (runtime.iceberg, *PACKAGES, *OF_FILES[runtime.name])
-        laptop.settings["spark"]["properties"] = {
-            **SMALL_SPARK,
-            "spark.jars.packages": ",".join(packages),
-            "spark.hadoop.fs.s3.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem",
-            "spark.hadoop.fs.s3a.endpoint": s3.endpoint,
-            "spark.hadoop.fs.s3a.path.style.access": "true",
-        }
+        laptop.settings["spark"]["properties"] = {**SMALL_SPARK, **reading_files(s3.endpoint)}
         with suppress(self.glue.exceptions.AlreadyExistsException):
             self.glue.create_database(DatabaseInput={"Name": DATABASE})
 

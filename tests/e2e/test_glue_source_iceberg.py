@@ -18,9 +18,9 @@ import s3_server
 from glue_shop import DATABASE
 from iceberg_datamart.config_file import load_config
 from iceberg_datamart.lake.iceberg_source import iceberg_frame
-from iceberg_datamart.lake.runtime import present_runtime
-from iceberg_datamart.lake.session import PACKAGES, _jars, open_session
+from iceberg_datamart.lake.session import open_session
 from iceberg_datamart.reading import Column, IcebergRead
+from jars import reading_files
 from laptop import SMALL_SPARK, problems
 from oracle import assert_same
 from table_files import at
@@ -64,16 +64,7 @@ class Ledger:
         self.table = self.create()
         laptop.configure({"ledger": {"from": "ledger"}}, {})
         laptop.settings["sources"] = {"prd": {"type": "glue", "database": DATABASE}}
-        # The setting takes the place of the job's own jars, so it names these, too; two Ivys at once fail.
-        hadoop = ("org.apache.hadoop:hadoop-aws:3.3.4", "com.amazonaws:aws-java-sdk-bundle:1.12.262")
-        packages = (present_runtime().iceberg, *PACKAGES, *hadoop)
-        laptop.settings["spark"]["properties"] = {
-            **SMALL_SPARK,
-            **_jars(packages),
-            "spark.hadoop.fs.s3.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem",
-            "spark.hadoop.fs.s3a.endpoint": s3.endpoint,
-            "spark.hadoop.fs.s3a.path.style.access": "true",
-        }
+        laptop.settings["spark"]["properties"] = {**SMALL_SPARK, **reading_files(s3.endpoint)}
         laptop.save()
 
     def create(self) -> Table:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
+import aws_server
 from infra.conftest import EVERYTHING
 from infra.workspace import NO_BUCKET_POLICY, UNTESTED, NoTerraformError, made_network, open_workspace
 
@@ -33,6 +34,13 @@ FORGOTTEN = (
     "aws_lakeformation_resource.",
     "aws_iam_role_policy.",
 )
+
+
+@pytest.fixture(scope="module")
+def aws_endpoint() -> Iterator[str]:
+    """Yield an AWS without anything in it: moto remembers what other tests of the process have made."""
+    with aws_server.running() as server:
+        yield server.endpoint
 
 
 @pytest.fixture(scope="module")

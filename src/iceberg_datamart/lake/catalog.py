@@ -157,8 +157,14 @@ def writing_metadata(*, empty: bool) -> Iterator[None]:
     whose parent is null. The setting is one for the process, so writers take turns.
     """
     with _WRITING:
+        before = os.environ.get(_LEGACY)
         os.environ[_LEGACY] = str(empty).lower()
-        yield
+        try:
+            yield
+        finally:
+            os.environ.pop(_LEGACY)
+            if before is not None:
+                os.environ[_LEGACY] = before
 
 
 class LakeCatalog:

@@ -40,13 +40,13 @@ check: setup  ## Format, lint, types and pure tests, in seconds
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest -q -n 2 tests/unit tests/golden tests/contracts tests/test_architecture.py
+	$(BIN)/pytest -q -n 2 tests/unit tests/golden tests/test_architecture.py
 
 test: test-glue-5.1 test-glue-4.0  ## Everything, on real PostgreSQL, Spark and Iceberg, on both runtimes
 
 test-glue-5.1: check $(GLUE_4_0)/.made
 	$(BIN)/python tests/jars.py
-	$(BIN)/pytest -n 2 --dist loadfile --durations 25 $(SLOW) tests/sources tests/faults tests/runtimes tests/infra
+	$(BIN)/pytest -n 2 --dist loadfile --durations 25 $(SLOW) tests/contracts tests/sources tests/faults tests/runtimes tests/infra
 
 test-glue-4.0: $(GLUE_4_0)/.made
 	$(GLUE_4_0)/bin/python tests/jars.py

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from iceberg_datamart.cli.options import refuse_unknown
 from iceberg_datamart.cli.output import print_error, print_json
 from iceberg_datamart.cli.rerun import rerun_once
 from iceberg_datamart.cli.run import run_once
 from iceberg_datamart.config_file import Layer, default_config_text, parse_layers, shipped_text
 from iceberg_datamart.errors import ConfigError, DatamartError
 from iceberg_datamart.planner import Wishes
-from iceberg_datamart.report import error_json
+from iceberg_datamart.report import unplanned_json
 from iceberg_datamart.s3_state import s3_text
 from iceberg_datamart.windows import FULL, INCREMENTAL
 
@@ -53,14 +54,9 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         expected = [
-            f"  {action.option_strings[0]} {action.metavar}: {action.help}" for action in self.expected
+            f"  {action.option_strings[0]} {action.metavar}: {action.help}" for action in self._actions
         ]
         raise ConfigError("\n".join([f"job parameters: {message}. Expected:", *expected]))
-
-    @property
-    def expected(self) -> list[argparse.Action]:
-        """Return the parameters, in their order."""
-        return self._actions
 
 
 def parser() -> argparse.ArgumentParser:
@@ -136,10 +132,7 @@ def job_config(parameters: JobParameters, environment: Mapping[str, str]) -> Con
         "timestamp_s3_path": parameters.timestamp_s3_path,
     }
     config = parse_layers(layers, {**environment, **given})
-    for name in parameters.tables:
-        if name not in config.tables or not config.tables[name].enabled:
-            known = ", ".join(config.tables)
-            raise ConfigError(f"--tables: there is no enabled table '{name}'", hint=f"Known: {known}.")
+    refuse_unknown(parameters.tables, config, "--tables")
     return config
 
 
@@ -149,9 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         exit_code = _run(words)
     except DatamartError as error:
-        print_json(
-            {"run_id": None, "status": "failed", "tables": {}, "marts": {}, "error": error_json(error)}
-        )
+        print_json(unplanned_json(error))
         print_error(error)
         exit_code = error.exit_code
     if exit_code:

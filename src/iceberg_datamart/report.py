@@ -117,6 +117,11 @@ def common_exit_code(failures: Iterable[int]) -> int:
     return codes.pop() if len(codes) == 1 else 1
 
 
+def unplanned_json(error: DatamartError) -> dict[str, Any]:
+    """Return the object of a run that could not even be planned, in the shape of `RunReport.as_json`."""
+    return {"run_id": None, "status": "failed", "tables": {}, "marts": {}, "error": error_json(error)}
+
+
 def error_json(error: DatamartError) -> dict[str, str]:
     """Return an error as machines read it."""
     return {"type": type(error).__name__, "message": error.message, "hint": error.hint}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -50,9 +51,13 @@ def loaded(path: Path | None, tables: list[str] | None = None) -> Config:
         config = parse_config(default_config_text(), os.environ, "the shipped settings")
     else:
         config = load_config(path, os.environ)
-    for name in tables or ():
-        if name not in config.tables or not config.tables[name].enabled:
-            raise ConfigError(
-                f"--table: there is no enabled table '{name}'", hint=f"Known: {', '.join(config.tables)}."
-            )
+    refuse_unknown(tables or (), config, "--table")
     return config
+
+
+def refuse_unknown(tables: Iterable[str], config: Config, option: str) -> None:
+    """Raise ConfigError for a table, named by `option`, that the settings do not have or do not enable."""
+    for name in tables:
+        if name not in config.tables or not config.tables[name].enabled:
+            known = ", ".join(config.tables)
+            raise ConfigError(f"{option}: there is no enabled table '{name}'", hint=f"Known: {known}.")

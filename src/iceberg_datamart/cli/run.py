@@ -22,7 +22,7 @@ from iceberg_datamart.config import Config
 from iceberg_datamart.crash_points import reach
 from iceberg_datamart.errors import DatamartError
 from iceberg_datamart.planner import Wishes
-from iceberg_datamart.report import RunReport, error_json
+from iceberg_datamart.report import RunReport, unplanned_json
 from iceberg_datamart.world import new_run, send_metrics
 
 
@@ -45,9 +45,7 @@ def report_of(config: Path | None, wishes: Wishes, *, json: bool, debug: bool) -
         reach("report-ready")
     except DatamartError as error:
         if json:
-            print_json(
-                {"run_id": None, "status": "failed", "tables": {}, "marts": {}, "error": error_json(error)}
-            )
+            print_json(unplanned_json(error))
         print_error(error)
         raise typer.Exit(error.exit_code) from error
     if json:

@@ -272,8 +272,7 @@ class LakeCatalog:
         empty = not loaded.metadata.snapshots
         with _changing(table), writing_metadata(empty=empty), loaded.transaction() as transaction:
             found = transaction.table_metadata.schema()
-            key = [field.name for field in found.fields if field.name in found.identifier_field_names()]
-            if key:
+            if key := _primary_key(loaded):
                 transaction.set_properties({_PRIMARY_KEY: json.dumps(key)})
             with transaction.update_schema() as update:
                 update.set_identifier_fields()

@@ -25,7 +25,16 @@ if TYPE_CHECKING:
 
 DROP = "; drop table public.canary; --"
 NASTY = (
-    *("quote \" '", "back`tick", "do.t", "sp ace", " lead", "trail ", "new\nline\t", "back\\slash \\u0041"),
+    *(
+        "quote \" '",
+        "back`tick %s",
+        "do.t",
+        "sp ace",
+        " lead",
+        "trail ",
+        "new\nline\t",
+        "back\\slash \\u0041",
+    ),
     *("select", "from", "UPPER", "größe 中文 😀", "x" * 63, "1st", "a b"),
     *("per%cent %s", "{brace} {0}", "${env:HOME}", "${spark.app.name}", "?", ":colon", "$1", "$$", "@@"),
     *("semi;colon -- line", "/* block", f'"{DROP}', f"'{DROP}", f"`{DROP}", f'") as q{DROP}', f"\\'{DROP}"),
@@ -50,10 +59,14 @@ class Named:
     columns: list[str]
 
     def execute(self, text: str, *values: Any) -> None:
-        """Run `text` with {table}, and {c0} to {c2}: two key columns, and the cursor."""
+        """Run `text` with {table}, {c0} to {c2}: two key columns, and the cursor; {} for each of `values`.
+
+        Values stand in the text as literals: psycopg takes a % in a name for a parameter where there are any.
+        """
         names = {f"c{at}": sql.Identifier(name) for at, name in enumerate(self.columns[:3])}
         table = sql.Identifier(self.schema, self.table)
-        self.connection.execute(sql.SQL(text).format(table=table, **names), values)  # type: ignore[arg-type]
+        literals = map(sql.Literal, values)
+        self.connection.execute(sql.SQL(text).format(*literals, table=table, **names))  # type: ignore[arg-type]
 
     def create(self, keys: list[str]) -> None:
         """Make the table, with each of `keys` as a value of key columns and of all others."""
@@ -74,9 +87,11 @@ class Named:
     def add(self, keys: list[str], other: str) -> None:
         for key in keys:
             values = [key, other, *[key] * (len(self.columns) - 3)]
-            places = ", ".join(["%s"] * len(values[2:]))
+            places = ", ".join(["{}"] * len(values[2:]))
             comma = ", " if places else ""
-            self.execute(f"insert into {{table}} values (%s, %s, clock_timestamp(){comma}{places})", *values)
+            self.execute(
+                f"insert into {{table}} values ({{}}, {{}}, clock_timestamp(){comma}{places})", *values
+            )
 
     def select(self) -> str:
         names = sql.SQL(", ").join(map(sql.Identifier, self.columns))
@@ -102,7 +117,9 @@ def configured(laptop: Laptop, named: Named) -> Oracle:
 
 @FEW
 @example(
-    place=(f"sch.e\"m'a{DROP}"[:60], f'ta`b"l.e{DROP}'[:60]), columns=list(NASTY), keys=[*NASTY, "k" * 3000]
+    place=(f"sch.e\"m'a%s{DROP}"[:60], f'ta`b"l.e %{DROP}'[:60]),
+    columns=list(NASTY),
+    keys=[*NASTY, "k" * 3000],
 )
 @given(
     place=st.tuples(PARTS, PARTS),
@@ -127,7 +144,7 @@ def test_names_and_keys_of_any_signs_are_read_merged_and_joined(
         named.execute("update {table} set {c2} = clock_timestamp() where {c1} = 'x'")
         assert laptop.run()["marts"]["Mart ä-$1"]["updated"] == len(keys)
         oracle.check(laptop, against_source=True)
-        named.execute("delete from {table} where {c0} = %s", keys[-1])
+        named.execute("delete from {table} where {c0} = {}", keys[-1])
         laptop.run("--load-type", "full")
         oracle.check(laptop, against_source=True)
         mart = laptop.rows("Mart ä-$1")

@@ -139,8 +139,8 @@ def _must_record(run: Run, step: MergeWindow) -> bool:
     """Return whether state is committed even where no row differs.
 
     So it is where the recorded one belongs to another source or cursor, or is lost (R11), where all
-    rows were compared after another tool's commit, and where an Iceberg source went on without a new row:
-    its older snapshots expire.
+    rows were compared after another tool's commit or after a rollback that called for it, and where an
+    Iceberg source went on without a new row: its older snapshots expire.
     """
     if step.mirror is None:
         return True
@@ -148,7 +148,8 @@ def _must_record(run: Run, step: MergeWindow) -> bool:
     outdated = not states or (states[0].source, states[0].cursor) != (step.source.identity, cursor)
     snapshots = step.source.snapshots
     moved = snapshots is not None and any(state.fingerprint != snapshots.position for state in states[:1])
-    return outdated or moved or (step.load_type in WHOLE and bool(step.mirror.foreign()))
+    owed = step.mirror.owes_comparison or bool(step.mirror.foreign())
+    return outdated or moved or (step.load_type in WHOLE and owed)
 
 
 def _state(run: Run, session: SourceSession, step: MergeWindow, probe: Probe) -> MirrorState:

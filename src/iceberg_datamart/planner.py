@@ -183,7 +183,7 @@ def plan_table(name: str, config: Config, facts: Facts, wishes: Wishes) -> Merge
         table=name,
         load_type=start.load_type,
         window=ReadWindow(start.lower, start.after),
-        reason=_turn(start, config.tables[name], wishes) or _reason(start, wishes),
+        reason=_turn(start, config.tables[name], wishes, known) or _reason(start, wishes),
         source=known.source,
         horizon=known.horizon,
         mirror=known.mirror,
@@ -195,15 +195,22 @@ def plan_table(name: str, config: Config, facts: Facts, wishes: Wishes) -> Merge
 
 def _asked(name: str, facts: Facts, wishes: Wishes, change: SchemaChange) -> str:
     """Return the load type that is wanted of a table; a new column is filled by a full load alone."""
-    due = wishes.load_type == INCREMENTAL and name in facts.due
-    asked = RECONCILE if due else wishes.load_type
+    due = name in facts.due or _owes_comparison(facts.tables[name])
+    asked = RECONCILE if due and wishes.load_type == INCREMENTAL else wishes.load_type
     return FULL if asked == RECONCILE and change.added else asked
 
 
-def _turn(start: Start, table: TableConfig, wishes: Wishes) -> str | None:
+def _owes_comparison(known: TableFacts) -> bool:
+    return known.mirror is not None and known.mirror.owes_comparison
+
+
+def _turn(start: Start, table: TableConfig, wishes: Wishes, known: TableFacts) -> str | None:
     """Return why a table is reconciled that nobody asked to be."""
-    own = start.load_type == RECONCILE and wishes.load_type != RECONCILE
-    return f"its turn: every {table.reconcile_every} runs" if own else None
+    if start.load_type != RECONCILE or wishes.load_type == RECONCILE:
+        return None
+    if _owes_comparison(known):
+        return "a rollback undid a comparison with the source"
+    return f"its turn: every {table.reconcile_every} runs"
 
 
 def _reason(start: Start, wishes: Wishes) -> str:

@@ -16,6 +16,8 @@ _CONSUMED = PREFIX + "consumed."
 _REPLACE = "replace"
 # Full loads and reconciles compare every row. Of marts any commit does, where another tool came before it.
 _COMPARES_ALL = {"full", "reconcile", "mart"}
+# Loads that find what no cursor tells of; a rollback undoes that, and an incremental run finds it no more.
+_FINDS_ALL = {"full", "reconcile", "backfill"}
 
 
 @dataclass(frozen=True)
@@ -101,18 +103,27 @@ class MartState:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """An Iceberg snapshot as `history` tells it. `committed_at` is the catalog client's clock."""
+    """An Iceberg snapshot as `history` tells it. `committed_at` is the catalog client's clock.
+
+    `sequence_number` counts the table's commits; 0 where the table's format has none.
+    """
 
     snapshot_id: int
     parent_id: int | None
     committed_at: datetime
     operation: str
     summary: Mapping[str, str] = field(default_factory=dict)
+    sequence_number: int = 0
 
     @property
     def run_id(self) -> str | None:
         """Return the run that wrote it; None for a foreign commit, such as a compaction."""
         return self.summary.get(PREFIX + "run-id")
+
+    @property
+    def load_type(self) -> str | None:
+        """Return the load type that it records; `mart` for a mart's."""
+        return self.summary.get(PREFIX + "load-type")
 
     @property
     def rows(self) -> int:
@@ -145,7 +156,10 @@ class TableHistory:
 
     `key` is the primary key as far as the table tells it; `snapshots` come newest first. `is_superseded`
     says whether the table had snapshots after its current one: it was rolled back, or something staged was
-    never published. `has_required` says whether any column cannot be NULL.
+    never published. `has_required` says whether any column cannot be NULL. `others` are the snapshots that
+    can still be read and are no ancestors; `log` tells which snapshot became current when, oldest first.
+    `last_sequence_number` is the greatest that any snapshot ever had. `definitions` are those that a mart
+    ever had, by digest.
     """
 
     columns: Mapping[str, str]
@@ -153,6 +167,10 @@ class TableHistory:
     snapshots: tuple[Snapshot, ...]
     is_superseded: bool = False
     has_required: bool = False
+    others: tuple[Snapshot, ...] = ()
+    log: tuple[tuple[datetime, int], ...] = ()
+    last_sequence_number: int = 0
+    definitions: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def current(self) -> Snapshot | None:
@@ -167,9 +185,43 @@ class TableHistory:
         return None
 
     def as_of(self, snapshot_id: int) -> TableHistory | None:
-        """Return the history as it was when the snapshot was current; None where it is no ancestor."""
+        """Return the history after a rollback to the snapshot; None where it is no ancestor."""
         since = self.since(snapshot_id)
-        return None if since is None else replace(self, snapshots=self.snapshots[len(since) :])
+        if since is None:
+            return None
+        return replace(
+            self,
+            snapshots=self.snapshots[len(since) :],
+            others=(*since, *self.others),
+            is_superseded=self.is_superseded or bool(since),
+        )
+
+    def current_at(self, instant: datetime) -> int | None:
+        """Return the snapshot that was current then, as far as the log goes back."""
+        return next((found for since, found in reversed(self.log) if since <= instant), None)
+
+    def can_read(self, snapshot_id: int) -> bool:
+        """Return whether a snapshot is still there, current, rolled back or never published."""
+        return any(found.snapshot_id == snapshot_id for found in (*self.snapshots, *self.others))
+
+    @property
+    def owes_comparison(self) -> bool:
+        """Return whether a rollback undid what only a comparison of all rows could find.
+
+        So it is where a full load, reconcile or backfill was rolled back, and none came after. A newest
+        snapshot that is gone may have been one.
+        """
+        were_current = {snapshot_id for _, snapshot_id in self.log}
+        compared = max((s.sequence_number for s in self.snapshots if s.load_type in _FINDS_ALL), default=0)
+        newest = max((s.sequence_number for s in (*self.snapshots, *self.others)), default=0)
+        undone = [
+            other
+            for other in self.others
+            if other.snapshot_id in were_current and other.sequence_number > compared
+        ]
+        return any(s.load_type in _FINDS_ALL and s.changes_rows for s in undone) or (
+            0 < newest < self.last_sequence_number
+        )
 
     @property
     def is_whole(self) -> bool:

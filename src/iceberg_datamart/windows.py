@@ -58,13 +58,14 @@ def known_complete(mirror: TableHistory | None, timestamp: datetime | None, now:
     """Return up to when a mirror is complete by what is recorded; None where no run has filled it.
 
     A read that finds nothing commits nothing, so the timestamp file may know better than the newest
-    commit; a file that is ahead of the clock knows nothing.
+    commit; a file that is ahead of the clock knows nothing, nor does it of a mirror that was rolled back.
     """
     states = () if mirror is None else mirror.mirror_states()
-    if not states:
+    if mirror is None or not states:
         return None
     recorded = states[0].complete_through
-    return recorded if timestamp is None or timestamp > now else max(recorded, timestamp)
+    blind = timestamp is None or timestamp > now or mirror.is_superseded
+    return recorded if blind or timestamp is None else max(recorded, timestamp)
 
 
 def next_start(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from iceberg_datamart.lake.staging import Staging
+from other_tool import roll_back
 from shop import open_shop
 from shop_rules import UNCHANGED, outcomes, prepared, rename
 
@@ -130,6 +131,28 @@ def test_r12_a_commit_between_staging_and_publishing_is_noticed(
     assert ended.exit_code in {0, 75}
     oracle.check(laptop, against_source=True)
     laptop.run()
+    oracle.check(laptop, against_source=True)
+
+
+def test_r12_a_rollback_between_staging_and_publishing_is_not_undone(
+    laptop: Laptop, connection: Connection, oracle: Oracle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename(connection, "merged, then rolled back")
+    laptop.run()
+    first = laptop.history("customer")[-1]["snapshot_id"]
+    publish, rivals = Staging._publish, []
+
+    def overtaken(staging: Staging, table: str, base: int | None) -> int:
+        if not rivals and table.endswith("`customer`"):
+            rivals.append(table)
+            roll_back(laptop, "customer", first)
+        return publish(staging, table, base)
+
+    rename(connection, "by the run", "customer_id = 12")
+    monkeypatch.setattr(Staging, "_publish", overtaken)
+    laptop.run()
+    assert len(rivals) == 1
+    assert [each["parent_id"] for each in laptop.history("customer")] == [first, None]
     oracle.check(laptop, against_source=True)
 
 

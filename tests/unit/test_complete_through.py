@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -104,6 +105,11 @@ def test_the_timestamp_file_knows_of_reads_that_found_nothing(
     timestamp: datetime | None, expected: datetime
 ) -> None:
     assert known_complete(mirror(EARLIER, EARLIER - MINUTE), timestamp, NOON) == expected
+
+
+def test_the_file_knows_nothing_of_a_mirror_that_was_rolled_back() -> None:
+    found = replace(mirror(EARLIER, EARLIER - MINUTE), is_superseded=True)
+    assert known_complete(found, NOON - MINUTE, NOON) == EARLIER
 
 
 def test_the_timestamp_file_says_nothing_of_a_mirror_that_no_run_has_filled() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -259,3 +260,69 @@ def test_r7_an_integer_is_held_back_while_its_watermark_trails_what_was_read() -
     assert a_read(CursorKind.INTEGER, 9).is_held_back(NOON - HOUR, "UTC")
     assert not a_read(CursorKind.INTEGER, 9, watermark=9).is_held_back(NOON - HOUR, "UTC")
     assert not a_state().is_held_back(NOON - HOUR, "UTC")
+
+
+# --- rollbacks
+
+LATER = NOON + timedelta(hours=1)
+
+
+def load(number: int, load_type: str, *, changed: int = 1) -> Snapshot:
+    """Return the snapshot of a load that changed some rows; its number is its sequence number, too."""
+    said = {PREFIX + "run-id": f"run-{number}", PREFIX + "load-type": load_type}
+    return replace(snapshot(number, {**said, PREFIX + "updated": str(changed)}), sequence_number=number)
+
+
+def rolled_back(*kept: Snapshot, undone: tuple[Snapshot, ...], last: int | None = None) -> TableHistory:
+    """Return a history, `kept` newest first, that once went on with `undone`."""
+    seen = sorted((*kept, *undone), key=lambda each: each.sequence_number)
+    return replace(
+        history(*kept),
+        others=undone,
+        log=tuple((NOON, each.snapshot_id) for each in seen),
+        last_sequence_number=last or seen[-1].sequence_number,
+    )
+
+
+@pytest.mark.parametrize("kind", ["full", "reconcile", "backfill"])
+def test_a_rollback_of_a_load_that_found_what_no_cursor_tells_owes_a_comparison(kind: str) -> None:
+    assert rolled_back(load(1, "full"), undone=(load(2, kind),)).owes_comparison
+
+
+def test_a_rollback_of_incremental_loads_owes_none_for_the_watermark_goes_back_with_it() -> None:
+    assert not rolled_back(load(1, "full"), undone=(load(2, "incremental"),)).owes_comparison
+
+
+def test_a_rollback_of_a_full_load_that_changed_nothing_owes_no_comparison() -> None:
+    assert not rolled_back(load(1, "full"), undone=(load(2, "full", changed=0),)).owes_comparison
+
+
+def test_a_comparison_after_the_rollback_is_all_that_is_owed() -> None:
+    again = rolled_back(
+        load(4, "incremental"), load(3, "reconcile"), load(1, "full"), undone=(load(2, "full"),)
+    )
+    assert not again.owes_comparison
+
+
+def test_what_was_staged_and_never_current_owes_nothing() -> None:
+    staged = replace(rolled_back(load(1, "full"), undone=(load(2, "full"),)), log=((NOON, 1),))
+    assert not staged.owes_comparison
+
+
+def test_a_newest_snapshot_that_expired_may_have_been_a_full_load() -> None:
+    assert rolled_back(load(1, "full"), undone=(), last=2).owes_comparison
+
+
+def test_the_history_after_a_rollback_keeps_what_was_undone_readable() -> None:
+    found = rolled_back(load(2, "full"), load(1, "full"), undone=()).as_of(1)
+    assert found is not None
+    assert [each.snapshot_id for each in found.snapshots] == [1]
+    assert found.is_superseded
+    assert found.can_read(2)
+    assert found.owes_comparison
+
+
+def test_the_log_tells_which_snapshot_was_current_when() -> None:
+    found = replace(history(), log=((NOON, 1), (LATER, 2), (LATER + timedelta(hours=1), 1)))
+    assert found.current_at(NOON - timedelta(milliseconds=1)) is None
+    assert [found.current_at(NOON + timedelta(minutes=30 * n)) for n in range(5)] == [1, 1, 2, 2, 1]

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 SQLITE = "sqlite:///"
 _PRIMARY_KEY = "iceberg-datamart.primary-key"
+_DEFINITION = "iceberg-datamart.definition."
 # https://py.iceberg.apache.org/configuration/#backward-compatibility
 _LEGACY = "PYICEBERG_LEGACY_CURRENT_SNAPSHOT_ID"
 _WRITING = Lock()
@@ -183,17 +184,24 @@ class LakeCatalog:
             return None
         fields = found.schema().fields
         columns = {field.name: str(field.field_type) for field in fields}
-        current = found.current_snapshot()
-        # No rollback and no expiry takes a sequence number back.
-        last = 0 if current is None else current.sequence_number or 0
-        # Tables of format 1 have none.
-        superseded = current is not None and getattr(found.metadata, "last_sequence_number", 0) > last
+        ancestors = tuple(_ancestors(found))
+        ids = {snapshot.snapshot_id for snapshot in ancestors}
+        # No rollback and no expiry takes a sequence number back. Tables of format 1 have none.
+        last = getattr(found.metadata, "last_sequence_number", 0)
         return TableHistory(
             columns,
             _primary_key(found),
-            tuple(_ancestors(found)),
-            is_superseded=superseded,
+            ancestors,
+            is_superseded=bool(ancestors) and last > ancestors[0].sequence_number,
             has_required=any(field.required for field in fields),
+            others=tuple(_snapshot(s) for s in found.metadata.snapshots if s.snapshot_id not in ids),
+            log=tuple((_instant(e.timestamp_ms), e.snapshot_id) for e in found.metadata.snapshot_log),
+            last_sequence_number=last,
+            definitions={
+                name.removeprefix(_DEFINITION): text
+                for name, text in found.properties.items()
+                if name.startswith(_DEFINITION)
+            },
         )
 
     def surveyed(
@@ -316,7 +324,12 @@ def _snapshot(snapshot: IcebergSnapshot) -> Snapshot:
     return Snapshot(
         snapshot_id=snapshot.snapshot_id,
         parent_id=snapshot.parent_snapshot_id,
-        committed_at=datetime.fromtimestamp(snapshot.timestamp_ms / 1000, tz=timezone.utc),
+        committed_at=_instant(snapshot.timestamp_ms),
         operation="" if summary is None else summary.operation.value,
         summary={} if summary is None else dict(summary.additional_properties),
+        sequence_number=snapshot.sequence_number or 0,
     )
+
+
+def _instant(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, tz=timezone.utc)

@@ -72,8 +72,11 @@ class Staging:
         loaded = self._load(table)
         staged = self._staged(loaded)
         snapshot_id = int(staged.snapshotId())
+        current = loaded.currentSnapshot()
+        main = None if current is None else int(current.snapshotId())
         parent = staged.parentId()
-        if (None if parent is None else int(parent)) != base:
+        # Main, too, for one that was rolled back meanwhile is an ancestor: a fast-forward would undo that.
+        if (None if parent is None else int(parent)) != base or main != base:
             raise _conflict(table)
         try:
             _make_current(loaded, snapshot_id, base)

@@ -207,14 +207,14 @@ def _name_problems(
 ) -> Iterator[Problem]:
     glue = mapping(plain.get("catalog")).get("type") == "glue"
     if isinstance(plain.get("database"), str):
-        yield from (Problem(("database",), fault) for fault in _name_faults(plain["database"], glue=glue))
+        yield from (Problem(("database",), fault) for fault in name_faults(plain["database"], glue=glue))
     for name, mart in marts.items():
         unfit = unfit_for_glue(mapping(mart.get("expressions"))) if glue else None
         if unfit is not None:
             yield Problem(("marts", name, "expressions"), unfit)
     taken: dict[str, tuple[str, str]] = {}
     for path in [*(("tables", name) for name in tables), *(("marts", name) for name in marts)]:
-        yield from (Problem(path, fault) for fault in _name_faults(path[1], glue=glue))
+        yield from (Problem(path, fault) for fault in name_faults(path[1], glue=glue))
         first = taken.setdefault(path[1].casefold(), path)
         if first != path:
             yield Problem(
@@ -222,7 +222,8 @@ def _name_problems(
             )
 
 
-def _name_faults(name: str, *, glue: bool) -> Iterator[str]:
+def name_faults(name: str, *, glue: bool) -> Iterator[str]:
+    """Return what is wrong with the name of a table or database."""
     if glue and not _GLUE_NAME.fullmatch(name):
         yield f"{name!r} must be of a-z, 0-9 and _, without a digit first: Glue allows no other names"
     elif not _NAME.fullmatch(name):

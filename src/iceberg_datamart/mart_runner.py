@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from iceberg_datamart.errors import LakeError, MetadataMissingError
 from iceberg_datamart.mart import MirrorShape, mart_shape
+from iceberg_datamart.mart_definition import definition_text
 from iceberg_datamart.ports import ConsumedMirror, MartMaintenance
 from iceberg_datamart.reading import SourceTable
 from iceberg_datamart.receipt import MartState
@@ -16,7 +17,6 @@ from iceberg_datamart.sql import LINEAGE_NAMES
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from iceberg_datamart.mart import MartShape
     from iceberg_datamart.planner import MaintainMart
     from iceberg_datamart.receipt import TableHistory
     from iceberg_datamart.runner import Run
@@ -39,8 +39,7 @@ def maintain_mart(run: Run, step: MaintainMart, tables: Mapping[str, Outcome]) -
     missing = [table for table in step.tables if table not in mirrors]
     if missing:
         return Outcome(SKIPPED, reason=f"the mirror '{missing[0]}' does not exist yet")
-    shape = _shape(run, step.mart, mirrors)
-    maintenance = _maintenance(run, shape, mirrors, sorted(failed & set(step.tables)))
+    maintenance = _maintenance(run, step.mart, mirrors, sorted(failed & set(step.tables)))
     if maintenance is None:
         return Outcome(UNCHANGED)
     merged = run.world.lake.maintain(maintenance)
@@ -66,7 +65,7 @@ def maintenance_as_consumed(run: Run, step: MaintainMart, mart: TableHistory) ->
     """
     histories = {table: run.world.lake.history(table) for table in step.tables}
     mirrors = {table: history for table, history in histories.items() if history is not None}
-    shape = _shape(run, step.mart, mirrors)
+    shape = mart_shape(step.mart, run.config.marts[step.mart], _shapes(run, mirrors))
     saved = mart.mart_state()
     if saved is None or saved.definition != shape.definition:
         message = "the settings, or the mirrors' columns, have changed since the mart was maintained"
@@ -80,9 +79,11 @@ def maintenance_as_consumed(run: Run, step: MaintainMart, mart: TableHistory) ->
 
 
 def _maintenance(
-    run: Run, shape: MartShape, mirrors: Mapping[str, TableHistory], uneven: list[str]
+    run: Run, mart: str, mirrors: Mapping[str, TableHistory], uneven: list[str]
 ) -> MartMaintenance | None:
     """Return the mart's change; None where no mirror moved since the mart consumed it."""
+    config, shapes = run.config.marts[mart], _shapes(run, mirrors)
+    shape = mart_shape(mart, config, shapes)
     base = run.world.lake.history(shape.name)
     saved = None if base is None or base.current is None else base.mart_state()
     consumed = [_consumed(table, mirrors[table], saved) for table in shape.tables]
@@ -95,8 +96,8 @@ def _maintenance(
         if not changed:
             return None
     state = MartState(run.run_id, shape.definition, now, tuple(uneven))
-    config = run.config.marts[shape.name]
-    return MartMaintenance(shape, consumed, changed, base, state, config.checks, config.properties)
+    text = definition_text(config, shapes)
+    return MartMaintenance(shape, consumed, changed, base, state, text, config.checks, config.properties)
 
 
 def _consumed(table: str, mirror: TableHistory, saved: MartState | None) -> ConsumedMirror:
@@ -116,9 +117,8 @@ def _consumed(table: str, mirror: TableHistory, saved: MartState | None) -> Cons
     return ConsumedMirror(table, now, before, runs, any(s.changed("deleted") for s in since), followed=True)
 
 
-def _shape(run: Run, mart: str, mirrors: Mapping[str, TableHistory]) -> MartShape:
-    shapes = {table: _mirror_shape(run, table, history) for table, history in mirrors.items()}
-    return mart_shape(mart, run.config.marts[mart], shapes)
+def _shapes(run: Run, mirrors: Mapping[str, TableHistory]) -> dict[str, MirrorShape]:
+    return {table: _mirror_shape(run, table, history) for table, history in mirrors.items()}
 
 
 def _mirror_shape(run: Run, table: str, history: TableHistory) -> MirrorShape:

@@ -62,7 +62,7 @@ class MirrorComparison:
 
 @dataclass(frozen=True)
 class ConsumedMirror:
-    """A mirror as a mart reads it: at `now`; `before` is what the mart consumed last.
+    """A mirror as a mart reads it: at `now`, None while it is empty; `before` is what the mart consumed last.
 
     `run_ids` are the runs that wrote it in between, and `deletes` says whether any removed rows.
     `followed` is false where the mirror's history does not tell what happened in between.
@@ -78,13 +78,17 @@ class ConsumedMirror:
 
 @dataclass(frozen=True)
 class MartMaintenance:
-    """One mart's change, ready to run. `changed` is None where the full join must be compared."""
+    """One mart's change, ready to run. `changed` is None where the full join must be compared.
+
+    `definition` is the text of the mart's definition, which its table keeps for reruns.
+    """
 
     shape: MartShape
     mirrors: Sequence[ConsumedMirror]
     changed: Sequence[str] | None
     base: TableHistory | None
     state: MartState
+    definition: str = ""
     checks: Sequence[CheckConfig] = ()
     properties: Mapping[str, str] = field(default_factory=dict)
 
@@ -179,6 +183,9 @@ class Lake(Protocol):
 
     def mart_differences(self, maintenance: MartMaintenance) -> Differences:
         """Return which rows of a mart are not as its join has them."""
+
+    def snapshot_differences(self, table: str, history: TableHistory, snapshot_id: int) -> Differences:
+        """Return which rows of a table are not as an earlier snapshot has them."""
 
     def reject(self, table: str, rows: Sequence[RejectedRow]) -> Sequence[RejectedRow]:
         """Keep rejected rows of a mirror for good, each once; return those that this run brought.

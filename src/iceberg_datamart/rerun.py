@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from iceberg_datamart.config_rules import name_faults
 from iceberg_datamart.errors import ConfigError, LakeError
+from iceberg_datamart.mart_definition import shape_of
 from iceberg_datamart.mart_runner import maintenance_as_consumed
 from iceberg_datamart.planner import MaintainMart
+from iceberg_datamart.ports import ConsumedMirror, MartMaintenance
+from iceberg_datamart.receipt import MartState
 from iceberg_datamart.verification import Verified
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from iceberg_datamart.ports import MartMaintenance
-    from iceberg_datamart.receipt import TableHistory
+    from iceberg_datamart.config import Config
+    from iceberg_datamart.receipt import CommitReceipt, TableHistory
     from iceberg_datamart.runner import Run
+
+_RETENTION = "history.expire.max-snapshot-age-ms"
 
 
 def table_of(snapshot_id: int, histories: Mapping[str, TableHistory | None]) -> str:
@@ -30,27 +37,69 @@ def table_of(snapshot_id: int, histories: Mapping[str, TableHistory | None]) -> 
     raise ConfigError(message, hint=hint)
 
 
-def recomputed(run: Run, mart: str, snapshot_id: int) -> Verified:
-    """Return how the mart's snapshot compares with the join of exactly the snapshots that it consumed.
+def refuse_target(config: Config, table: str) -> None:
+    """Raise ConfigError where a result cannot be written into a table of this name."""
+    if table.casefold() in {name.casefold() for name in (*config.tables, *config.marts)}:
+        message = f"--into: '{table}' is a mirror or mart of the settings, which runs alone write"
+        raise ConfigError(message, hint="Choose another name.")
+    faults = list(name_faults(table, glue=config.catalog.type == "glue"))
+    if faults:
+        raise ConfigError(f"--into: {faults[0]}", hint="Choose another name.")
 
-    Nothing is written. Raises: LakeError where one of those is gone, or the mart was another join then.
+
+def repeated(run: Run, mart: str, snapshot_id: int) -> MartMaintenance:
+    """Return the join that a mart's snapshot is, over exactly the mirrors' snapshots that it consumed.
+
+    Raises: LakeError where one of those is gone, or where nothing tells how the mart was joined then.
     """
-    config, history = run.config.marts[mart], run.world.lake.history(mart)
+    history = run.world.lake.history(mart)
     then = None if history is None else history.as_of(snapshot_id)
-    if then is None or then.current is None:
-        raise LakeError(f"the mart '{mart}' has no snapshot {snapshot_id} in its history")
-    step = MaintainMart(mart, (config.from_, *(join.table for join in config.joins)))
-    maintenance = maintenance_as_consumed(run, step, then)
-    _refuse_gone(maintenance, snapshot_id)
-    found, held = run.world.lake.mart_differences(maintenance), then.current.rows
+    saved = None if then is None else then.mart_state()
+    if then is None or saved is None:
+        raise LakeError(f"the mart '{mart}' has no snapshot {snapshot_id} of a run in its history")
+    text = then.definitions.get(saved.definition)
+    if text is None:
+        config = run.config.marts[mart]
+        step = MaintainMart(mart, (config.from_, *(join.table for join in config.joins)))
+        shape = maintenance_as_consumed(run, step, then).shape
+    else:
+        shape = shape_of(mart, text)
+    _refuse_gone(run, saved, snapshot_id)
+    consumed = [ConsumedMirror(table, saved.consumed.get(table)) for table in shape.tables]
+    return MartMaintenance(shape, consumed, None, then, saved, text or "")
+
+
+def compared(run: Run, repetition: MartMaintenance) -> Verified:
+    """Return how the mart's snapshot compares with the join, row for row; nothing is written."""
+    held = repetition.base.current.rows if repetition.base and repetition.base.current else 0
+    found = run.world.lake.mart_differences(repetition)
     return Verified(held + found.missing - found.extra, held, found)
 
 
-def _refuse_gone(maintenance: MartMaintenance, snapshot_id: int) -> None:
+def written(run: Run, repetition: MartMaintenance, into: str) -> CommitReceipt:
+    """Write the join into a table of its own, and return the proof. Raises: ConfigError where it has rows."""
+    present = run.world.lake.history(into)
+    if present is not None and present.current is not None:
+        message = f"--into: the table '{into}' is there already, at snapshot {present.current.snapshot_id}"
+        raise ConfigError(message, hint="Drop it, or choose another name; nothing was written.")
+    saved = repetition.state
+    state = MartState(run.run_id, saved.definition, saved.consumed, saved.uneven)
+    target = replace(repetition, shape=replace(repetition.shape, name=into), base=present, state=state)
+    receipt = run.world.lake.maintain(target).receipt
+    assert receipt is not None  # noqa: S101  (an empty table's first commit is made whatever it holds)
+    return receipt
+
+
+def _refuse_gone(run: Run, saved: MartState, snapshot_id: int) -> None:
     """Raise where a mirror's consumed snapshot cannot be read any more."""
-    consumed = maintenance.state.consumed
-    gone = [f"{m.table} {consumed[m.table]}" for m in maintenance.mirrors if consumed.get(m.table) != m.now]
+    gone: dict[str, int] = {}
+    for table, consumed in saved.consumed.items():
+        history = run.world.lake.history(table)
+        if history is None or not history.can_read(consumed):
+            gone[table] = consumed
     if gone:
-        message = f"snapshot {snapshot_id} consumed snapshots that are gone: {', '.join(gone)}"
-        hint = "Keep more of them: the table property history.expire.max-snapshot-age-ms of those mirrors."
+        shown = ", ".join(f"{table} {consumed}" for table, consumed in gone.items())
+        message = f"snapshot {snapshot_id} consumed snapshots that are gone: {shown}"
+        names = ", ".join(f"tables.{table}.properties" for table in gone)
+        hint = f"Expiry took them. To keep snapshots longer, set {_RETENTION} in {names}."
         raise LakeError(message, hint=hint)

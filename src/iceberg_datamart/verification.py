@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from iceberg_datamart.errors import DatamartError
+    from iceberg_datamart.receipt import CommitReceipt
 
 MISSING, STALE, EXTRA = "missing", "stale", "extra"
 
@@ -104,3 +105,21 @@ class VerifyReport:
             "marts": {name: verified.as_json() for name, verified in self.marts.items()},
             "warnings": list(self.warnings),
         }
+
+
+@dataclass(frozen=True)
+class RerunReport(VerifyReport):
+    """A mart's snapshot beside the join that it is; `into` proves where the join was written, if anywhere."""
+
+    into: CommitReceipt | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the documented object of `rerun --json` for a mart."""
+        into = None
+        if self.into is not None:
+            into = {
+                "table": self.into.table,
+                "snapshot_id": self.into.snapshot_id,
+                "rows": self.into.inserted,
+            }
+        return {**super().as_json(), "into": into}

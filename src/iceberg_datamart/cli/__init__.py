@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from iceberg_datamart.cli import demo, history, plan, reconcile, repair, rerun, run, status, verify
+from iceberg_datamart.cli import demo, history, plan, reconcile, repair, rerun, rollback, run, status, verify
 from iceberg_datamart.cli.output import print_error
 from iceberg_datamart.errors import DatamartError
 
@@ -22,6 +22,7 @@ for verb in (
     run.run,
     reconcile.reconcile,
     rerun.rerun,
+    rollback.rollback,
     verify.verify,
     status.status,
     history.history,

@@ -6,12 +6,15 @@ from typing import Annotated, Any
 
 import typer
 
-from iceberg_datamart.cli.options import ConfigOption, JsonOption, loaded
+from iceberg_datamart.cli.options import ConfigOption, JsonOption, loaded, refuse_nameless
 from iceberg_datamart.cli.output import console, exit_on, print_json, rows_table, short
-from iceberg_datamart.errors import ConfigError
 from iceberg_datamart.lake.catalog import LakeCatalog
 from iceberg_datamart.receipt import Snapshot, mart_state, mirror_state
 from iceberg_datamart.report import error_json
+
+_COLUMNS = ("snapshot_id", "committed_at", "load_type", "inserted", "updated", "deleted")
+# What a wider terminal shows as well; fewer columns read better than cut ones.
+_WIDER = ((100, "watermark"), (140, "run_id"))
 
 
 def history(
@@ -21,11 +24,10 @@ def history(
 ) -> None:
     """Show the snapshots of each table, newest first."""
     settings = loaded(config)
-    names = [*settings.tables, *settings.marts]
-    if table is not None and table not in names:
-        raise ConfigError(f"there is no table or mart '{table}'", hint=f"Known: {', '.join(names)}.")
+    refuse_nameless([] if table is None else [table], settings)
     catalog = LakeCatalog(settings.catalog, settings.database)
-    histories, failures = catalog.surveyed(name for name in names if table in (None, name))
+    names = [name for name in (*settings.tables, *settings.marts) if table in (None, name)]
+    histories, failures = catalog.surveyed(names)
     shown = {
         name: [] if found is None else [as_json(snapshot) for snapshot in found.snapshots]
         for name, found in histories.items()
@@ -33,18 +35,21 @@ def history(
     if json:
         print_json({"tables": shown, "errors": {name: error_json(e) for name, e in failures.items()}})
     else:
-        _print(shown)
+        for name, rows in shown.items():
+            console().print(f"\n{name}", markup=False)
+            show_snapshots(rows)
     exit_on(failures.values())
 
 
-def _print(shown: dict[str, list[dict[str, Any]]]) -> None:
-    columns = ("snapshot_id", "committed_at", "load_type", "inserted", "updated", "deleted")
-    for name, rows in shown.items():
-        console().print(
-            f"\n{name}",
-            rows_table(columns, ({**row, "committed_at": short(row["committed_at"])} for row in rows)),
-            sep="\n",
-        )
+def show_snapshots(rows: list[dict[str, Any]]) -> None:
+    """Print snapshots, each the object of `as_json`, and of a mart's which mirrors' snapshots they join."""
+    out = console()
+    wider = [name for width, name in _WIDER if out.width >= width and any(row[name] for row in rows)]
+    out.print(rows_table((*_COLUMNS, *wider), map(_cells, rows)))
+    for row in rows:
+        if row["consumed"]:
+            mirrors = ", ".join(f"{name} {number}" for name, number in row["consumed"].items())
+            out.print(f"{row['snapshot_id']} joins {mirrors}", markup=False)
 
 
 def as_json(snapshot: Snapshot) -> dict[str, Any]:
@@ -57,7 +62,7 @@ def as_json(snapshot: Snapshot) -> dict[str, Any]:
         "committed_at": snapshot.committed_at.isoformat(timespec="milliseconds"),
         "operation": snapshot.operation,
         "run_id": snapshot.run_id,
-        "load_type": mirror.load_type if mirror else "mart" if mart else None,
+        "load_type": snapshot.load_type,
         "watermark": watermark,
         "complete_through": mirror.complete_through.isoformat() if mirror else None,
         "inserted": snapshot.changed("inserted"),
@@ -66,3 +71,10 @@ def as_json(snapshot: Snapshot) -> dict[str, Any]:
         "rows": snapshot.rows,
         "consumed": dict(mart.consumed) if mart else None,
     }
+
+
+def _cells(row: dict[str, Any]) -> dict[str, Any]:
+    """Return what people read of a snapshot; of another tool's, what it was."""
+    by_other = f"({row['operation']})" if row["run_id"] is None else row["load_type"]
+    times = {name: short(row[name]) for name in ("committed_at", "watermark")}
+    return {**row, **times, "load_type": by_other}

@@ -61,3 +61,11 @@ def refuse_unknown(tables: Iterable[str], config: Config, option: str) -> None:
         if name not in config.tables or not config.tables[name].enabled:
             known = ", ".join(config.tables)
             raise ConfigError(f"{option}: there is no enabled table '{name}'", hint=f"Known: {known}.")
+
+
+def refuse_nameless(names: Iterable[str], config: Config) -> None:
+    """Raise ConfigError for a name that is neither a mirror's nor a mart's."""
+    known = [*config.tables, *config.marts]
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"there is no table or mart '{name}'", hint=f"Known: {', '.join(known)}.")

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from iceberg_datamart.cli.options import ConfigOption, JsonOption, loaded
+from iceberg_datamart.cli.options import ConfigOption, JsonOption, loaded, refuse_nameless
 from iceberg_datamart.cli.output import console, exit_on, print_json, rows_table
-from iceberg_datamart.errors import ConfigError, DatamartError
+from iceberg_datamart.errors import DatamartError
 from iceberg_datamart.lake.repair import Finding, PointerRepair
 from iceberg_datamart.report import error_json
 
@@ -23,13 +23,10 @@ def repair(
 ) -> None:
     """Set tables whose metadata file is gone back to the one before; the next run reads again from there."""
     settings = loaded(config)
-    known = [*settings.tables, *settings.marts]
-    for name in table or ():
-        if name not in known:
-            raise ConfigError(f"there is no table or mart '{name}'", hint=f"Known: {', '.join(known)}.")
+    refuse_nameless(table or (), settings)
     pointers = PointerRepair(settings.catalog, settings.database)
     found: dict[str, Finding | DatamartError] = {}
-    for name in table or known:
+    for name in table or (*settings.tables, *settings.marts):
         try:
             found[name] = pointers.repaired(name, dry_run=dry_run)
         except DatamartError as error:  # noqa: PERF203  (of one table alone, R9)

@@ -9,52 +9,76 @@ from typing import Annotated
 import typer
 
 from iceberg_datamart.cli.options import ConfigOption, DebugOption, JsonOption, loaded
-from iceberg_datamart.cli.output import logging_to_stderr, print_json
+from iceberg_datamart.cli.output import console, logging_to_stderr, print_json
 from iceberg_datamart.cli.run import run_once, show_report
 from iceberg_datamart.cli.verify import show_verified
 from iceberg_datamart.config import Config
-from iceberg_datamart.errors import ConfigError
+from iceberg_datamart.errors import ConfigError, LakeError
 from iceberg_datamart.lake.catalog import LakeCatalog
 from iceberg_datamart.planner import Wishes
 from iceberg_datamart.report import RunReport
-from iceberg_datamart.rerun import recomputed, table_of
-from iceberg_datamart.verification import VerifyReport
+from iceberg_datamart.rerun import compared, refuse_target, repeated, table_of, written
+from iceberg_datamart.verification import RerunReport, Verified
 from iceberg_datamart.verifier import settled
 from iceberg_datamart.world import new_run
 
 
 def rerun(
     snapshot_id: Annotated[int, typer.Option("--snapshot-id", help="A snapshot that `history` shows.")],
+    into: Annotated[
+        str | None,
+        typer.Option("--into", metavar="TABLE", help="Of a mart: write the join there; a table of its own."),
+    ] = None,
     config: ConfigOption = None,
     json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
     """Read a mirror again from the state of a snapshot, or compute a mart's snapshot again and compare."""
-    report = rerun_once(loaded(config), Wishes(), snapshot_id, debug=debug)
+    report = rerun_once(loaded(config), Wishes(), snapshot_id, into=into, debug=debug)
     if json:
         print_json(report.as_json())
     elif isinstance(report, RunReport):
         show_report(report)
     else:
         show_verified(report)
+        if report.into is not None:
+            where = f"{report.into.table}, snapshot {report.into.snapshot_id}"
+            console().print(f"{report.into.inserted:,} rows written into {where}", markup=False)
     raise typer.Exit(report.exit_code)
 
 
 def rerun_once(
-    config: Config, wishes: Wishes, snapshot_id: int, *, debug: bool = False
-) -> RunReport | VerifyReport:
+    config: Config, wishes: Wishes, snapshot_id: int, *, into: str | None = None, debug: bool = False
+) -> RunReport | RerunReport:
     """Return the report of a mirror's run, or of a mart's comparison. Raises: DatamartError."""
+    if into is not None:
+        refuse_target(config, into)
     catalog = LakeCatalog(config.catalog, config.database)
     histories, _ = catalog.surveyed([*config.tables, *config.marts])
     table = table_of(snapshot_id, histories)
     if wishes.tables and table not in wishes.tables:
         message = f"snapshot {snapshot_id} belongs to '{table}', which is not among the chosen tables"
         raise ConfigError(message, hint="Choose it, or no tables.")
-    if table in config.tables:
-        return run_once(config, replace(wishes, tables=(table,), snapshot_id=snapshot_id), debug=debug)
-    run = new_run(config, wishes)
+    if table in config.marts:
+        return _mart_again(config, table, snapshot_id, into, debug=debug)
+    if into is not None:
+        message = f"--into: snapshot {snapshot_id} is one of the mirror '{table}', and a mirror has one place"
+        raise ConfigError(message, hint="Leave --into out; or read the mirror as of the snapshot.")
+    return run_once(config, replace(wishes, tables=(table,), snapshot_id=snapshot_id), debug=debug)
+
+
+def _mart_again(config: Config, mart: str, snapshot_id: int, into: str | None, *, debug: bool) -> RerunReport:
+    """Compute a mart's snapshot again, compare, and write the join where that is asked for."""
+    run = new_run(config, Wishes())
     with logging_to_stderr(run.run_id, debug=debug):
         try:
-            return VerifyReport({}, {table: settled(table, partial(recomputed, run, table, snapshot_id))})
+            try:
+                repetition = repeated(run, mart, snapshot_id)
+            except LakeError as error:
+                return RerunReport({}, {mart: Verified(error=error)})
+            verified = settled(mart, partial(compared, run, repetition))
+            wanted = into if verified.error is None else None
+            receipt = None if wanted is None else written(run, repetition, wanted)
+            return RerunReport({}, {mart: verified}, into=receipt)
         finally:
             run.close()

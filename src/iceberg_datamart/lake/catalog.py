@@ -138,15 +138,13 @@ def _opened_database(name: str, properties: Mapping[str, str]) -> Catalog:
 
 
 @contextmanager
-def _changing(table: str) -> Iterator[None]:
+def _changing(table: str, doing: str = "its columns were changed") -> Iterator[None]:
     """Turn the failures of a metadata commit into errors of this package, naming the table."""
     try:
         with answering(table):
             yield
     except CommitFailedException as error:
-        message = f"another run changed {table} while its columns were changed"
-        raise CommitConflictError(message, hint="Run again.") from error
-    reach("columns-changed")
+        raise CommitConflictError(f"another run changed {table} while {doing}", hint="Run again.") from error
 
 
 @contextmanager
@@ -270,6 +268,7 @@ class LakeCatalog:
                 update.delete_column((name,))
             for column in change.widened:
                 update.update_column((column.name,), iceberg_type(column.type, count(1)))
+        reach("columns-changed")
 
     def make_optional(self, table: str) -> None:
         """Let every column be NULL, so that none is an identifier field; the table still tells its key.
@@ -287,6 +286,28 @@ class LakeCatalog:
                 for field in found.fields:
                     if field.required:
                         update.make_column_optional((field.name,))
+        reach("columns-changed")
+
+    def define(self, table: str, digest: str, definition: str) -> None:
+        """Keep a mart's definition in the table, beside those that it had before. Raises: as `evolve`."""
+        loaded = self.load(table)
+        empty = not loaded.metadata.snapshots
+        doing = "its definition was written"
+        with _changing(table, doing), writing_metadata(empty=empty), loaded.transaction() as transaction:
+            transaction.set_properties({_DEFINITION + digest: definition})
+
+    def roll_back(self, table: str, current: int, snapshot_id: int) -> None:
+        """Make an ancestor of snapshot `current` the current one: one metadata commit, no snapshot.
+
+        Raises: CommitConflictError where the table is not at `current` any more; CatalogUnreachableError,
+        where it may be rolled back by now.
+        """
+        loaded = self.load(table)
+        found, doing = loaded.current_snapshot(), "it was rolled back"
+        if found is None or found.snapshot_id != current:
+            raise CommitConflictError(f"another run changed {table} while {doing}", hint="Look at it again.")
+        with _changing(table, doing), writing_metadata(empty=False), loaded.manage_snapshots() as manage:
+            manage.rollback_to_snapshot(snapshot_id)
 
     def load(self, table: str) -> Table:
         """Return the table as it is now. Raises: NoSuchTableError, MetadataMissingError."""

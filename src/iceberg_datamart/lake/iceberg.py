@@ -89,6 +89,10 @@ class IcebergLake:
         """Return which rows of a mart are not as its join has them."""
         return self._started().mart_differences(maintenance)
 
+    def snapshot_differences(self, table: str, history: TableHistory, snapshot_id: int) -> Differences:
+        """Return which rows of a table are not as an earlier snapshot has them."""
+        return self._started().snapshot_differences(table, history, snapshot_id)
+
     def reject(self, table: str, rows: Sequence[RejectedRow]) -> Sequence[RejectedRow]:
         """Keep rejected rows of a mirror for good, each once; return those that this run brought.
 
@@ -106,6 +110,9 @@ class IcebergLake:
         shape, engine = maintenance.shape, self._started()
         columns = engine.mart_columns(maintenance)
         self._prepare(shape.name, columns, shape.key, maintenance.base, maintenance.properties, exact=True)
+        digest, base = maintenance.state.definition, maintenance.base
+        if maintenance.definition and (base is None or digest not in base.definitions):
+            self._catalog.define(shape.name, digest, maintenance.definition)
         return engine.maintain(maintenance, columns)
 
     def _prepare(  # noqa: PLR0913  (what a table is made of)

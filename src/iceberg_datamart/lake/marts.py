@@ -34,7 +34,10 @@ class MartComparison:
         self._session, self._maintenance, self._views = session, maintenance, views
         self._shape = maintenance.shape
         self._pinned = {
-            mirror.table: views.relation(mirror.table, mirror.now) for mirror in maintenance.mirrors
+            mirror.table: views.empty(mirror.table)
+            if mirror.now is None
+            else views.relation(mirror.table, mirror.now)
+            for mirror in maintenance.mirrors
         }
         base = maintenance.base
         self._base = None if base is None or base.current is None else base.current.snapshot_id

@@ -21,7 +21,15 @@ from iceberg_datamart.lake.views import Views
 from iceberg_datamart.ports import Merged
 from iceberg_datamart.reading import Column, as_held
 from iceberg_datamart.receipt import CommitReceipt
-from iceberg_datamart.sql import LINEAGE, changeset_sql, differences_sql, key_ranges, quoted, within
+from iceberg_datamart.sql import (
+    LINEAGE,
+    LINEAGE_NAMES,
+    changeset_sql,
+    differences_sql,
+    key_ranges,
+    quoted,
+    within,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -129,6 +137,19 @@ class SparkEngine:
         with self._at_work(maintenance.shape.name):
             comparison = MartComparison(self._session, maintenance, self._views)
             return counted(comparison.differences(), maintenance.shape.key)
+
+    def snapshot_differences(self, table: str, history: TableHistory, snapshot_id: int) -> Differences:
+        """Return which rows of a table are not as an earlier snapshot has them, in its present columns."""
+        current = history.current
+        with self._at_work(table):
+            text = differences_sql(
+                new=self._views.relation(table, snapshot_id),
+                old=self._views.relation(table, None if current is None else current.snapshot_id),
+                key=history.key,
+                columns=[name for name in history.columns if name not in LINEAGE_NAMES],
+                null_safe=True,
+            )
+            return counted(self._session.sql(text), history.key)
 
     def mart_columns(self, maintenance: MartMaintenance) -> tuple[Column, ...]:
         """Return the mart's columns with the types that Spark finds for its join."""

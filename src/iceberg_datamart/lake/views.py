@@ -31,6 +31,10 @@ class Views:
         added = self._added_since(quoted(*names), relation, snapshot_id)
         return relation if not added else f"(SELECT *, {', '.join(added)} FROM {relation})"
 
+    def empty(self, table: str) -> str:
+        """Return the table's relation as it was before its first snapshot."""
+        return f"(SELECT * FROM {self.relation(table)} WHERE false)"
+
     def _added_since(self, table: str, then: str, snapshot_id: int) -> list[str]:
         """Return the columns that the table has got since the snapshot, each as a NULL of its type.
 

@@ -1,0 +1,167 @@
+"""`rollback`: a table set back to an earlier snapshot; the next run goes on from there."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Annotated, Any
+
+import typer
+
+from iceberg_datamart.cli.history import as_json as snapshot_json
+from iceberg_datamart.cli.history import show_snapshots
+from iceberg_datamart.cli.options import ConfigOption, DebugOption, JsonOption, loaded, refuse_nameless
+from iceberg_datamart.cli.output import console, logging_to_stderr, print_json, short
+from iceberg_datamart.config import Config
+from iceberg_datamart.errors import ConfigError
+from iceberg_datamart.lake.catalog import LakeCatalog
+from iceberg_datamart.planner import MergeWindow, Refuse, Wishes
+from iceberg_datamart.report import error_json
+from iceberg_datamart.rollback import Rollback, next_step, rollback_to
+from iceberg_datamart.verification import EXTRA, MISSING, STALE, Differences
+from iceberg_datamart.world import new_run
+
+# What a rollback does to a row of which the table now differs from the snapshot.
+_DOES = {MISSING: "insert", STALE: "update", EXTRA: "delete"}
+
+
+def rollback(
+    table: Annotated[str, typer.Argument(help="A mirror or mart.")],
+    config: ConfigOption = None,
+    to_snapshot: Annotated[
+        int | None, typer.Option("--to-snapshot", metavar="ID", help="A snapshot that `history` shows.")
+    ] = None,
+    to_time: Annotated[
+        str | None,
+        typer.Option("--to-time", metavar="T", help="ISO time; what was current then. No zone: UTC."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what it would do, and what the next run would read.")
+    ] = False,
+    json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Set a table, and with it the state from which it is read, back to an earlier snapshot."""
+    settings = loaded(config)
+    refuse_nameless([table], settings)
+    if (to_snapshot is None) == (to_time is None):
+        raise ConfigError("name where to go back to", hint="Give either --to-snapshot ID or --to-time T.")
+    catalog = LakeCatalog(settings.catalog, settings.database)
+    instant = None if to_time is None else _instant(to_time)
+    found = rollback_to(settings, table, catalog.history(table), snapshot_id=to_snapshot, instant=instant)
+    shown = _as_json(found, dry_run=dry_run)
+    if dry_run:
+        shown |= _foreseen(settings, found, debug=debug)
+    elif found.undone:
+        catalog.roll_back(table, found.undone[0].snapshot_id, found.target.snapshot_id)
+    if json:
+        print_json(shown)
+    else:
+        _print(shown)
+
+
+def _as_json(found: Rollback, *, dry_run: bool) -> dict[str, Any]:
+    """Return the documented object, as far as the table's metadata tell it."""
+    current = found.undone[0] if found.undone else found.target
+    then = found.history.as_of(found.target.snapshot_id)
+    states = then.mirror_states() if then is not None else ()
+    mark = states[0].watermark if states else None
+    return {
+        "table": found.table,
+        "dry_run": dry_run,
+        "from_snapshot_id": current.snapshot_id,
+        "to_snapshot_id": found.target.snapshot_id,
+        "undone": [snapshot_json(snapshot) for snapshot in found.undone],
+        "marts": list(found.marts),
+        "watermark": None if mark is None else str(mark),
+        "next_read": None,
+        "rows": None,
+    }
+
+
+def _foreseen(config: Config, found: Rollback, *, debug: bool) -> dict[str, Any]:
+    """Return what the next run would read after the rollback, and which rows the rollback touches."""
+    run = new_run(config, Wishes(tables=(found.table,) if found.table in config.tables else ()))
+    with logging_to_stderr(run.run_id, debug=debug):
+        try:
+            step = next_step(run, found)
+            target = found.target.snapshot_id
+            rows = (
+                run.world.lake.snapshot_differences(found.table, found.history, target)
+                if found.undone
+                else Differences()
+            )
+        finally:
+            run.close()
+    return {"next_read": None if step is None else _step_json(step), "rows": _rows_json(rows)}
+
+
+def _step_json(step: MergeWindow | Refuse) -> dict[str, Any]:
+    if isinstance(step, Refuse):
+        return {"error": error_json(step.error)}
+    lower = step.window.lower
+    return {
+        "load_type": step.load_type,
+        "lower": None if lower is None else str(lower),
+        "after_snapshot": step.window.after,
+        "reason": step.reason,
+    }
+
+
+def _rows_json(found: Differences) -> dict[str, Any]:
+    return {
+        "inserted": found.missing,
+        "updated": found.stale,
+        "deleted": found.extra,
+        "first": [
+            {"change": _DOES[each.kind], "key": dict(each.key), "columns": list(each.columns)}
+            for each in found.first
+        ],
+    }
+
+
+def _print(shown: dict[str, Any]) -> None:
+    out = console()
+    if not shown["undone"]:
+        out.print(f"{shown['table']} is at snapshot {shown['to_snapshot_id']} already", markup=False)
+        return
+    does = "would go" if shown["dry_run"] else "went"
+    places = f"from snapshot {shown['from_snapshot_id']} to {shown['to_snapshot_id']}"
+    out.print(f"{shown['table']} {does} back {places}; this undoes", markup=False)
+    show_snapshots(shown["undone"])
+    rows = shown["rows"]
+    if rows is not None:
+        counts = ", ".join(f"{rows[kind]:,} {kind}" for kind in ("inserted", "updated", "deleted"))
+        out.print(f"rows of the table that this touches: {counts}", markup=False)
+        for each in rows["first"]:
+            key = ", ".join(f"{column}={value}" for column, value in each["key"].items())
+            wrong = f": {', '.join(each['columns'])}" if each["columns"] else ""
+            out.print(f"  {each['change']} {key}{wrong}", markup=False)
+    if shown["table"] in shown["marts"]:
+        out.print("the next run brings it up to its mirrors again")
+        return
+    if shown["marts"]:
+        out.print(f"marts that the next run brings up to it: {', '.join(shown['marts'])}", markup=False)
+    out.print(_next(shown), markup=False)
+
+
+def _next(shown: dict[str, Any]) -> str:
+    """Return what is known of the next run's reading of a mirror."""
+    step = shown["next_read"]
+    if step is None:
+        return f"its watermark: {short(shown['watermark']) or 'none, so the next run reads everything'}"
+    if "error" in step:
+        return f"the next run could not read it: {step['error']['message']}"
+    after = step["after_snapshot"]
+    start = f"from {short(step['lower'])}" if step["lower"] is not None else "everything"
+    reads = start if after is None else f"what was appended after snapshot {after}"
+    return f"the next run reads {reads} ({step['load_type']}): {step['reason']}"
+
+
+def _instant(text: str) -> datetime:
+    """Return the instant that ISO text means; without a zone, in UTC. Raises: ConfigError."""
+    try:
+        found = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
+    except ValueError:
+        message = f"--to-time: {text!r} is no ISO time"
+        raise ConfigError(message, hint="Write it as 2026-01-31T08:15:00Z.") from None
+    return found if found.tzinfo else found.replace(tzinfo=timezone.utc)

@@ -14,7 +14,7 @@ from iceberg_datamart.report import error_json
 
 _COLUMNS = ("snapshot_id", "committed_at", "load_type", "inserted", "updated", "deleted")
 # What a wider terminal shows as well; fewer columns read better than cut ones.
-_WIDER = ((100, "watermark"), (140, "run_id"))
+_WIDER = ((104, "watermark"), (140, "run_id"))
 
 
 def history(
@@ -48,7 +48,7 @@ def show_snapshots(rows: list[dict[str, Any]]) -> None:
     out.print(rows_table((*_COLUMNS, *wider), map(_cells, rows)))
     for row in rows:
         if row["consumed"]:
-            mirrors = ", ".join(f"{name} {number}" for name, number in row["consumed"].items())
+            mirrors = ", ".join(f"{name} {number}" for name, number in sorted(row["consumed"].items()))
             out.print(f"{row['snapshot_id']} joins {mirrors}", markup=False)
 
 

@@ -18,6 +18,7 @@ from iceberg_datamart.planner import MergeWindow, Refuse, Wishes
 from iceberg_datamart.report import error_json
 from iceberg_datamart.rollback import Rollback, next_step, rollback_to
 from iceberg_datamart.verification import EXTRA, MISSING, STALE, Differences
+from iceberg_datamart.windows import RECONCILE
 from iceberg_datamart.world import new_run
 
 # What a rollback does to a row of which the table now differs from the snapshot.
@@ -73,6 +74,7 @@ def _as_json(found: Rollback, *, dry_run: bool) -> dict[str, Any]:
         "undone": [snapshot_json(snapshot) for snapshot in found.undone],
         "marts": list(found.marts),
         "watermark": None if mark is None else str(mark),
+        "owes_comparison": then is not None and found.table not in found.marts and then.owes_comparison,
         "next_read": None,
         "rows": None,
     }
@@ -148,11 +150,14 @@ def _next(shown: dict[str, Any]) -> str:
     """Return what is known of the next run's reading of a mirror."""
     step = shown["next_read"]
     if step is None:
+        if shown["owes_comparison"]:
+            return "the next run compares it with the source: a full load or reconcile was undone"
         return f"its watermark: {short(shown['watermark']) or 'none, so the next run reads everything'}"
     if "error" in step:
         return f"the next run could not read it: {step['error']['message']}"
     after = step["after_snapshot"]
-    start = f"from {short(step['lower'])}" if step["lower"] is not None else "everything"
+    start = "everything" if step["lower"] is None else f"from {short(step['lower'])}"
+    start = "what differs" if step["load_type"] == RECONCILE else start
     reads = start if after is None else f"what was appended after snapshot {after}"
     return f"the next run reads {reads} ({step['load_type']}): {step['reason']}"
 

@@ -13,6 +13,8 @@ import pytest
 import athena
 import aws_server
 from cloud import TARGET, Cloud
+from iceberg_datamart.config import CatalogConfig
+from iceberg_datamart.lake.catalog import LakeCatalog
 from laptop import problems
 from oracle import assert_same, rows_of
 from settlements import JOIN, KEYS, Settlements, open_settlements
@@ -27,7 +29,16 @@ if TYPE_CHECKING:
     from s3_server import S3Server
 
 MART = "account_settlements"
-SUCCESSES = ("full", "incremental", "missing file", "rerun of a mirror", "rerun of a mart")
+# Of new tables alone, of which a rollback makes none.
+WAREHOUSE = "s3://unused/"
+SUCCESSES = (
+    "full",
+    "incremental",
+    "missing file",
+    "rerun of a mirror",
+    "rerun of a mart",
+    "after a rollback",
+)
 
 
 @dataclass
@@ -64,7 +75,7 @@ class Story:
 
 @pytest.fixture(scope="module")
 def story(databases: Databases, s3: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
-    """Yield the job's life: six runs, each a process of its own."""
+    """Yield the job's life: seven runs, each a process of its own."""
     database = databases.new()
     with aws_server.running() as aws, databases.connected(database) as connection:
         url = databases.server.url(database)
@@ -93,6 +104,11 @@ def lived(story: Story, connection: psycopg.Connection[Any]) -> Story:
     story.succeed("rerun of a mirror", "incremental", "--snapshot_id", str(first))
     before = min(story.joins, key=lambda each: each != next(iter(story.joins)))
     story.tell("rerun of a mart", "incremental", "--snapshot_id", str(before))
+    current = story.cloud.table("account").metadata.current_snapshot_id
+    assert current is not None
+    catalog = CatalogConfig(type="glue", warehouse=WAREHOUSE, properties=story.cloud.properties)
+    LakeCatalog(catalog, TARGET).roll_back("account", current, first)
+    story.succeed("after a rollback", "incremental")
     return story
 
 
@@ -140,6 +156,13 @@ def test_a_mirror_is_run_again_from_the_state_of_a_snapshot(story: Story) -> Non
     assert story.said["rerun of a mirror"] == story.said["missing file"]
 
 
+def test_a_mirror_that_was_rolled_back_is_read_again_from_its_older_watermark(story: Story) -> None:
+    report = story.ended["after a rollback"].report
+    assert report["tables"]["account"]["updated"] > 2, "what came after the first snapshot is all read again"
+    assert report["tables"]["queue"]["outcome"] == "unchanged"
+    assert report["marts"][MART]["outcome"] == "merged"
+
+
 def test_a_marts_snapshot_is_computed_again_from_the_snapshots_it_consumed_and_is_the_same(
     story: Story,
 ) -> None:
@@ -153,7 +176,7 @@ def test_a_marts_snapshot_is_computed_again_from_the_snapshots_it_consumed_and_i
 def test_glue_is_told_of_each_run_and_to_commit_only_those_that_succeeded(story: Story) -> None:
     told = [json.loads(line) for line in story.cloud.glue_log.read_text().splitlines()]
     begun, done = ["init", "datamart", {"JOB_NAME": "datamart"}], ["commit"]
-    assert told == [begun, done, begun, done, begun, begun, done, begun, done]
+    assert told == [begun, done, begun, done, begun, begun, done, begun, done, begun, done]
 
 
 def test_a_job_that_succeeds_ends_with_nothing_but_its_report_on_standard_output(story: Story) -> None:

@@ -96,7 +96,9 @@ def _maintenance(
             return None
     state = MartState(run.run_id, shape.definition, now, tuple(uneven))
     config = run.config.marts[shape.name]
-    return MartMaintenance(shape, consumed, changed, base, state, config.checks, config.properties)
+    return MartMaintenance(
+        *(shape, consumed, changed, base, state), config.checks, config.audits, config.properties
+    )
 
 
 def _consumed(table: str, mirror: TableHistory, saved: MartState | None) -> ConsumedMirror:

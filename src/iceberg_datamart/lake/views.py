@@ -31,6 +31,11 @@ class Views:
         added = self._added_since(quoted(*names), relation, snapshot_id)
         return relation if not added else f"(SELECT *, {', '.join(added)} FROM {relation})"
 
+    def present(self, table: str) -> str:
+        """Return the table's relation at the snapshot that readers see now."""
+        current = self._loaded(quoted(self._catalog, self._database, table)).currentSnapshot()
+        return self.relation(table, None if current is None else int(current.snapshotId()))
+
     def _added_since(self, table: str, then: str, snapshot_id: int) -> list[str]:
         """Return the columns that the table has got since the snapshot, each as a NULL of its type.
 

@@ -114,9 +114,7 @@ class SqlAudit:
 
     def finding(self, count: int, first: str) -> str:
         """Return what a message says of so many failures, and of the first ones."""
-        return (
-            f"{'1 row is' if count == 1 else f'{count} rows are'} not as it should be{_shown(count, first)}"
-        )
+        return f"{'1 row' if count == 1 else f'{count} rows'} found{_shown(count, first)}"
 
 
 @dataclass(frozen=True)

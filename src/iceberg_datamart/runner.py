@@ -380,7 +380,7 @@ def deliberate(name: str, error: Exception) -> DatamartError:
 
 def _log_outcome(name: str, outcome: Outcome) -> None:
     if outcome.error is not None:
-        hint = f" {outcome.error.hint}" if outcome.error.hint else ""
+        hint = f". {outcome.error.hint}" if outcome.error.hint else ""
         log.error("'%s' failed: %s%s", name, outcome.error.message, hint)
         return
     if outcome.reason is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from py4j.protocol import Py4JJavaError
+from py4j.protocol import Py4JError
 from pyspark.sql.utils import CapturedException
 
 from iceberg_datamart.audits import CountAudit, first_failures
@@ -51,7 +51,7 @@ class Auditor:
             try:
                 self._session.sql(_select(audit, relations))
             except CapturedException as error:
-                said = translated(self._table, error).message.removeprefix(f"{self._table}: ")
+                said = translated(self._table, error).message.removeprefix(f"{self._table}: ").rstrip(".")
                 hint = "Correct the audit. Nothing of this table was written."
                 raise ConfigError(f"{audit.place}: {said}", hint=hint) from error
 
@@ -81,8 +81,8 @@ class Auditor:
             return self._views.relation(table, self._pinned[table])
         try:
             return self._views.present(table)
-        except Py4JJavaError as error:
-            if _NO_TABLE not in str(error):
+        except (Py4JError, CapturedException) as error:
+            if _NO_TABLE not in f"{getattr(error, 'stackTrace', '')}{error}":
                 raise translated(table, error) from error
             message = f"{audit.place}: the mirror '{table}' does not exist yet"
             raise LakeError(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from iceberg_datamart.lake.staging import Staging
 from iceberg_datamart.receipt import mirror_state
 from shop import open_shop
 from shop_rules import UNCHANGED, outcomes, prepared, rename
@@ -183,7 +184,8 @@ def test_a_first_load_that_is_refused_leaves_an_empty_table_and_the_next_one_fil
     found = open_shop(laptop, connection)
     auditing(laptop, "purchase", {"type": "row_count", "min": 61}, {"type": "unique_key"})
     keys = {**FOREIGN_KEY, "columns": {"purchase_id": "customer_id"}}
-    auditing(laptop, MART, {**keys, "on_fail": "warn"}, {"type": "row_count", "min": 61})
+    few = {"type": "row_count", "min": 61}
+    auditing(laptop, MART, {**keys, "on_fail": "warn"}, few, {"type": "unique_key"}, FOREIGN_KEY)
     report = laptop.failing_run()
     assert report["tables"]["purchase"]["error"]["message"].endswith("audit 'row_count': 60 rows; min is 61")
     assert report["tables"]["customer"]["inserted"] == 20
@@ -249,7 +251,8 @@ def test_a_warning_is_published_and_told_and_an_error_beside_it_is_not(
         "audit 'cheap': 5 rows found, the first: purchase_id=61; purchase_id=62; "
         "purchase_id=63; audit 'also': 65 rows; max is 60"
     )
-    auditing(laptop, "purchase", {**few, "on_fail": "warn"}, {**cheap, "on_fail": "warn"})
+    own = {"type": "foreign_key", "columns": {"customer_id": "purchase_id"}, "table": "purchase"}
+    auditing(laptop, "purchase", {**few, "on_fail": "warn"}, {**cheap, "on_fail": "warn"}, own)
     report = laptop.run()["tables"]["purchase"]
     assert (report["outcome"], report["inserted"], report["staged_snapshot_id"]) == ("merged", 5, None)
     assert report["warnings"] == [
@@ -307,6 +310,18 @@ def test_r12_a_table_that_another_run_filled_meanwhile_is_a_conflict_and_no_fail
         assert first().exit_code == 0
         assert second().exit_code in {0, 75}
     found.check(laptop, against_source=True)
+
+
+def test_without_audits_a_commit_is_not_looked_at(
+    laptop: Laptop, connection: Connection, oracle: Oracle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def looked(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(Staging, "_judge", looked)
+    rename(connection, "not audited")
+    assert laptop.run()["tables"]["customer"]["outcome"] == "merged"
+    oracle.check(laptop, against_source=True)
 
 
 def test_tables_whose_audits_name_each_other_are_refused(laptop: Laptop, oracle: Oracle) -> None:

@@ -51,7 +51,7 @@ class Auditor:
             try:
                 self._session.sql(_select(audit, relations))
             except CapturedException as error:
-                said = translated(self._table, error).message.removeprefix(f"{self._table}: ").rstrip(".")
+                said = translated(self._table, error).message.removeprefix(f"{self._table}: ").rstrip(".;")
                 hint = "Correct the audit. Nothing of this table was written."
                 raise ConfigError(f"{audit.place}: {said}", hint=hint) from error
 

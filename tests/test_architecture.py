@@ -19,8 +19,10 @@ PACKAGE = ROOT / "src" / "iceberg_datamart"
 NAME = "iceberg_datamart"
 
 PURE = {
+    "audits",
     "checks",
     "config",
+    "config_audits",
     "config_checks",
     "config_rules",
     "config_sources",

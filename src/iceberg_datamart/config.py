@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from difflib import get_close_matches
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import (
@@ -18,9 +17,11 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from iceberg_datamart.config_audits import AuditConfig, audit_problems
 from iceberg_datamart.config_checks import CheckConfig, column_problems, mart_problems
 from iceberg_datamart.config_rules import (
     RESERVED_COLUMNS,
+    ColumnPairs,
     Names,
     OneOrMore,
     Problem,
@@ -36,7 +37,11 @@ from iceberg_datamart.config_rules import (
 from iceberg_datamart.config_sources import GlueSource, PostgresSource, SourceConfig, SourceOfAKind
 from iceberg_datamart.source_name import SourceName
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
 __all__ = [
+    "AuditConfig",
     "CatalogConfig",
     "CheckConfig",
     "ColumnConfig",
@@ -59,12 +64,6 @@ __all__ = [
 
 _MAX_PRECISION = 38  # of a decimal in Iceberg
 _EVERY = r"every ([1-9][0-9]{0,5}) runs?"
-
-
-def _column_pairs(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return tuple(value.items())
-    return tuple((each, each) if isinstance(each, str) else each for each in listed(value)) or value
 
 
 def _runs(value: Any) -> Any:
@@ -118,14 +117,6 @@ EveryRuns = Annotated[
     int,
     Field(ge=1),
     BeforeValidator(_runs, json_schema_input_type=Annotated[str, Field(pattern=f"^{_EVERY}$")]),
-]
-ColumnNames: TypeAlias = (
-    Annotated[list[Text], Field(min_length=1)] | Annotated[dict[str, Text], Field(min_length=1)]
-)
-ColumnPairs = Annotated[
-    tuple[tuple[Text, Text], ...],
-    Field(min_length=1),
-    BeforeValidator(_column_pairs, json_schema_input_type=ColumnNames),
 ]
 
 
@@ -231,6 +222,9 @@ class TableConfig(Settings):
     checks: tuple[CheckConfig, ...] = Field(
         default=(), description="What must hold for each row that is inserted or updated."
     )
+    audits: tuple[AuditConfig, ...] = Field(
+        default=(), description="What must hold for the table as a whole before it is published."
+    )
     partitions: int | None = Field(
         default=None, ge=1, description="Number of parallel reads of this table. Not set: chosen by its size."
     )
@@ -290,6 +284,9 @@ class MartConfig(Settings):
     checks: tuple[CheckConfig, ...] = Field(
         default=(), description="What must hold for each row that is inserted or updated; never `reject`."
     )
+    audits: tuple[AuditConfig, ...] = Field(
+        default=(), description="What must hold for the table as a whole before it is published."
+    )
     properties: Texts = Field(default={}, description="Iceberg table properties, laid over the defaults.")
 
     @classmethod
@@ -342,4 +339,5 @@ class Config(Settings):
     @classmethod
     def broken_rules(cls, plain: Mapping[str, Any]) -> Iterable[Problem]:
         """Return every name that is not allowed, taken twice, or names nothing."""
-        return reference_problems(plain)
+        yield from reference_problems(plain)
+        yield from audit_problems(plain)

@@ -66,6 +66,12 @@ def _as_text(value: Any) -> Any:
     return str(value) if isinstance(value, (int, float)) else value
 
 
+def _column_pairs(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return tuple(value.items())
+    return tuple((each, each) if isinstance(each, str) else each for each in listed(value)) or value
+
+
 def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -80,6 +86,14 @@ Plain = Annotated[str, BeforeValidator(_as_text, json_schema_input_type=TextOrNu
 Texts = dict[str, Plain]
 Names = Annotated[tuple[Text, ...], AfterValidator(_distinct)]
 OneOrMore = Annotated[tuple[Text, ...], Field(min_length=1), AfterValidator(_distinct)]
+ColumnNames: TypeAlias = (
+    Annotated[list[Text], Field(min_length=1)] | Annotated[dict[str, Text], Field(min_length=1)]
+)
+ColumnPairs = Annotated[
+    tuple[tuple[Text, Text], ...],
+    Field(min_length=1),
+    BeforeValidator(_column_pairs, json_schema_input_type=ColumnNames),
+]
 
 
 @dataclass(frozen=True)
@@ -173,7 +187,7 @@ def listed(value: Any) -> list[Any]:
 
 def reference_problems(plain: Mapping[str, Any]) -> Iterator[Problem]:
     """Return every name that is not allowed, taken twice, or names nothing."""
-    tables, marts = _entries(plain.get("tables")), _entries(plain.get("marts"))
+    tables, marts = entries(plain.get("tables")), entries(plain.get("marts"))
     yield from _name_problems(plain, tables, marts)
     sources = mapping(plain.get("sources"))
     for name, table in tables.items():
@@ -198,7 +212,8 @@ def _has_schema(name: Any) -> bool:
         return False  # which is a problem of its own
 
 
-def _entries(value: Any) -> dict[str, dict[str, Any]]:
+def entries(value: Any) -> dict[str, dict[str, Any]]:
+    """Return the blocks of `value` by name; a block that is no mapping counts as empty."""
     return {name: mapping(each) for name, each in mapping(value).items()}
 
 
@@ -240,10 +255,21 @@ def _table_problems(mart: Mapping[str, Any], tables: Mapping[str, dict[str, Any]
     uses += [(("joins", index, "table"), mapping(join).get("table")) for index, join in joins]
     uses += [(("require", index), name) for index, name in enumerate(listed(mart.get("require")))]
     for path, name in uses:
-        if isinstance(name, str) and name not in tables:
-            yield Problem(path, f"there is no table {name!r}{_suggestion(name, tables)}")
-        elif isinstance(name, str) and str(tables[name].get("enabled", True)).lower() in _NO:
-            yield Problem(path, f"table {name!r} is not enabled; enable it, or leave it out here")
+        if isinstance(name, str):
+            yield from unusable(path, name, tables)
+
+
+def unusable(path: SettingPath, name: str, tables: Mapping[str, dict[str, Any]]) -> Iterator[Problem]:
+    """Return why a table cannot be named at `path`: there is none, or no run fills it."""
+    if name not in tables:
+        yield Problem(path, f"there is no table {name!r}{_suggestion(name, tables)}")
+    elif not is_enabled(tables[name]):
+        yield Problem(path, f"table {name!r} is not enabled; enable it, or leave it out here")
+
+
+def is_enabled(table: Mapping[str, Any]) -> bool:
+    """Return whether the settings of a table, as they are written, leave it in the runs."""
+    return str(table.get("enabled", True)).lower() not in _NO
 
 
 def _join_problems(mart: Mapping[str, Any]) -> Iterator[Problem]:

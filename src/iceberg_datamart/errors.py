@@ -15,6 +15,7 @@ DatamartError                    1  something failed
 ├── LakeError                    1  Iceberg or Spark refused
 │   ├── SchemaChangeError        1  a column changed in a way that Iceberg cannot follow
 │   ├── DeleteGuardError         1  a run would remove more rows than allowed
+│   ├── AuditError               1  a staged snapshot is not as audits want it; it was not published
 │   ├── MetadataMissingError     1  the catalog points to a metadata file that is gone; `repair` mends it
 │   ├── CatalogUnreachableError 75  the catalog does not answer, so nothing was published (retryable)
 │   ├── CommitUnknownError      75  a commit was sent, and the catalog cannot be asked about it (retryable)
@@ -116,6 +117,15 @@ class SchemaChangeError(LakeError):
 
 class DeleteGuardError(LakeError):
     """The run would remove a greater part of the mirror than `max_delete_fraction` allows."""
+
+
+class AuditError(LakeError):
+    """An audit with `on_fail: error` failed; the staged snapshot stays in the table, unpublished."""
+
+    def __init__(self, message: str, *, hint: str = "", staged_snapshot_id: int) -> None:
+        """Take the snapshot that failed, so that people can look at it."""
+        super().__init__(message, hint=hint)
+        self.staged_snapshot_id = staged_snapshot_id
 
 
 class MetadataMissingError(LakeError):

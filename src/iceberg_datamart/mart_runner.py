@@ -96,8 +96,13 @@ def _maintenance(
         if not changed:
             return None
     state = MartState(run.run_id, shape.definition, now, tuple(uneven))
-    text = definition_text(config, shapes)
-    return MartMaintenance(shape, consumed, changed, base, state, text, config.checks, config.properties)
+    return MartMaintenance(
+        *(shape, consumed, changed, base, state),
+        definition=definition_text(config, shapes),
+        checks=config.checks,
+        audits=config.audits,
+        properties=config.properties,
+    )
 
 
 def _consumed(table: str, mirror: TableHistory, saved: MartState | None) -> ConsumedMirror:

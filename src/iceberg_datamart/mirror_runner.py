@@ -131,6 +131,7 @@ def _mirror_merge(
         cursor=table.cursor,
         max_delete_fraction=table.max_delete_fraction,
         checks=step.checks,
+        audits=step.audits,
         properties=table.properties,
     )
 

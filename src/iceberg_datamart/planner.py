@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, TypeAlias
 
+from iceberg_datamart.audits import audits_of
 from iceberg_datamart.checks import NO_CHECKS, checks_of
 from iceberg_datamart.errors import DatamartError, SchemaChangeError, SourceIdentityError
 from iceberg_datamart.schema import SchemaChange, same_in_files, schema_change, unfit_for_glue
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
 
+    from iceberg_datamart.audits import Audit
     from iceberg_datamart.checks import Checks
     from iceberg_datamart.config import Config, TableConfig
     from iceberg_datamart.reading import SourceTable
@@ -72,6 +75,7 @@ class MergeWindow:
     saved: Watermark | None
     change: SchemaChange = field(default_factory=SchemaChange)
     checks: Checks = NO_CHECKS
+    audits: tuple[Audit, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -165,7 +169,7 @@ def plan_table(name: str, config: Config, facts: Facts, wishes: Wishes) -> Merge
         _check_names(name, known.source, glue=config.catalog.type == "glue")
         change = _followed(name, known.source, known.mirror)
         state = _accepted_state(known.source, known.mirror, wishes)
-        checks = checks_of(f"tables.{name}", config.tables[name].checks, known.source.columns)
+        checks, audits = _demands(name, config.tables[name], known.source)
     except DatamartError as error:
         return Refuse(name, error)
     told = known.mirror
@@ -190,6 +194,16 @@ def plan_table(name: str, config: Config, facts: Facts, wishes: Wishes) -> Merge
         saved=None if state is None or start.load_type in WHOLE else state.settled(known.horizon.instant),
         change=change,
         checks=checks,
+        audits=audits,
+    )
+
+
+def _demands(name: str, table: TableConfig, source: SourceTable) -> tuple[Checks, tuple[Audit, ...]]:
+    """Return what must hold for the rows of a table, and for the table as a whole. Raises: ConfigError."""
+    where = f"tables.{name}"
+    return (
+        checks_of(where, table.checks, source.columns),
+        audits_of(where, table.audits, source.columns, source.primary_key),
     )
 
 
@@ -259,3 +273,25 @@ def _followed(name: str, source: SourceTable, mirror: TableHistory | None) -> Sc
         raise SchemaChangeError(message, hint=hint)
     present = {column: kind for column, kind in mirror.columns.items() if column not in LINEAGE_NAMES}
     return schema_change(name, source.columns, present, source.primary_key)
+
+
+def merge_order(config: Config, tables: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Return each of `tables` with those of them that must be merged before it, because its audits name them.
+
+    No table comes before one that it waits for, and those that wait for none come first.
+    """
+    chosen = list(tables)
+    earlier = {
+        table: tuple(
+            name
+            for name in dict.fromkeys(name for audit in config.tables[table].audits for name in audit.tables)
+            if name in chosen and name != table
+        )
+        for table in chosen
+    }
+
+    @cache
+    def depth(table: str) -> int:
+        return max((1 + depth(name) for name in earlier[table]), default=0)
+
+    return {table: earlier[table] for table in sorted(chosen, key=depth)}

@@ -11,8 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from iceberg_datamart.audits import Audit
     from iceberg_datamart.checks import Checks
     from iceberg_datamart.config import TableConfig
+    from iceberg_datamart.config_audits import AuditConfig
     from iceberg_datamart.config_checks import CheckConfig
     from iceberg_datamart.mart import MartShape
     from iceberg_datamart.reading import Column, JdbcRead, LakeRead, Probe, Read, RejectedRow, SourceTable
@@ -45,6 +47,7 @@ class MirrorMerge:
     cursor: str | None = None
     max_delete_fraction: float = 0.5
     checks: Checks = NO_CHECKS
+    audits: Sequence[Audit] = ()
     properties: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -90,6 +93,7 @@ class MartMaintenance:
     state: MartState
     definition: str = ""
     checks: Sequence[CheckConfig] = ()
+    audits: Sequence[AuditConfig] = ()
     properties: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -97,7 +101,8 @@ class MartMaintenance:
 class Merged:
     """What a merge did. `receipt` is None where nothing differed, so nothing was committed (R3).
 
-    `rejected` are the rows that checks kept out and this run recorded; `warnings` is what checks found.
+    `rejected` are the rows that checks kept out and this run recorded; `warnings` is what checks and
+    audits found.
     """
 
     rows_read: int
@@ -194,10 +199,10 @@ class Lake(Protocol):
         """
 
     def merge(self, merge: MirrorMerge) -> Merged:
-        """Commit one mirror's change and its state in one snapshot (R1).
+        """Commit one mirror's change and its state in one snapshot (R1), if that passes its audits.
 
         Rows that checks reject are kept as by `reject`, before. Raises: CommitConflictError where another
-        writer came first, CheckError, DeleteGuardError, LakeError.
+        writer came first, CheckError, AuditError, DeleteGuardError, LakeError.
         """
 
     def maintain(self, maintenance: MartMaintenance) -> Merged:

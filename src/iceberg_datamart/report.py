@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from iceberg_datamart.errors import AuditError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
@@ -20,7 +22,7 @@ class Outcome:
 
     `complete_through` is the source's time up to which a table is known complete after the run; None for
     marts, and where it is not known. `rejected` counts the rows that this run added to the rejected ones;
-    `warnings` tells of them, and of what checks found.
+    `warnings` tells of them, and of what checks and audits found.
     """
 
     outcome: str
@@ -36,6 +38,11 @@ class Outcome:
     error: DatamartError | None = None
     reason: str | None = None
     warnings: tuple[str, ...] = ()
+
+    @property
+    def staged_snapshot_id(self) -> int | None:
+        """Return the snapshot that is not published because it failed an audit; None where there is none."""
+        return self.error.staged_snapshot_id if isinstance(self.error, AuditError) else None
 
     def followed_by(self, later: Outcome) -> Outcome:
         """Return what two passes of one run did to a table: the changes of both, the later one's end."""
@@ -63,6 +70,7 @@ class Outcome:
             "deleted": self.deleted,
             "rejected": self.rejected,
             "snapshot_id": self.snapshot_id,
+            "staged_snapshot_id": self.staged_snapshot_id,
             "watermark": self.watermark,
             "complete_through": None if self.complete_through is None else self.complete_through.isoformat(),
             "seconds": round(self.seconds, 3),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -37,6 +37,7 @@ from iceberg_datamart.planner import (
     Refuse,
     TableFacts,
     Wishes,
+    merge_order,
     plan_run,
     plan_table,
 )
@@ -46,7 +47,8 @@ from iceberg_datamart.watermark import least_instant
 from iceberg_datamart.windows import WHOLE, known_complete
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from concurrent.futures import Future
     from datetime import datetime
 
     from iceberg_datamart.config import Config, SourceConfig
@@ -222,12 +224,18 @@ class Run:
         return Plan(tuple(plan_table(name, self.config, self.facts, self.wishes) for name in tables))
 
     def _merge_tables(self, plan: Plan) -> dict[str, Outcome]:
-        steps = plan.table_steps
+        steps = {step.table: step for step in plan.table_steps}
+        futures: dict[str, Future[Outcome]] = {}
         with ThreadPoolExecutor(self.config.run.parallel_tables, "table") as pool:
-            futures = {
-                step.table: pool.submit(self._timed, step.table, partial(self._merge, step)) for step in steps
-            }
-            return {table: future.result() for table, future in futures.items()}
+            for table, earlier in merge_order(self.config, steps).items():
+                before = [futures[name] for name in earlier]
+                futures[table] = pool.submit(self._merge_after, before, steps[table])
+        return {table: futures[table].result() for table in steps}
+
+    def _merge_after(self, before: Iterable[Future[Outcome]], step: MergeWindow | Refuse) -> Outcome:
+        # Those began before this one, so that a pool of any size gets on.
+        wait(before)
+        return self._timed(step.table, partial(self._merge, step))
 
     def _merge(self, step: MergeWindow | Refuse) -> Outcome:
         """Merge one table; where another run committed first, start again from fresh state (R12)."""
@@ -372,7 +380,7 @@ def deliberate(name: str, error: Exception) -> DatamartError:
 
 def _log_outcome(name: str, outcome: Outcome) -> None:
     if outcome.error is not None:
-        hint = f" {outcome.error.hint}" if outcome.error.hint else ""
+        hint = f". {outcome.error.hint}" if outcome.error.hint else ""
         log.error("'%s' failed: %s%s", name, outcome.error.message, hint)
         return
     if outcome.reason is not None:

@@ -177,7 +177,7 @@ def test_no_other_column_type_can_be_set(text: str) -> None:
         ("cursor", "", "must not be empty"),
         ("cursor", "_run_id", "reserved"),
         ("cursr", "updated_at", "did you mean 'cursor'?"),
-        ("zzz", None, "unknown setting; known here: checks, columns, cursor,"),
+        ("zzz", None, "unknown setting; known here: audits, checks, columns, cursor,"),
     ],
 )
 def test_a_value_that_cannot_work_is_refused(setting: str, value: object, words: str) -> None:

@@ -367,9 +367,12 @@ def test_the_first_example_of_the_reference_works_and_its_problems_are_reported_
 
 def test_the_other_examples_of_the_reference_are_valid_blocks() -> None:
     reference = (ROOT / "docs" / "configuration.md").read_text("utf-8")
-    glue, tables, marts, checks = re.findall(r"```yaml\n(.*?)```", reference, re.DOTALL)[1:]
-    others = "  queue: {source: prd, from: queue}\n" + checks.removeprefix("tables:\n")
+    glue, tables, marts, checks, audits = re.findall(r"```yaml\n(.*?)```", reference, re.DOTALL)[1:]
+    queue = "  queue: {source: prd, from: queue}\n"
+    others = queue + checks.removeprefix("tables:\n")
     config = parsed(SMALL + tables.removeprefix("tables:\n") + others + marts)
+    audited = parsed(SMALL + queue + audits.removeprefix("tables:\n")).tables["payment"].audits
+    assert [audit.tables for audit in audited] == [(), (), ("queue",), ("payment", "account")]
     assert parsed(SMALL.partition("sources:")[0] + glue).tables["account"].source == "crawled"
     assert len(config.tables["payment"].checks) == 6
     assert config.tables["Order Items"].from_ == SourceName("Sales.2024", "Order Items")

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iceberg_datamart.errors import (
+    AuditError,
     CommitConflictError,
     DatamartError,
     LakeError,
@@ -89,6 +90,7 @@ def test_an_outcome_is_the_documented_object() -> None:
         "deleted": 0,
         "rejected": 0,
         "snapshot_id": 7,
+        "staged_snapshot_id": None,
         "watermark": "5",
         "complete_through": None,
         "seconds": 0.123,
@@ -102,6 +104,12 @@ def test_a_failure_carries_its_type_its_message_and_its_mend() -> None:
     error = {"type": "LakeError", "message": "no space left", "hint": "Make room."}
     assert failed(BROKEN).as_json()["error"] == error
     assert report(error=BROKEN).as_json()["error"] == error
+
+
+def test_a_snapshot_that_failed_an_audit_is_named() -> None:
+    found = failed(AuditError("staged snapshot 8 fails", staged_snapshot_id=8)).as_json()
+    assert (found["staged_snapshot_id"], found["snapshot_id"]) == (8, None)
+    assert failed(BROKEN).staged_snapshot_id is None
 
 
 def test_a_report_is_the_documented_object_and_plain_json() -> None:

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 
 from fake_runs import foreign_commit, outcomes, rows, two_sources, world
 from fakes import MINUTE, NOON, table
-from iceberg_datamart.errors import LakeError, TimestampFileConflictError, TimestampFileError
+from iceberg_datamart.errors import (
+    AuditError,
+    LakeError,
+    SourceUnreachableError,
+    TimestampFileConflictError,
+    TimestampFileError,
+)
 from iceberg_datamart.runner import new_run_id
+
+if TYPE_CHECKING:
+    from fakes import FakeWorld
+    from iceberg_datamart.ports import Merged, MirrorMerge
 
 # --- the order of effects
 
@@ -85,6 +97,69 @@ def test_an_empty_source_makes_an_empty_mirror_and_is_said() -> None:
     assert report.tables["queue"].reason == "the source is empty"
     assert found.lake.history("queue") is not None
     assert report.exit_code == 0
+
+
+# --- audits that name other tables
+
+
+def chained(parallel: int) -> FakeWorld:
+    """Return three tables, the first of which names the others in its audits; a merge takes a moment."""
+    audits = [{"type": "sql", "sql": "select 1 from {account}, {risk}"}]
+    tables = {
+        "queue": table("queue", audits=audits),
+        "account": table("account", audits=[{"type": "foreign_key", "columns": ["id"], "table": "risk"}]),
+        "risk": table("risk"),
+    }
+    found = world(tables=tables, marts={}, run={"parallel_tables": parallel})
+    merge = found.lake.merge
+
+    def slow(change: MirrorMerge) -> Merged:
+        time.sleep(0.05)
+        return merge(change)
+
+    found.lake.merge = slow  # type: ignore[method-assign]
+    return found
+
+
+@pytest.mark.parametrize("parallel", [1, 2, 4])
+def test_a_table_is_merged_after_those_that_its_audits_name(parallel: int) -> None:
+    found = chained(parallel)
+    report = found.run()
+    assert found.effects[:3] == ["commit risk", "commit account", "commit queue"]
+    assert list(report.tables) == ["queue", "account", "risk"], "the report keeps the order of the settings"
+
+
+def test_a_table_goes_on_where_one_that_it_waits_for_failed() -> None:
+    found = chained(2)
+    found.lake.faults["risk"] = [LakeError("risk: no space left")]
+    assert outcomes(found.run()) == {"queue": "merged", "account": "merged", "risk": "failed"}
+    assert found.effects == ["commit account", "commit queue"]
+
+
+def test_the_order_holds_when_tables_are_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = chained(4)
+    found.lake.faults["risk"] = [SourceUnreachableError("lost")]
+    with monkeypatch.context() as patch:
+        patch.setattr("tenacity.nap.time.sleep", lambda _: None)
+        report = found.run()
+    assert report.exit_code == 0
+    assert "commit risk" in found.effects
+    assert found.lake.rows["risk"] == found.source.tables["risk"]
+
+
+def test_r6_a_failed_audit_is_not_tried_again_and_holds_the_timestamp_file() -> None:
+    found = world()
+    found.run()
+    found.source.clock += MINUTE
+    found.source.tables["queue"] = rows(1, 2, 3)
+    refused = AuditError("staged snapshot 9 fails", staged_snapshot_id=9)
+    found.lake.faults["queue"] = [refused, refused]
+    report = found.run()
+    assert len(found.lake.faults["queue"]) == 1
+    assert report.tables["queue"].as_json()["staged_snapshot_id"] == 9
+    assert (found.file.read(), report.exit_code) == (NOON, 1)
+    found.lake.faults.clear()
+    assert found.run().tables["queue"].inserted == 1
 
 
 # --- rejected rows

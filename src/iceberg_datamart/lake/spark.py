@@ -5,8 +5,10 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from iceberg_datamart.audits import audits_of
 from iceberg_datamart.checks import checks_of
 from iceberg_datamart.errors import DeleteGuardError
+from iceberg_datamart.lake.audited import Auditor
 from iceberg_datamart.lake.batch import batch_of, probe_of, without_older
 from iceberg_datamart.lake.changes import Changeset, Lineage, append, inserts, sorted_within_partitions
 from iceberg_datamart.lake.checked import checked
@@ -78,10 +80,12 @@ class SparkEngine:
     def merge(self, merge: MirrorMerge) -> Merged:
         """Commit one mirror's change and its state; the table is there, with the columns it needs."""
         current = None if merge.base is None else merge.base.current
+        auditor = Auditor(self._session, self._views, merge.table, merge.audits)
         with self._at_work(merge.table):
             batch = batch_of(self._session, merge, self._views)
             if current is None and not merge.checks.look_at_rows:
-                return Merged(merge.probe.rows, self._load(merge, batch))
+                receipt = self._load(merge, batch, auditor)
+                return Merged(merge.probe.rows, receipt, warnings=auditor.warnings)
             changes = (
                 self._first(merge, batch)
                 if current is None
@@ -90,19 +94,21 @@ class SparkEngine:
         held = 0 if current is None else current.rows
         try:
             _guard(merge, changes.deletes, held)
-            return self._committed(merge, changes, held)
+            return self._committed(merge, changes, held, auditor)
         finally:
             changes.release()
 
-    def _committed(self, merge: MirrorMerge, changes: Changeset, held: int) -> Merged:
+    def _committed(self, merge: MirrorMerge, changes: Changeset, held: int, auditor: Auditor) -> Merged:
         """Commit what checks leave of a changeset to a mirror of `held` rows; keep what they reject first."""
         passed = checked(self._session, changes, merge.checks, self._views, held)
         rejected = self._rejected.add(merge.table, passed.rejected)
         summary = merge.state.summary()
-        receipt = passed.changes.commit(self._session, self._staging, summary, self._lineage())
+        staging = self._staging_for(auditor)
+        receipt = passed.changes.commit(self._session, staging, summary, self._lineage())
         if receipt is None and (merge.record or rejected):
             receipt = passed.changes.receipt(self._staging.stamp(changes.target, changes.base, summary))
-        return Merged(merge.probe.rows, receipt, rejected, passed.warnings)
+        warnings = (*passed.warnings, *auditor.warnings)
+        return Merged(merge.probe.rows, receipt, rejected, warnings)
 
     def digests(
         self, table: str, mirror: TableHistory, columns: Sequence[str], slicing: Slicing
@@ -162,27 +168,41 @@ class SparkEngine:
         with self._at_work(shape.name):
             comparison = MartComparison(self._session, maintenance, self._views)
             checks = checks_of(f"marts.{shape.name}", maintenance.checks, columns)
+            auditor = self._mart_auditor(maintenance, columns)
             current = None if maintenance.base is None else maintenance.base.current
             if current is None and not checks.look_at_rows:
-                first = self._append(shape.name, comparison.rows(), summary)
-                return Merged(first.inserted, first)
+                first = self._append(shape.name, comparison.rows(), summary, auditor)
+                return Merged(first.inserted, first, warnings=auditor.warnings)
             changes = comparison.first(columns) if current is None else comparison.changeset(columns)
         held = 0 if current is None else current.rows
         try:
             passed = checked(self._session, changes, checks, self._views, held, null_safe=shape.null_safe)
-            receipt = changes.commit(self._session, self._staging, summary, self._lineage())
+            staging = self._staging_for(auditor)
+            receipt = changes.commit(self._session, staging, summary, self._lineage())
         finally:
             changes.release()
         if receipt is None:
             receipt = changes.receipt(self._staging.stamp(changes.target, changes.base, summary))
-        return Merged(changes.rows, receipt, warnings=passed.warnings)
+        return Merged(changes.rows, receipt, warnings=(*passed.warnings, *auditor.warnings))
+
+    def _mart_auditor(self, maintenance: MartMaintenance, columns: tuple[Column, ...]) -> Auditor:
+        """Return what audits a mart beside the snapshots of the mirrors that it is the join of."""
+        shape = maintenance.shape
+        audits = audits_of(f"marts.{shape.name}", maintenance.audits, columns, shape.key)
+        pinned = {mirror.table: mirror.now for mirror in maintenance.mirrors}
+        return Auditor(self._session, self._views, shape.name, audits, pinned)
+
+    def _staging_for(self, auditor: Auditor) -> Staging:
+        """Return what publishes a commit that passes; where nothing is audited, nothing more is read."""
+        return self._staging.audited_by(auditor) if auditor.audits else self._staging
 
     def _lineage(self) -> Lineage:
         return Lineage(self._run_id, self._clock.now())
 
-    def _load(self, merge: MirrorMerge, batch: DataFrame) -> CommitReceipt:
+    def _load(self, merge: MirrorMerge, batch: DataFrame, auditor: Auditor) -> CommitReceipt:
         """Fill an empty mirror: the rows stream from the source into files."""
-        return self._append(merge.table, _new_rows(merge, batch), merge.state.summary(), _absent(merge))
+        rows, summary = _new_rows(merge, batch), merge.state.summary()
+        return self._append(merge.table, rows, summary, auditor, _absent(merge))
 
     def _first(self, merge: MirrorMerge, batch: DataFrame) -> Changeset:
         """Return all rows of an empty mirror's source as a changeset."""
@@ -198,11 +218,16 @@ class SparkEngine:
         )
 
     def _append(
-        self, table: str, rows: DataFrame, summary: Mapping[str, str], absent: Sequence[Column] = ()
+        self,
+        table: str,
+        rows: DataFrame,
+        summary: Mapping[str, str],
+        auditor: Auditor,
+        absent: Sequence[Column] = (),
     ) -> CommitReceipt:
         """Commit `rows` as the first of an empty table."""
-        target = self._views.relation(table)
-        snapshot_id = append(rows, target, None, self._staging, summary, self._lineage(), absent)
+        target, staging = self._views.relation(table), self._staging_for(auditor)
+        snapshot_id = append(rows, target, None, staging, summary, self._lineage(), absent)
         return CommitReceipt(table, snapshot_id, self._staging.added_records(target, snapshot_id))
 
     def _compared(self, merge: MirrorMerge, batch: DataFrame, base: int) -> Changeset:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from py4j.protocol import Py4JError
 
@@ -29,13 +29,27 @@ WAP_ID = "wap.id"
 _MAIN = "main"
 
 
+class Audit(Protocol):
+    """Looks at a staged snapshot of one table before it is published."""
+
+    def prepare(self) -> None:
+        """Refuse what cannot be audited, before anything is staged. Raises: DatamartError."""
+
+    def judge(self, snapshot_id: int) -> None:
+        """Raise AuditError where the staged snapshot must not be published."""
+
+
 class Staging:
     """Stages and publishes the commits of one run through one Spark session."""
 
-    def __init__(self, session: SparkSession, run_id: str) -> None:
+    def __init__(self, session: SparkSession, run_id: str, audit: Audit | None = None) -> None:
         """Make every write of the session to a table with `write.wap.enabled` a staged one."""
-        self._session, self._run_id = session, run_id
+        self._session, self._run_id, self._audit = session, run_id, audit
         session.conf.set("spark.wap.id", run_id)
+
+    def audited_by(self, audit: Audit) -> Staging:
+        """Return what publishes only commits of rows that the audit lets pass."""
+        return Staging(self._session, self._run_id, audit)
 
     def commit(
         self, table: str, base: int | None, properties: Mapping[str, str], write: Callable[[], object]
@@ -43,11 +57,15 @@ class Staging:
         """Run `write`, then publish what it staged on top of snapshot `base`; return the snapshot's id.
 
         `properties` go into the snapshot's summary. Raises: CommitConflictError where the table is not
-        at `base` any more, so that what was compared with it is stale.
+        at `base` any more, so that what was compared with it is stale; AuditError.
         """
+        if self._audit is not None:
+            self._audit.prepare()
         with translating(table), commit_properties(self._session, properties):
             write()
         with translating(table):
+            if self._audit is not None:
+                self._judge(table, base, self._audit)
             return self._publish(table, base)
 
     def stamp(self, table: str, base: int | None, properties: Mapping[str, str]) -> int:
@@ -66,6 +84,13 @@ class Staging:
     def added_records(self, table: str, snapshot_id: int) -> int:
         """Return how many rows a snapshot added."""
         return int(self._load(table).snapshot(snapshot_id).summary().get("added-records") or 0)
+
+    def _judge(self, table: str, base: int | None, audit: Audit) -> None:
+        """Have what was staged audited, unless it stands on another snapshot and so cannot be published."""
+        staged = self._staged(self._load(table))
+        parent = staged.parentId()
+        if base == (None if parent is None else int(parent)):
+            audit.judge(int(staged.snapshotId()))
 
     def _publish(self, table: str, base: int | None) -> int:
         reach("staged")

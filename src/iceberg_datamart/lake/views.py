@@ -35,6 +35,11 @@ class Views:
         """Return the table's relation as it was before its first snapshot."""
         return f"(SELECT * FROM {self.relation(table)} WHERE false)"
 
+    def present(self, table: str) -> str:
+        """Return the table's relation at the snapshot that readers see now."""
+        current = self._loaded(quoted(self._catalog, self._database, table)).currentSnapshot()
+        return self.relation(table, None if current is None else int(current.snapshotId()))
+
     def _added_since(self, table: str, then: str, snapshot_id: int) -> list[str]:
         """Return the columns that the table has got since the snapshot, each as a NULL of its type.
 

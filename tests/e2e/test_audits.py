@@ -1,0 +1,333 @@
+"""Audits on the real stack: a staged snapshot is looked at as a whole before it is published."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from iceberg_datamart.lake.staging import Staging
+from iceberg_datamart.receipt import mirror_state
+from shop import open_shop
+from shop_rules import UNCHANGED, outcomes, prepared, rename
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from laptop import Laptop
+    from oracle import Oracle
+
+    Connection = psycopg.Connection[Any]
+
+MART = "customer_purchases"
+FOREIGN_KEY = {"type": "foreign_key", "columns": ["customer_id"], "table": "customer"}
+# For each kind of audit: the table, the audit, a change that it does not allow, what it says of it, and
+# a change that mends it.
+KINDS = [
+    (
+        "purchase",
+        {"type": "row_count", "min": 60, "max": 62},
+        "insert into purchase select i, 1, 1, clock_timestamp() from generate_series(61, 63) as i",
+        "audit 'row_count': 63 rows; max is 62",
+        "delete from purchase where purchase_id > 60",
+    ),
+    (
+        "purchase",
+        FOREIGN_KEY,
+        (
+            "update purchase set customer_id = 90 + purchase_id, updated_at = clock_timestamp() "
+            "where purchase_id in (3, 7)"
+        ),
+        (
+            "audit 'foreign_key (customer_id)': 2 rows point to no row of 'customer', "
+            "the first: purchase_id=3, customer_id=93; purchase_id=7, customer_id=97"
+        ),
+        "update purchase set customer_id = null, updated_at = clock_timestamp() where purchase_id in (3, 7)",
+    ),
+    (
+        "purchase",
+        {
+            "type": "sql",
+            "name": "limit of each customer",
+            "sql": "SELECT c.name, sum(p.amount) AS spent FROM {purchase} AS p JOIN {customer} AS c\n"
+            "USING (customer_id) GROUP BY c.name HAVING sum(p.amount) > 1000 -- of {{all}}",
+        },
+        "update purchase set amount = 990, updated_at = clock_timestamp() where purchase_id = 3",
+        "audit 'limit of each customer': 1 row found: name=customer 4, spent=1143.75",
+        "update purchase set amount = 1, updated_at = clock_timestamp() where purchase_id = 3",
+    ),
+    (
+        MART,
+        {"type": "row_count", "max": 60},
+        "insert into purchase select 61, 1, 1, clock_timestamp()",
+        "audit 'row_count': 61 rows; max is 60",
+        "update purchase set customer_id = null, updated_at = clock_timestamp() where purchase_id = 61",
+    ),
+    (
+        MART,
+        {
+            "type": "sql",
+            "name": "all sold",
+            "sql": "with held as (select purchase_id from {customer_purchases}) select purchase_id, amount "
+            "from {purchase} where purchase_id not in (select purchase_id from held)",
+        },
+        "update purchase set customer_id = null, updated_at = clock_timestamp() where purchase_id = 3",
+        "audit 'all sold': 1 row found: purchase_id=3, amount=3.75",
+        "update purchase set customer_id = 3, updated_at = clock_timestamp() where purchase_id = 3",
+    ),
+]
+DOUBLED = {
+    "customer": "values (3, 'twice', timestamp '2025-01-01', 'x', timestamp '2025-01-01')",
+    MART: f"select * from datamart.datamart.{MART} where purchase_id = 3",
+}
+
+
+def auditing(laptop: Laptop, table: str, *audits: dict[str, Any]) -> Laptop:
+    """Give a table or mart these audits, and no others."""
+    blocks = laptop.settings["marts" if table == MART else "tables"]
+    blocks[table] = {**blocks[table], "audits": list(audits)}
+    return laptop.save()
+
+
+def published(laptop: Laptop, table: str) -> tuple[Any, ...]:
+    """Return all that readers and the next run see of a table."""
+    mirrors = laptop.status()["tables"]
+    return laptop.rows(table), laptop.history(table), mirrors.get(table)
+
+
+def part(report: dict[str, Any], table: str) -> dict[str, Any]:
+    return {**report["tables"], **report["marts"]}[table]
+
+
+@pytest.mark.parametrize(("table", "audit", "change", "said", "mend"), KINDS, ids=lambda v: str(v)[:24])
+def test_what_an_audit_does_not_allow_is_staged_and_not_published(  # noqa: PLR0913, PLR0917  (fixtures)
+    laptop: Laptop,
+    connection: Connection,
+    oracle: Oracle,
+    table: str,
+    audit: dict[str, Any],
+    change: str,
+    said: str,
+    mend: str,
+) -> None:
+    auditing(laptop, table, audit)
+    assert outcomes(laptop.run()) == UNCHANGED
+    before, snapshots = published(laptop, table), laptop.snapshot_ids()[table]
+    connection.execute(change)
+    rename(connection, "goes on")
+    report = laptop.failing_run()
+    assert report["tables"]["customer"]["outcome"] == "merged"
+    found = part(report, table)
+    (staged,) = set(laptop.snapshot_ids()[table]) - set(snapshots)
+    assert (found["outcome"], found["staged_snapshot_id"], found["snapshot_id"]) == ("failed", staged, None)
+    assert found["error"]["type"] == "AuditError"
+    assert found["error"]["message"] == f"staged snapshot {staged} fails {said}"
+    assert published(laptop, table) == before
+    connection.execute(mend)
+    report = laptop.run()
+    assert part(report, table)["staged_snapshot_id"] is None
+    oracle.check(laptop, against_source=True)
+    assert outcomes(laptop.run()) == UNCHANGED
+
+
+@pytest.mark.parametrize("table", DOUBLED)
+def test_a_key_that_another_tool_doubled_is_not_published_again(
+    laptop: Laptop, connection: Connection, oracle: Oracle, table: str
+) -> None:
+    auditing(laptop, table, {"type": "unique_key"})
+    rename(connection, "passes")
+    laptop.run()
+    sound = laptop.history(table)[0]["snapshot_id"]
+    laptop.spark_sql(f"insert into datamart.datamart.{table} {DOUBLED[table]}")
+    before = published(laptop, table)
+    rename(connection, "goes on", "customer_id = 5")
+    found = part(laptop.failing_run(), table)
+    key = "customer_id=3" if table == "customer" else "customer_id=4, purchase_id=3"
+    said = f"staged snapshot {found['staged_snapshot_id']} fails audit 'unique_key': 1 key has several rows: "
+    assert found["error"]["message"] == said + key
+    assert published(laptop, table) == before
+    laptop.spark_sql(f"call datamart.system.rollback_to_snapshot('datamart.datamart.{table}', {sound})")
+    laptop.run()
+    oracle.check(laptop, against_source=True)
+
+
+def test_r1_the_watermark_of_refused_rows_is_in_their_own_snapshot_alone(
+    laptop: Laptop, connection: Connection, oracle: Oracle
+) -> None:
+    auditing(laptop, "purchase", {"type": "row_count", "max": 60})
+    before, timestamp = laptop.status()["tables"]["purchase"], laptop.timestamp()
+    connection.execute("insert into purchase select 61, 1, 1, '2025-06-01 00:00:00.000001Z'")
+    time.sleep(1.1)  # the timestamp file counts seconds
+    staged = laptop.failing_run()["tables"]["purchase"]["staged_snapshot_id"]
+    assert laptop.status()["tables"]["purchase"] == before
+    assert laptop.timestamp() == timestamp
+    snapshot = laptop.table("purchase").snapshot_by_id(staged)
+    assert snapshot is not None
+    assert snapshot.summary is not None
+    state = mirror_state(snapshot.summary.additional_properties)
+    assert state is not None
+    assert str(state.watermark) == "2025-06-01T00:00:00.000001Z"
+    assert before["watermark"] < "2025-06-01"
+    count = f"select count(*) from datamart.datamart.purchase version as of {staged}"
+    assert laptop.spark_sql(count) == [(61,)], "people can look at what was refused"
+    auditing(laptop, "purchase")
+    laptop.run()
+    assert laptop.status()["tables"]["purchase"]["watermark"] == str(state.watermark)
+    oracle.check(laptop, against_source=True)
+
+
+def test_a_first_load_that_is_refused_leaves_an_empty_table_and_the_next_one_fills_it(
+    laptop: Laptop, connection: Connection
+) -> None:
+    found = open_shop(laptop, connection)
+    auditing(laptop, "purchase", {"type": "row_count", "min": 61}, {"type": "unique_key"})
+    keys = {**FOREIGN_KEY, "columns": {"purchase_id": "customer_id"}}
+    few = {"type": "row_count", "min": 61}
+    auditing(laptop, MART, {**keys, "on_fail": "warn"}, few, {"type": "unique_key"}, FOREIGN_KEY)
+    report = laptop.failing_run()
+    assert report["tables"]["purchase"]["error"]["message"].endswith("audit 'row_count': 60 rows; min is 61")
+    assert report["tables"]["customer"]["inserted"] == 20
+    assert part(report, MART)["error"]["message"].endswith("audit 'row_count': 0 rows; min is 61")
+    assert (laptop.rows("purchase"), laptop.rows(MART)) == ([], [])
+    assert laptop.timestamp() is None
+    assert laptop.history("purchase") == []
+    connection.execute("insert into purchase select 61, 1, 1, now()")
+    (warning,) = part(laptop.run(), MART)["warnings"]
+    said = "audit 'foreign_key (purchase_id)': 41 rows point to no row of 'customer', the first: "
+    first = "customer_id=1, purchase_id=38; customer_id=1, purchase_id=57; customer_id=1, purchase_id=61"
+    assert warning == f"table '{MART}': {said}{first}"
+    found.check(laptop, against_source=True)
+    assert outcomes(laptop.run()) == UNCHANGED
+
+
+@pytest.mark.parametrize("parallel", [1, 4])
+def test_a_row_whose_parent_comes_in_the_same_run_passes(
+    laptop: Laptop, connection: Connection, oracle: Oracle, parallel: int
+) -> None:
+    purchase = {**laptop.settings["tables"]["purchase"], "audits": [FOREIGN_KEY]}
+    laptop.settings["tables"] = {"purchase": purchase, "customer": laptop.settings["tables"]["customer"]}
+    laptop.settings["run"] = {"parallel_tables": parallel}
+    laptop.file.write_text(yaml.safe_dump(laptop.settings, sort_keys=False), encoding="utf-8")
+    for number in (21, 22):
+        connection.execute(
+            f"insert into customer values ({number}, 'new', now()); "
+            f"insert into purchase values ({number + 40}, {number}, 1, now())"
+        )
+        report = laptop.run()
+        assert list(report["tables"]) == ["purchase", "customer"]
+        assert report["tables"]["purchase"]["inserted"] == 1
+    oracle.check(laptop, against_source=True)
+
+
+def test_a_table_that_does_not_run_is_audited_against_as_it_is(
+    laptop: Laptop, connection: Connection, oracle: Oracle
+) -> None:
+    auditing(laptop, "purchase", FOREIGN_KEY)
+    connection.execute("insert into customer values (21, 'new', now())")
+    connection.execute("insert into purchase values (61, 21, 1, now())")
+    found = laptop.failing_run("--table", "purchase")["tables"]["purchase"]
+    assert found["error"]["message"].endswith(
+        "1 row points to no row of 'customer': purchase_id=61, customer_id=21"
+    )
+    laptop.run()
+    oracle.check(laptop, against_source=True)
+
+
+def test_a_warning_is_published_and_told_and_an_error_beside_it_is_not(
+    laptop: Laptop, connection: Connection, oracle: Oracle
+) -> None:
+    few = {"type": "row_count", "name": "few", "max": 60}
+    cheap = {
+        "type": "sql",
+        "name": "cheap",
+        "sql": "SELECT purchase_id FROM {purchase} WHERE amount = 999",
+    }
+    auditing(laptop, "purchase", {**few, "on_fail": "warn"}, cheap, {**few, "name": "also"})
+    connection.execute("insert into purchase select i, 1, 999, now() from generate_series(61, 65) as i")
+    error = laptop.failing_run()["tables"]["purchase"]["error"]["message"]
+    assert error.partition(" fails ")[2] == (
+        "audit 'cheap': 5 rows found, the first: purchase_id=61; purchase_id=62; "
+        "purchase_id=63; audit 'also': 65 rows; max is 60"
+    )
+    own = {"type": "foreign_key", "columns": {"customer_id": "purchase_id"}, "table": "purchase"}
+    auditing(laptop, "purchase", {**few, "on_fail": "warn"}, {**cheap, "on_fail": "warn"}, own)
+    report = laptop.run()["tables"]["purchase"]
+    assert (report["outcome"], report["inserted"], report["staged_snapshot_id"]) == ("merged", 5, None)
+    assert report["warnings"] == [
+        "table 'purchase': audit 'few': 65 rows; max is 60",
+        (
+            "table 'purchase': audit 'cheap': 5 rows found, the first: purchase_id=61; "
+            "purchase_id=62; purchase_id=63"
+        ),
+    ]
+    oracle.check(laptop, against_source=True)
+
+
+@pytest.mark.parametrize(
+    ("audit", "said"),
+    [
+        ({"type": "sql", "sql": "SELECT amuont FROM {purchase}"}, "amuont"),
+        ({"type": "sql", "sql": "SELECT FROM WHERE {purchase}"}, ""),
+        ({**FOREIGN_KEY, "columns": {"customer_id": "zz"}}, "zz"),
+    ],
+)
+def test_an_audit_that_spark_cannot_read_is_refused_before_anything_is_staged(
+    laptop: Laptop, connection: Connection, oracle: Oracle, audit: dict[str, Any], said: str
+) -> None:
+    auditing(laptop, "purchase", {"type": "unique_key"}, audit)
+    before = laptop.snapshot_ids()["purchase"]
+    connection.execute("update purchase set amount = 1, updated_at = clock_timestamp() where purchase_id = 3")
+    ended = laptop.command("run")
+    error = ended.report["tables"]["purchase"]["error"]
+    assert (ended.exit_code, error["type"]) == (2, "ConfigError")
+    assert error["message"].startswith("tables.purchase.audits[1]: ")
+    assert said in error["message"]
+    assert laptop.snapshot_ids()["purchase"] == before
+    auditing(laptop, "purchase")
+    laptop.run()
+    oracle.check(laptop, against_source=True)
+
+
+def test_a_mirror_that_an_audit_needs_and_no_run_has_made_is_named(
+    laptop: Laptop, connection: Connection
+) -> None:
+    found = open_shop(laptop, connection)
+    auditing(laptop, "purchase", FOREIGN_KEY)
+    error = laptop.failing_run("--table", "purchase")["tables"]["purchase"]["error"]
+    assert error["message"] == "tables.purchase.audits[0]: the mirror 'customer' does not exist yet"
+    laptop.run()
+    found.check(laptop, against_source=True)
+
+
+def test_r12_a_table_that_another_run_filled_meanwhile_is_a_conflict_and_no_failed_audit(
+    laptop: Laptop, connection: Connection
+) -> None:
+    found = open_shop(laptop, connection)
+    auditing(laptop, "customer", {"type": "unique_key"}, {"type": "row_count", "max": 20})
+    with prepared(laptop) as first, prepared(laptop) as second:
+        assert first().exit_code == 0
+        assert second().exit_code in {0, 75}
+    found.check(laptop, against_source=True)
+
+
+def test_without_audits_a_commit_is_not_looked_at(
+    laptop: Laptop, connection: Connection, oracle: Oracle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def looked(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(Staging, "_judge", looked)
+    rename(connection, "not audited")
+    assert laptop.run()["tables"]["customer"]["outcome"] == "merged"
+    oracle.check(laptop, against_source=True)
+
+
+def test_tables_whose_audits_name_each_other_are_refused(laptop: Laptop, oracle: Oracle) -> None:
+    auditing(laptop, "purchase", FOREIGN_KEY)
+    auditing(laptop, "customer", {"type": "sql", "sql": "SELECT 1 FROM {purchase} WHERE false"})
+    ended = laptop.command("run")
+    assert ended.exit_code == 2
+    assert "in a circle: customer -> purchase -> customer" in ended.report["error"]["message"]
+    oracle.check(laptop, against_source=True)

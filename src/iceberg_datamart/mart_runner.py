@@ -88,7 +88,8 @@ def _maintenance(
     consumed = [_consumed(table, mirrors[table], saved) for table in shape.tables]
     now = {mirror.table: mirror.now for mirror in consumed if mirror.now is not None}
     untouched = base is not None and not base.foreign()
-    same = untouched and saved is not None and saved.definition == shape.definition
+    typed = base is not None and not _has_other_types(base, shape, mirrors)
+    same = untouched and typed and saved is not None and saved.definition == shape.definition
     changed: list[str] | None = None
     if same and all(mirror.followed for mirror in consumed):
         changed = [mirror.table for mirror in consumed if mirror.run_ids]
@@ -97,6 +98,12 @@ def _maintenance(
     state = MartState(run.run_id, shape.definition, now, tuple(uneven))
     config = run.config.marts[shape.name]
     return MartMaintenance(shape, consumed, changed, base, state, config.checks, config.properties)
+
+
+def _has_other_types(mart: TableHistory, shape: MartShape, mirrors: Mapping[str, TableHistory]) -> bool:
+    """Return whether a mirror's column has got another type than the mart shows it with."""
+    shown = [o for o in shape.outputs if o.name in shape.selected and o.name in mart.columns]
+    return any(mirrors[o.table].columns[o.column] != mart.columns[o.name] for o in shown)
 
 
 def _consumed(table: str, mirror: TableHistory, saved: MartState | None) -> ConsumedMirror:

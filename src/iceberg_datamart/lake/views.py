@@ -28,23 +28,29 @@ class Views:
         if snapshot_id is None:
             return quoted(*names)
         relation = quoted(*names, f"snapshot_id_{snapshot_id}")
-        added = self._added_since(quoted(*names), relation, snapshot_id)
-        return relation if not added else f"(SELECT *, {', '.join(added)} FROM {relation})"
+        columns = self._present_columns(quoted(*names), snapshot_id)
+        return relation if columns is None else f"(SELECT {', '.join(columns)} FROM {relation})"
 
-    def _added_since(self, table: str, then: str, snapshot_id: int) -> list[str]:
-        """Return the columns that the table has got since the snapshot, each as a NULL of its type.
+    def _present_columns(self, table: str, snapshot_id: int) -> list[str] | None:
+        """Return the table's columns as a snapshot has them; None where it has the same.
 
-        A snapshot is read with the columns of its time.
+        A snapshot is read with the columns of its time. One that was added later is NULL, also where
+        another one had its name then; one that was widened is cast.
         """
         loaded = self._loaded(table)
-        if loaded.snapshot(snapshot_id).schemaId() == loaded.schema().schemaId():
-            return []
-        known = set(self._session.table(then).columns)
-        return [
-            f"CAST(NULL AS {column.dataType.simpleString()}) AS {quoted(column.name)}"
-            for column in self._session.table(table).schema
-            if column.name not in known
-        ]
+        schema_id = loaded.snapshot(snapshot_id).schemaId()
+        if schema_id == loaded.schema().schemaId():
+            return None
+        then = {field.fieldId(): field for field in loaded.schemas().get(schema_id).columns()}
+        found = []
+        for field, column in zip(loaded.schema().columns(), self._session.table(table).schema, strict=True):
+            old, kind = then.get(field.fieldId()), column.dataType.simpleString()
+            if old is not None and old.type().toString() == field.type().toString():
+                found.append(f"{quoted(old.name())} AS {quoted(column.name)}")
+            else:
+                value = "NULL" if old is None else quoted(old.name())
+                found.append(f"CAST({value} AS {kind}) AS {quoted(column.name)}")
+        return found
 
     def _loaded(self, table: str) -> Any:
         jvm: Any = self._session._jvm  # noqa: SLF001

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from iceberg_datamart.lake.types import spark_type
 from iceberg_datamart.sql import quoted
 
 if TYPE_CHECKING:
@@ -39,17 +40,16 @@ class Views:
         """
         loaded = self._loaded(table)
         schema_id = loaded.snapshot(snapshot_id).schemaId()
-        if schema_id == loaded.schema().schemaId():
+        if schema_id in {None, loaded.schema().schemaId()}:
             return None
         then = {field.fieldId(): field for field in loaded.schemas().get(schema_id).columns()}
         found = []
-        for field, column in zip(loaded.schema().columns(), self._session.table(table).schema, strict=True):
-            old, kind = then.get(field.fieldId()), column.dataType.simpleString()
-            if old is not None and old.type().toString() == field.type().toString():
-                found.append(f"{quoted(old.name())} AS {quoted(column.name)}")
-            else:
-                value = "NULL" if old is None else quoted(old.name())
-                found.append(f"CAST({value} AS {kind}) AS {quoted(column.name)}")
+        for field in loaded.schema().columns():
+            old, kind = then.get(field.fieldId()), field.type().toString()
+            value = "NULL" if old is None else quoted(old.name())
+            if old is None or old.type().toString() != kind:
+                value = f"CAST({value} AS {spark_type(kind)})"
+            found.append(f"{value} AS {quoted(field.name())}")
         return found
 
     def _loaded(self, table: str) -> Any:

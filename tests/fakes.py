@@ -111,7 +111,7 @@ class FakeSource:
     """A database: rows by table, and its clock; `held_back` is how far the horizon trails it.
 
     `unreachable` is raised when a session is opened, `lost` when its point is fixed, and `faults` when
-    a table is described.
+    a table is described. `numbers` are those of the columns.
     """
 
     tables: dict[str, SourceRows]
@@ -121,6 +121,7 @@ class FakeSource:
     unreachable: Exception | None = None
     lost: Exception | None = None
     faults: dict[str, Exception] = field(default_factory=dict)
+    numbers: dict[str, int] = field(default_factory=dict)
     reads: dict[str, SourceRows] = field(default_factory=dict)
     sessions: list[FakeSourceSession] = field(default_factory=list)
 
@@ -153,7 +154,9 @@ class FakeSourceSession:
             raise self._source.faults[table]
         self._names[table] = config.from_.table
         kind = None if config.cursor is None else CursorKind.TIMESTAMPTZ
-        return SourceTable(f"{self._source.identity}/{config.from_}", COLUMNS, ("id",), True, kind)
+        columns = tuple(column for column in COLUMNS if column.name not in config.exclude)
+        identity, numbers = f"{self._source.identity}/{config.from_}", dict(self._source.numbers)
+        return SourceTable(identity, columns, ("id",), True, kind, numbers=numbers)
 
     def probe(self, table: str, window: ReadWindow) -> Probe:
         whole = self._window(table, window)

@@ -219,6 +219,11 @@ class TableConfig(Settings):
     exclude: Names = Field(
         default=(), description="Columns that are not read; neither the cursor nor in the primary key."
     )
+    on_schema_change: Literal["evolve", "fail", "ignore"] = Field(
+        default="evolve",
+        description="When the source's columns change: the mirror follows, the table fails, or new columns "
+        "are not read.",
+    )
     checks: tuple[CheckConfig, ...] = Field(
         default=(), description="What must hold for each row that is inserted or updated."
     )

@@ -17,6 +17,7 @@ from iceberg_datamart.sql import LINEAGE_NAMES
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from iceberg_datamart.mart import MartShape
     from iceberg_datamart.planner import MaintainMart
     from iceberg_datamart.receipt import TableHistory
     from iceberg_datamart.runner import Run
@@ -89,7 +90,8 @@ def _maintenance(
     consumed = [_consumed(table, mirrors[table], saved) for table in shape.tables]
     now = {mirror.table: mirror.now for mirror in consumed if mirror.now is not None}
     untouched = base is not None and not base.foreign()
-    same = untouched and saved is not None and saved.definition == shape.definition
+    typed = base is not None and not _has_other_types(base, shape, mirrors)
+    same = untouched and typed and saved is not None and saved.definition == shape.definition
     changed: list[str] | None = None
     if same and all(mirror.followed for mirror in consumed):
         changed = [mirror.table for mirror in consumed if mirror.run_ids]
@@ -103,6 +105,12 @@ def _maintenance(
         audits=config.audits,
         properties=config.properties,
     )
+
+
+def _has_other_types(mart: TableHistory, shape: MartShape, mirrors: Mapping[str, TableHistory]) -> bool:
+    """Return whether a mirror's column has got another type than the mart shows it with."""
+    shown = [o for o in shape.outputs if o.name in shape.selected and o.name in mart.columns]
+    return any(mirrors[o.table].columns[o.column] != mart.columns[o.name] for o in shown)
 
 
 def _consumed(table: str, mirror: TableHistory, saved: MartState | None) -> ConsumedMirror:

@@ -11,19 +11,33 @@ from iceberg_datamart.ports import MirrorMerge
 from iceberg_datamart.reading import JdbcRead
 from iceberg_datamart.receipt import MirrorState
 from iceberg_datamart.report import MERGED, SKIPPED, UNCHANGED, Outcome
+from iceberg_datamart.schema import IGNORE, recorded_numbers, unread_columns
 from iceberg_datamart.slices import Slices, differing
+from iceberg_datamart.sql import LINEAGE_NAMES
 from iceberg_datamart.watermark import CursorKind, ReadWindow, Watermark, advanced, least_cursor
 from iceberg_datamart.windows import RECONCILE, WHOLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from iceberg_datamart.config import TableConfig
     from iceberg_datamart.planner import MergeWindow
-    from iceberg_datamart.ports import Merged, SourceSession
-    from iceberg_datamart.reading import Probe, RejectedRow
+    from iceberg_datamart.ports import Lake, Merged, SourceSession
+    from iceberg_datamart.reading import Probe, RejectedRow, SourceTable
     from iceberg_datamart.runner import Run
 
 log = logging.getLogger(__name__)
+
+
+def described(session: SourceSession, lake: Lake, name: str, table: TableConfig) -> SourceTable:
+    """Return what the source says of a table; with `on_schema_change: ignore`, but for new columns."""
+    source = session.describe(name, table)
+    mirror = lake.history(name) if table.on_schema_change == IGNORE else None
+    if mirror is None or mirror.current is None:
+        return source
+    unread = unread_columns(source, mirror.columns, table.cursor)
+    known = table.model_copy(update={"exclude": (*table.exclude, *unread)})
+    return session.describe(name, known) if unread else source
 
 
 def merge_window(run: Run, step: MergeWindow) -> Outcome:
@@ -72,7 +86,7 @@ def _merged(
         if not slices.numbers and not record:
             return unchanged
         probe = replace(probe, rows=slices.rows)
-    if not probe.rows and step.load_type not in WHOLE:
+    if not probe.rows and step.load_type not in WHOLE and not _has_other_columns(step):
         return unchanged
     merge = replace(_mirror_merge(run, session, step, probe, slices), record=record)
     if not probe.rows and (step.mirror is None or step.mirror.current is None):
@@ -140,8 +154,8 @@ def _must_record(run: Run, step: MergeWindow) -> bool:
     """Return whether state is committed even where no row differs.
 
     So it is where the recorded one belongs to another source or cursor, or is lost (R11), where all
-    rows were compared after another tool's commit or after a rollback that called for it, and where an
-    Iceberg source went on without a new row: its older snapshots expire.
+    rows were compared after another tool's commit or after a rollback that called for it, where the
+    columns are others, and where an Iceberg source went on without a new row: its older snapshots expire.
     """
     if step.mirror is None:
         return True
@@ -150,7 +164,24 @@ def _must_record(run: Run, step: MergeWindow) -> bool:
     snapshots = step.source.snapshots
     moved = snapshots is not None and any(state.fingerprint != snapshots.position for state in states[:1])
     owed = step.mirror.owes_comparison or bool(step.mirror.foreign())
-    return outdated or moved or (step.load_type in WHOLE and owed)
+    return outdated or moved or (step.load_type in WHOLE and owed) or _has_other_columns(step)
+
+
+def _has_other_columns(step: MergeWindow) -> bool:
+    """Return whether the source's columns are not those that the mirror's newest commit speaks of.
+
+    Without recorded numbers only those that the mirror itself lacks are others.
+    """
+    state = next(iter(step.mirror.mirror_states()), None) if step.mirror is not None else None
+    if state is None or step.mirror is None or step.mirror.current is None:
+        return False
+    numbers = recorded_numbers(step.source.numbers, _mirrored(step))
+    others = bool(state.numbers) and state.numbers != numbers
+    return others or bool(step.change.added or step.change.widened)
+
+
+def _mirrored(step: MergeWindow) -> list[str]:
+    return [] if step.mirror is None else [n for n in step.mirror.columns if n not in LINEAGE_NAMES]
 
 
 def _state(run: Run, session: SourceSession, step: MergeWindow, probe: Probe) -> MirrorState:
@@ -172,6 +203,7 @@ def _state(run: Run, session: SourceSession, step: MergeWindow, probe: Probe) ->
         watermark=watermark,
         greatest=probe.greatest,
         fingerprint=_fingerprint(session, step, _least(watermark, again)),
+        numbers=recorded_numbers(step.source.numbers, _mirrored(step)),
     )
 
 

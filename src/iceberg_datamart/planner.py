@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, TypeAlias
 
 from iceberg_datamart.audits import audits_of
 from iceberg_datamart.checks import NO_CHECKS, checks_of
-from iceberg_datamart.errors import DatamartError, SchemaChangeError, SourceIdentityError
-from iceberg_datamart.schema import SchemaChange, same_in_files, schema_change, unfit_for_glue
+from iceberg_datamart.errors import DatamartError, SchemaChangeError, SourceError, SourceIdentityError
+from iceberg_datamart.schema import (
+    SchemaChange,
+    renumbered,
+    require_allowed,
+    same_in_files,
+    schema_change,
+    unfit_for_glue,
+)
 from iceberg_datamart.sql import LINEAGE_NAMES, is_taken
 from iceberg_datamart.watermark import ReadWindow
-from iceberg_datamart.windows import FULL, INCREMENTAL, RECONCILE, WHOLE, Witnesses, next_start
+from iceberg_datamart.windows import BACKFILL, FULL, INCREMENTAL, RECONCILE, WHOLE, Witnesses, next_start
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -127,14 +134,21 @@ def plan_run(config: Config, facts: Facts, wishes: Wishes) -> Plan:
         if not wishes.tables or set(inputs) & set(wishes.tables):
             steps.append(MaintainMart(name, inputs))
     steps.append(WriteTimestamp(facts.timestamp))
-    warnings = [
-        f"table '{step.table}': column '{name}' is gone from the source; new rows hold NULL"
-        for step in steps
-        if isinstance(step, MergeWindow)
-        for name in step.change.absent
-    ]
+    warnings = [text for step in steps if isinstance(step, MergeWindow) for text in _column_warnings(step)]
     warnings += [*_clock_warnings(facts), *_foreign_warnings(steps)]
     return Plan(tuple(steps), tuple(warnings))
+
+
+def _column_warnings(step: MergeWindow) -> Iterator[str]:
+    """Yield what becomes of columns that came or went; files and Iceberg tables are then read whole."""
+    if step.load_type == INCREMENTAL and step.window.lower is not None and step.source.is_digested:
+        for name in step.change.new:
+            yield (
+                f"table '{step.table}': column '{name}' is new; rows that are not read again hold NULL until "
+                f"`iceberg-datamart backfill --table {step.table}`"
+            )
+    for name in step.change.absent:
+        yield f"table '{step.table}': column '{name}' is gone from the source; new rows hold NULL"
 
 
 def _clock_warnings(facts: Facts) -> Iterator[str]:
@@ -167,15 +181,17 @@ def plan_table(name: str, config: Config, facts: Facts, wishes: Wishes) -> Merge
         return Refuse(name, error)
     try:
         _check_names(name, known.source, glue=config.catalog.type == "glue")
-        change = _followed(name, known.source, known.mirror)
+        change = _followed(name, known.source, known.mirror, config.tables[name])
         state = _accepted_state(known.source, known.mirror, wishes)
+        if wishes.load_type == BACKFILL:
+            _require_windows(name, known.source)
         checks, audits = _demands(name, config.tables[name], known.source)
     except DatamartError as error:
         return Refuse(name, error)
     told = known.mirror
     if wishes.snapshot_id is not None and told is not None:
         told = told.as_of(wishes.snapshot_id)
-    seen = Witnesses(facts.timestamp, told, known.horizon.instant)
+    seen = Witnesses(facts.timestamp, told, known.horizon.instant, change.remade)
     start = next_start(
         config.tables[name],
         known.source,
@@ -262,7 +278,18 @@ def _check_names(name: str, source: SourceTable, *, glue: bool) -> None:
         raise SchemaChangeError(unfit, hint=f"Add it to tables.{name}.exclude, or rename it in the source.")
 
 
-def _followed(name: str, source: SourceTable, mirror: TableHistory | None) -> SchemaChange:
+def _require_windows(name: str, source: SourceTable) -> None:
+    """Raise SourceError for a source that is read whole where its columns change."""
+    if not source.is_digested:
+        message = "files and Iceberg tables are read whole when their columns change, so nothing is left out"
+        hint = f"Run with --load-type full --table {name} to compare all rows."
+        raise SourceError(message, hint=hint)
+
+
+def _followed(
+    name: str, source: SourceTable, mirror: TableHistory | None, table: TableConfig
+) -> SchemaChange:
+    """Return how the mirror follows its source's columns. Raises: SchemaChangeError."""
     if mirror is None:
         return SchemaChange()
     if mirror.key and set(mirror.key) != set(source.primary_key):
@@ -272,7 +299,16 @@ def _followed(name: str, source: SourceTable, mirror: TableHistory | None) -> Sc
         hint = f"Correct tables.{name}.primary_key, or drop the mirror '{name}' and load it again."
         raise SchemaChangeError(message, hint=hint)
     present = {column: kind for column, kind in mirror.columns.items() if column not in LINEAGE_NAMES}
-    return schema_change(name, source.columns, present, source.primary_key)
+    change = schema_change(name, source.columns, present, source.primary_key)
+    change = replace(change, absent=tuple(gone for gone in change.absent if gone not in table.exclude))
+    state = next(iter(mirror.mirror_states()), None)
+    recorded = {} if state is None or state.source != source.identity else state.numbers
+    change = renumbered(change, recorded, source.numbers)
+    if mirror.current is not None:
+        # Of a column that was gone when the table was merged last, people know.
+        news = replace(change, absent=tuple(gone for gone in change.absent if recorded.get(gone) != 0))
+        require_allowed(name, news, present, table.on_schema_change)
+    return change
 
 
 def merge_order(config: Config, tables: Iterable[str]) -> dict[str, tuple[str, ...]]:

@@ -83,7 +83,8 @@ class ConsumedMirror:
 class MartMaintenance:
     """One mart's change, ready to run. `changed` is None where the full join must be compared.
 
-    `definition` is the text of the mart's definition, which its table keeps for reruns.
+    `definition` is the text of the mart's definition, which its table keeps for reruns. With `as_it_was`,
+    each snapshot is read with the columns of its time.
     """
 
     shape: MartShape
@@ -92,6 +93,7 @@ class MartMaintenance:
     base: TableHistory | None
     state: MartState
     definition: str = ""
+    as_it_was: bool = False
     checks: Sequence[CheckConfig] = ()
     audits: Sequence[AuditConfig] = ()
     properties: Mapping[str, str] = field(default_factory=dict)

@@ -34,6 +34,7 @@ class SourceTable:
     guarantees one row per key, and no NULL in it. `cursor` is None where none is configured.
     `is_digested` says whether the source itself digests its slices; else a reconcile is a full load.
     `snapshots` are those of an Iceberg table, whose position is a snapshot and no cursor value.
+    `numbers` are those by which the source knows its columns whatever their names; none where it has none.
     """
 
     identity: str
@@ -43,6 +44,7 @@ class SourceTable:
     cursor: CursorKind | None = None
     is_digested: bool = True
     snapshots: SourceSnapshots | None = None
+    numbers: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

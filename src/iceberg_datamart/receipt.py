@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -26,7 +27,8 @@ class MirrorState:
 
     `cursor` names the cursor column. `greatest` and `read_at` matter to integer cursors: transactions
     that were open at `read_at` may still bring smaller values. `fingerprint` tells what the window's rows
-    looked like, so that a later run can see that nothing changed without reading.
+    looked like, so that a later run can see that nothing changed without reading. `numbers` are those of
+    the source's columns (see `schema.recorded_numbers`); none where it has none, or none were recorded.
     """
 
     run_id: str
@@ -38,6 +40,7 @@ class MirrorState:
     watermark: Watermark | None = None
     greatest: Watermark | None = None
     fingerprint: str | None = None
+    numbers: Mapping[str, int] = field(default_factory=dict)
 
     def settled(self, horizon: datetime) -> Watermark | None:
         """Return the watermark that a read from `watermark` on establishes, with the horizon at `horizon`.
@@ -74,6 +77,7 @@ class MirrorState:
             "watermark": None if self.watermark is None else str(self.watermark),
             "greatest-cursor": None if self.greatest is None else str(self.greatest),
             "fingerprint": self.fingerprint,
+            "columns": json.dumps(self.numbers, separators=(",", ":")) if self.numbers else None,
         }
         return {PREFIX + key: value for key, value in found.items() if value is not None}
 
@@ -275,6 +279,7 @@ def mirror_state(summary: Mapping[str, str]) -> MirrorState | None:
         watermark=_watermark(kind, said.get("watermark")),
         greatest=_watermark(kind, said.get("greatest-cursor")),
         fingerprint=said.get("fingerprint"),
+        numbers=json.loads(said.get("columns", "{}")),
     )
 
 

@@ -66,7 +66,7 @@ def repeated(run: Run, mart: str, snapshot_id: int) -> MartMaintenance:
         shape = shape_of(mart, text)
     _refuse_gone(run, saved, snapshot_id)
     consumed = [ConsumedMirror(table, saved.consumed.get(table)) for table in shape.tables]
-    return MartMaintenance(shape, consumed, None, then, saved, definition=text or "")
+    return MartMaintenance(shape, consumed, None, then, saved, definition=text or "", as_it_was=True)
 
 
 def compared(run: Run, repetition: MartMaintenance) -> Verified:

@@ -29,7 +29,7 @@ from iceberg_datamart.errors import (
     TimestampFileConflictError,
 )
 from iceberg_datamart.mart_runner import maintain_mart
-from iceberg_datamart.mirror_runner import merge_window
+from iceberg_datamart.mirror_runner import described, merge_window
 from iceberg_datamart.planner import (
     Facts,
     MaintainMart,
@@ -44,7 +44,7 @@ from iceberg_datamart.planner import (
 from iceberg_datamart.report import FAILED, UNCHANGED, Outcome, RunReport
 from iceberg_datamart.turns import counted, due_tables
 from iceberg_datamart.watermark import least_instant
-from iceberg_datamart.windows import WHOLE, known_complete
+from iceberg_datamart.windows import INCREMENTAL, known_complete
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -156,7 +156,7 @@ class Run:
         if table.source in errors:
             return errors[table.source]
         try:
-            source = self.sessions[table.source].describe(name, table)
+            source = described(self.sessions[table.source], self.world.lake, name, table)
             reach("table-described")
         except Exception as error:  # noqa: BLE001  (of one table alone, R9)
             return deliberate(name, error)
@@ -258,9 +258,9 @@ class Run:
         return plan_table(table, self.config, facts, self.wishes)
 
     def _yielded(self) -> Outcome:
-        """Return that there is nothing left to do; but a full load that was asked for is owed still."""
+        """Return that there is nothing left to do; but more than an increment that was asked for is owed."""
         reason = "another run merged a later state of the source"
-        if self.wishes.load_type in WHOLE:
+        if self.wishes.load_type != INCREMENTAL:
             raise CommitConflictError(reason, hint="Run it again.")
         return Outcome(UNCHANGED, reason=reason)
 

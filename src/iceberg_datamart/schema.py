@@ -1,4 +1,4 @@
-"""Which columns a mirror must gain or widen, and which changes Iceberg cannot follow."""
+"""Which columns a mirror must gain or widen, which hold other values now, and what cannot be followed."""
 
 from __future__ import annotations
 
@@ -9,15 +9,19 @@ from typing import TYPE_CHECKING
 from iceberg_datamart.errors import SchemaChangeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from iceberg_datamart.reading import Column
+    from iceberg_datamart.reading import Column, SourceTable
 
 _DECIMAL = re.compile(r"decimal\((\d+), ?(\d+)\)")
 _ZONELESS, _ZONED = "timestamp", "timestamptz"
 _GLUE_COLUMN = re.compile(r"[\t\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]+")
 _LONGEST_IN_GLUE = 255
 _WIDER = {("int", "long"), ("float", "double")}
+_LIST = "list<"
+# The number of a column that the mirror has and the source does not: no source gives it to any.
+_GONE = 0
+EVOLVE, FAIL, IGNORE = "evolve", "fail", "ignore"
 
 
 @dataclass(frozen=True)
@@ -25,13 +29,44 @@ class SchemaChange:
     """What must happen to a table before rows of a new shape are written: columns to add and to widen.
 
     `absent` names the columns that only the table still has; their new rows hold NULL. `dropped` names
-    those that go.
+    those that go. `renamed` pairs names, the old one first; these columns and those that were `made_anew`
+    hold other values than the table has under their names, also in rows that no window reads.
     """
 
     added: tuple[Column, ...] = ()
     widened: tuple[Column, ...] = ()
     absent: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
+    renamed: tuple[tuple[str, str], ...] = ()
+    made_anew: tuple[str, ...] = ()
+
+    @property
+    def new(self) -> tuple[str, ...]:
+        """Return the added columns that are no old ones under a new name."""
+        others = {*(name for _, name in self.renamed), *self.made_anew}
+        return tuple(column.name for column in self.added if column.name not in others)
+
+    @property
+    def remade(self) -> str | None:
+        """Return why all rows have to be read again; None where no column needs it."""
+        found = [f"column '{new}' is new under this name: it was '{old}'" for old, new in self.renamed]
+        found += [f"column '{name}' was dropped and made anew" for name in self.made_anew]
+        return "; ".join(found) or None
+
+    def sentences(self, present: Mapping[str, str]) -> tuple[str, ...]:
+        """Return each change in words; `present` are the table's columns, name to Iceberg type."""
+        return (
+            *(f"renames '{old}' to '{new}'" for old, new in self.renamed),
+            *(f"makes '{name}' anew" for name in self.made_anew),
+            *(f"adds '{column.name}' {column.type}" for column in self.added if column.name in self.new),
+            *(f"widens '{c.name}' {present[c.name]} to {c.type}" for c in self.widened),
+            *(f"'{name}' is gone from the source" for name in self._gone),
+        )
+
+    @property
+    def _gone(self) -> tuple[str, ...]:
+        renamed = {name for name, _ in self.renamed}
+        return tuple(name for name in self.absent if name not in renamed)
 
 
 def schema_change(
@@ -42,10 +77,10 @@ def schema_change(
     Raises: SchemaChangeError for a change that Iceberg cannot follow.
     """
     columns = tuple(wanted)
-    for column in columns:
-        old = present.get(column.name)
-        if old is not None and not (fits(column.type, old) or fits(old, column.type)):
-            raise _impossible(table, column, old)
+    known = [(column, present[column.name]) for column in columns if column.name in present]
+    unlike = unlike_columns(columns, present)
+    if unlike:
+        raise _impossible(table, [(column, old) for column, old in known if column.name in unlike])
     absent = tuple(sorted(set(present) - {column.name for column in columns}))
     missing_key = [name for name in key if present and name not in present]
     if missing_key:
@@ -53,9 +88,63 @@ def schema_change(
         raise SchemaChangeError(message, hint=f"Drop the mirror '{table}' and load it again.")
     return SchemaChange(
         added=tuple(column for column in columns if column.name not in present),
-        widened=tuple(c for c in columns if c.name in present and not fits(c.type, present[c.name])),
+        widened=tuple(column for column, old in known if not fits(column.type, old)),
         absent=absent,
     )
+
+
+def unlike_columns(
+    columns: Iterable[Column], present: Mapping[str, str], key: Iterable[str] = ()
+) -> tuple[str, ...]:
+    """Return the columns outside of `key` whose type Iceberg can change neither way."""
+    known = ((column.name, column.type, present.get(column.name)) for column in columns)
+    kept = set(key)
+    return tuple(
+        name
+        for name, kind, old in known
+        if name not in kept and old is not None and not fits(kind, old) and not fits(old, kind)
+    )
+
+
+def renumbered(change: SchemaChange, recorded: Mapping[str, int], numbers: Mapping[str, int]) -> SchemaChange:
+    """Return the change with what the source's numbers tell of columns since they were recorded.
+
+    A column that has the number of another name was renamed; one whose own is another was made anew.
+    """
+    names = {number: name for name, number in recorded.items() if number != _GONE}
+    renamed = [(names[number], name) for name, number in numbers.items() if names.get(number, name) != name]
+    known = {name for _, name in renamed}
+    made_anew = [
+        name for name, number in numbers.items() if name not in known and recorded.get(name, number) != number
+    ]
+    return replace(change, renamed=tuple(renamed), made_anew=tuple(made_anew))
+
+
+def recorded_numbers(numbers: Mapping[str, int], mirrored: Iterable[str]) -> dict[str, int]:
+    """Return what a commit records: the numbers of the source's columns, 0 for others of the mirror.
+
+    Should the source have one of these again, the mirror's rows hold what the old one held.
+    """
+    return {**dict.fromkeys(mirrored, _GONE), **numbers} if numbers else {}
+
+
+def unread_columns(source: SourceTable, present: Iterable[str], cursor: str | None) -> tuple[str, ...]:
+    """Return the source's columns that are left out where new ones are ignored."""
+    kept = {*present, *source.primary_key, cursor}
+    return tuple(column.name for column in source.columns if column.name not in kept)
+
+
+def require_allowed(table: str, change: SchemaChange, present: Mapping[str, str], policy: str) -> None:
+    """Raise SchemaChangeError where `policy`, the setting on_schema_change, has no room for the change."""
+    setting = f"tables.{table}.on_schema_change"
+    refused = replace(change, added=(), absent=(), renamed=(), made_anew=()) if policy == IGNORE else change
+    said = refused.sentences(present) if policy in {FAIL, IGNORE} else ()
+    if not said:
+        return
+    keeps = ", and the mirror keeps its types" if policy == IGNORE else ""
+    message = f"the source's columns have changed: {'; '.join(said)}; {setting} is '{policy}'{keeps}"
+    hint = f"Undo it in the source, or set {setting}: evolve. Nothing was written to '{table}'."
+    raise SchemaChangeError(message, hint=hint)
 
 
 def held_columns(
@@ -121,19 +210,28 @@ def fits(narrow: str, wide: str) -> bool:
     """Return whether every value of the Iceberg type `narrow` is one of `wide`, by Iceberg's promotions."""
     if narrow == wide or (narrow, wide) in _WIDER:
         return True
+    if narrow.startswith(_LIST) and wide.startswith(_LIST):
+        return fits(narrow[len(_LIST) : -1], wide[len(_LIST) : -1])
     small, large = _DECIMAL.fullmatch(narrow), _DECIMAL.fullmatch(wide)
     if small is None or large is None:
         return False
     return small[2] == large[2] and int(small[1]) <= int(large[1])
 
 
-def _impossible(table: str, column: Column, old: str) -> SchemaChangeError:
+def _impossible(table: str, changed: Sequence[tuple[Column, str]]) -> SchemaChangeError:
+    """Return the error for columns and the types that they had."""
+    column, old = changed[0]
     message = (
         f"column '{column.name}' changed from {old} to {column.type} in the source; "
         f"Iceberg cannot change {old} to {column.type}"
     )
+    name = column.name
+    if len(changed) > 1:
+        each = ", ".join(f"'{column.name}' from {old} to {column.type}" for column, old in changed)
+        message, name = f"columns changed in the source as Iceberg cannot change them: {each}", "<name>"
     hint = (
-        f"Set tables.{table}.columns.{column.name}.type, or exclude the column with tables.{table}.exclude. "
+        f"Set tables.{table}.columns.{name}.type, or exclude the column with tables.{table}.exclude; or drop "
+        f"it from the mirror, then run `iceberg-datamart backfill --table {table}`. "
         f"Nothing was written to '{table}'."
     )
     return SchemaChangeError(message, hint=hint)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from iceberg_datamart.source_snapshots import SourceSnapshots
 
 FULL, INCREMENTAL, RECONCILE = "full", "incremental", "reconcile"
+# Reads everything as an incremental run would, so that no delete is found: for columns that are new.
+BACKFILL = "backfill"
 # Load types after which a mirror holds exactly what its source held, deletes included.
 WHOLE = frozenset({FULL, RECONCILE})
 _TOO_OLD = "the timestamp file is older than the mirror's history"
@@ -23,11 +25,15 @@ _TOO_OLD = "the timestamp file is older than the mirror's history"
 
 @dataclass(frozen=True)
 class Witnesses:
-    """What is known of how far a mirror got: the timestamp file, and the mirror's own history."""
+    """What is known of how far a mirror got: the timestamp file, and the mirror's own history.
+
+    `remade` says why no row of it is good any more, whatever its cursor: see `SchemaChange`.
+    """
 
     timestamp: datetime | None
     mirror: TableHistory | None
     horizon: datetime
+    remade: str | None = None
 
     @property
     def states(self) -> tuple[MirrorState, ...]:
@@ -77,8 +83,10 @@ def next_start(
     means (R5). A window may start earlier than needed, never later.
     """
     why = _why_full(table, source, seen, asked=asked, on_missing=on_missing)
-    if why is not None:
-        return Start(FULL, None, why)
+    if why is None and asked == BACKFILL:
+        return Start(BACKFILL, None, "asked for")
+    if why is not None or seen.remade is not None:
+        return Start(FULL, None, why or seen.remade or "")
     if asked == RECONCILE:
         return Start(RECONCILE, None, "asked for")
     if source.snapshots is not None:
@@ -101,7 +109,7 @@ def _why_full(
         "the source does not digest its slices": asked == RECONCILE and not source.is_digested,
         "the table has no cursor column": source.cursor is None
         and source.snapshots is None
-        and asked != RECONCILE,
+        and asked not in {RECONCILE, BACKFILL},
         "the mirror is empty": seen.mirror is None or seen.mirror.current is None,
         "no run has filled the mirror as it is now": state is None and _is_whole(seen.mirror),
         "the mirror's history is gone, and it may have been rolled back": state is None

@@ -1,4 +1,4 @@
-"""D1 to D9 and D11: what the old script did wrong does not happen here; D1 to D4 beside that very script."""
+"""D1 to D11: what the old script did wrong does not happen here; D1 to D4 and D10 beside that very script."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from changing_tables import check
 from old_script import OldScript
 from shop import JOIN, open_shop
 
@@ -203,6 +204,30 @@ def test_d9_a_failure_is_told_and_the_next_run_resumes(
     laptop.run()
     oracle.check(laptop, against_source=True)
     assert laptop.timestamp() != said
+
+
+def test_d10_columns_that_change_reach_mirror_and_mart_or_stop_one_table_alone(
+    laptop: Laptop, connection: Connection, old: OldScript
+) -> None:
+    connection.execute("alter table customer rename name to full_name; alter table customer add memo text")
+    connection.execute("alter table purchase alter amount type numeric(14, 2)")
+    connection.execute("update customer set memo = 'new', updated_at = now() where customer_id = 3")
+    connection.execute(
+        "update purchase set amount = 123456789012.34, updated_at = now() where purchase_id < 3"
+    )
+    with pytest.raises(KeyError, match="name"):
+        old.run()
+    laptop.run()
+    columns = "customer_id, full_name, memo, c.updated_at as customer_updated_at, purchase_id, amount"
+    joined = f"select {columns} from customer c join purchase p using (customer_id)"
+    check(laptop, connection, "customer", "select * from customer", "customer_id")
+    check(laptop, connection, "customer_purchases", joined, "purchase_id")
+    connection.execute("alter table customer alter memo type date using null")
+    connection.execute("update purchase set amount = 5, updated_at = now() where purchase_id = 9")
+    report = laptop.failing_run()
+    assert "'memo' changed from string to date" in report["tables"]["customer"]["error"]["message"]
+    assert report["tables"]["purchase"]["outcome"] == "merged"
+    check(laptop, connection, "purchase", "select * from purchase", "purchase_id")
 
 
 def test_d11_a_missing_table_ends_nothing_and_its_return_resumes(

@@ -20,45 +20,55 @@ if TYPE_CHECKING:
     Row = dict[str, Any]
 
 
+def lived(laptop: Laptop, connection: Connection) -> dict[int, list[Row]]:
+    """Return PostgreSQL's joins by the mart's snapshots, over all that can happen to mirrors and definition."""
+    held: dict[int, list[Row]] = {}
+
+    def run(join: str) -> None:
+        laptop.run()
+        held[newest(laptop, MART)] = rows_of(connection, join, "public")
+
+    def define(**settings: Any) -> None:
+        plain = {name: laptop.settings["marts"][MART][name] for name in ("from", "joins")}
+        laptop.settings["marts"][MART] = {**plain, **settings}
+        laptop.save()
+
+    connection.execute("create table later as select * from purchase; delete from purchase")
+    laptop.run()
+    connection.execute("insert into purchase overriding system value select * from later")
+    run(JOIN)
+    before = newest(laptop, "customer")
+    rename(connection, "renamed")
+    run(JOIN)
+    connection.execute("alter table customer add country text")
+    connection.execute("update customer set country = 'CH', updated_at = clock_timestamp()")
+    wider = JOIN.replace("c.name,", "c.name, c.country,")
+    run(wider)
+    define(expressions={"cents": "amount * 100"}, filter="customer_id > 3")
+    narrowed = f"select j.*, amount * 100 as cents from ({wider}) as j where customer_id > 3"
+    run(narrowed)
+    roll_back(laptop, "customer", before)
+    run(narrowed)
+    define()
+    run(wider)
+    return held
+
+
 def test_every_snapshot_of_a_mart_is_its_join_whatever_came_after(
     laptop: Laptop, connection: Connection
 ) -> None:
     open_shop(laptop, connection)
-    connection.execute("create table later as select * from purchase; delete from purchase")
-    laptop.run()
-    connection.execute("insert into purchase overriding system value select * from later")
-    held: dict[int, list[Row]] = {}
-
-    def run() -> None:
-        """Run, and note PostgreSQL's join beside the mart's snapshot."""
-        laptop.run()
-        held[newest(laptop, MART)] = rows_of(connection, join, "public")
-
-    join = JOIN
-    run()
-    before = newest(laptop, "customer")
-    rename(connection, "renamed")
-    run()
-    connection.execute("alter table customer add country text")
-    connection.execute("update customer set country = 'CH', updated_at = clock_timestamp()")
-    join = JOIN.replace("c.name,", "c.name, c.country,")
-    run()
-    changed = {"expressions": {"cents": "amount * 100"}, "filter": "customer_id > 3"}
-    laptop.settings["marts"][MART] = {**laptop.settings["marts"][MART], **changed}
-    laptop.save()
-    join = f"select j.*, amount * 100 as cents from ({join}) as j where customer_id > 3"
-    run()
-    roll_back(laptop, "customer", before)
-    run()
-    assert len(held) == 5
+    held = lived(laptop, connection)
+    assert len(held) == 6
     kept = {each["snapshot_id"]: each["rows"] for each in laptop.history(MART)}
     assert set(held) < set(kept)
     for number, rows in kept.items():
         assert equal(laptop, number) == rows
     for number, rows in held.items():
         assert_same(f"{MART} at {number}", rows_at(laptop, MART, number), rows, KEY)
-    ended = rerun(laptop, min(held, key=lambda each: len(held[each])), "--into", "as_it_was")
-    assert ended.exit_code == 0, ended.stderr
+    narrowed = min(held, key=lambda each: len(held[each]))
+    assert rerun(laptop, narrowed, "--into", "as_it_was").exit_code == 0
+    assert_same("as_it_was", laptop.rows("as_it_was"), held[narrowed], KEY)
 
 
 def test_into_writes_the_join_of_a_snapshot_into_a_table_of_its_own(

@@ -12,7 +12,7 @@ from pyiceberg.types import ListType
 from iceberg_datamart.config import CatalogConfig
 from iceberg_datamart.lake.marts import iceberg_type as from_spark
 from iceberg_datamart.lake.session import catalog_settings
-from iceberg_datamart.lake.types import decoded, iceberg_schema, iceberg_type, spark_type
+from iceberg_datamart.lake.types import decoded, iceberg_schema, iceberg_type, spark_type, widened_place
 from iceberg_datamart.reading import Column
 
 plain = st.sampled_from(
@@ -22,6 +22,12 @@ decimals = st.integers(1, 38).flatmap(
     lambda precision: st.integers(0, precision).map(lambda scale: f"decimal({precision}, {scale})")
 )
 kinds = st.recursive(plain | decimals, lambda inner: inner.map(lambda kind: f"list<{kind}>"), max_leaves=3)
+
+
+@given(plain | decimals, st.integers(0, 3))
+def test_what_widens_in_a_list_is_its_element(kind: str, depth: int) -> None:
+    path, found = widened_place(Column("a.b", "list<" * depth + kind + ">" * depth))
+    assert (path, str(found)) == (("a.b", *["element"] * depth), kind)
 
 
 @given(kinds)

@@ -376,14 +376,6 @@ def test_chosen_tables_bring_their_marts_and_no_others() -> None:
     assert [step.mart for step in plan.steps if isinstance(step, MaintainMart)] == ["one", "two"]
 
 
-def test_a_column_that_is_gone_is_warned_of() -> None:
-    known = TableFacts(
-        SOURCE, mirror(state(at(NOON)), columns={**MIRROR_COLUMNS, "old": "int"}), GOOD.horizon
-    )
-    plan = plan_run(configured("queue"), several(queue=known), Wishes())
-    assert plan.warnings == ("table 'queue': column 'old' is gone from the source; new rows hold NULL",)
-
-
 def test_the_same_facts_make_the_same_plan() -> None:
     config, known = configured("queue"), several(queue=GOOD)
     assert plan_run(config, known, Wishes()) == plan_run(config, known, Wishes())

@@ -48,6 +48,7 @@ def mirror_states(draw: st.DrawFn) -> MirrorState:
         greatest=draw(marks(kind)),
         cursor=draw(st.none() | texts),
         fingerprint=draw(st.none() | texts),
+        numbers=draw(st.dictionaries(texts, st.integers(0, 1600), max_size=3)),
     )
 
 
@@ -97,7 +98,8 @@ def test_a_foreign_summary_holds_no_state(summary: dict[str, str]) -> None:
 
 def test_the_summary_names_what_it_records() -> None:
     mark = Watermark(CursorKind.TIMESTAMPTZ, 1_772_366_400_000_000)
-    assert a_state(watermark=mark, greatest=mark, fingerprint="f").summary() == {
+    state = a_state(watermark=mark, greatest=mark, fingerprint="f", numbers={"id": 1, "größe": 4})
+    assert state.summary() == {
         "iceberg-datamart.run-id": "run-1",
         "iceberg-datamart.load-type": "incremental",
         "iceberg-datamart.source": "postgres:7/prd/16384",
@@ -107,6 +109,7 @@ def test_the_summary_names_what_it_records() -> None:
         "iceberg-datamart.watermark": "2026-03-01T12:00:00.000000Z",
         "iceberg-datamart.greatest-cursor": "2026-03-01T12:00:00.000000Z",
         "iceberg-datamart.fingerprint": "f",
+        "iceberg-datamart.columns": '{"id":1,"gr\\u00f6\\u00dfe":4}',
     }
 
 

@@ -6,7 +6,19 @@ import sys
 
 import typer
 
-from iceberg_datamart.cli import demo, history, plan, reconcile, repair, rerun, rollback, run, status, verify
+from iceberg_datamart.cli import (
+    backfill,
+    demo,
+    history,
+    plan,
+    reconcile,
+    repair,
+    rerun,
+    rollback,
+    run,
+    status,
+    verify,
+)
 from iceberg_datamart.cli.output import print_error
 from iceberg_datamart.errors import DatamartError
 
@@ -21,6 +33,7 @@ for verb in (
     plan.plan,
     run.run,
     reconcile.reconcile,
+    backfill.backfill,
     rerun.rerun,
     rollback.rollback,
     verify.verify,

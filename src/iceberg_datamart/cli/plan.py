@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from iceberg_datamart.cli.options import (
@@ -32,7 +33,8 @@ def plan(
     wishes = Wishes(load_type.value, tuple(table or ()), accept_new_source)
     run = new_run(loaded(config, table), wishes)
     try:
-        shown = as_json(run, run.prepare())
+        planned = run.prepare()
+        shown = as_json(run, planned)
     finally:
         run.close()
     if json:
@@ -41,6 +43,9 @@ def plan(
     out = console()
     columns = ("step", "name", "reads", "why")
     out.print(rows_table(columns, (_row(step) for step in shown["steps"])))
+    for step in planned.steps:
+        for text in _changes(step):
+            out.print(text, markup=False)
     for text in shown["warnings"]:
         out.print(f"warning: {text}", style="yellow")
 
@@ -79,8 +84,19 @@ def _merge(run: Run, step: MergeWindow) -> dict[str, Any]:
         "horizon": step.horizon.instant.isoformat(),
         "columns_added": [f"{column.name} {column.type}" for column in step.change.added],
         "columns_widened": [f"{column.name} {column.type}" for column in step.change.widened],
+        "columns_absent": list(step.change.absent),
+        "columns_renamed": [{"from": old, "to": new} for old, new in step.change.renamed],
+        "columns_made_anew": list(step.change.made_anew),
         "sql": read.relation if isinstance(read, JdbcRead) else None,
     }
+
+
+def _changes(step: Step) -> Iterator[str]:
+    """Yield a line for a table whose columns change."""
+    if isinstance(step, MergeWindow) and step.mirror is not None:
+        said = step.change.sentences(step.mirror.columns)
+        if said:
+            yield f"{step.table}: {'; '.join(said)}"
 
 
 def _row(step: dict[str, Any]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from iceberg_datamart.errors import (
     LakeError,
     MetadataMissingError,
 )
-from iceberg_datamart.lake.types import iceberg_schema, iceberg_type
+from iceberg_datamart.lake.types import iceberg_schema, iceberg_type, widened_place
 from iceberg_datamart.receipt import Snapshot, TableHistory
 
 if TYPE_CHECKING:
@@ -269,12 +269,12 @@ class LakeCatalog:
             writing_metadata(empty=not found.metadata.snapshots),
             found.update_schema() as update,
         ):
-            for column in change.added:
-                update.add_column((column.name,), iceberg_type(column.type, count(1)))
             for name in change.dropped:
                 update.delete_column((name,))
+            for column in change.added:
+                update.add_column((column.name,), iceberg_type(column.type, count(1)))
             for column in change.widened:
-                update.update_column((column.name,), iceberg_type(column.type, count(1)))
+                update.update_column(*widened_place(column))
 
     def make_optional(self, table: str) -> None:
         """Let every column be NULL, so that none is an identifier field; the table still tells its key.

@@ -10,7 +10,7 @@ from iceberg_datamart.crash_points import reach
 from iceberg_datamart.lake.catalog import LakeCatalog
 from iceberg_datamart.lake.rejected import RejectedRows
 from iceberg_datamart.lake.runtime import present_runtime
-from iceberg_datamart.schema import held_columns, schema_change
+from iceberg_datamart.schema import held_columns, schema_change, unlike_columns
 from iceberg_datamart.sql import LINEAGE, LINEAGE_NAMES
 
 if TYPE_CHECKING:
@@ -125,7 +125,9 @@ class IcebergLake:
         *,
         exact: bool = False,
     ) -> None:
-        """Bring the table's columns to what its rows need, by metadata alone; `exact` drops all others.
+        """Bring the table's columns to what its rows need, by metadata alone.
+
+        `exact` drops all others, and makes anew what cannot be widened.
 
         Raises: SchemaChangeError.
         """
@@ -137,8 +139,13 @@ class IcebergLake:
         if optional and base.has_required:
             self._catalog.make_optional(table)
         present = {name: kind for name, kind in base.columns.items() if name not in LINEAGE_NAMES}
+        # What is computed anew need not be followed.
+        unlike = unlike_columns(columns, present, key) if exact else ()
+        present = {name: kind for name, kind in present.items() if name not in unlike}
         change = schema_change(table, columns, present, key)
-        self._catalog.evolve(table, replace(change, dropped=change.absent) if exact else change)
+        if exact:
+            change = replace(change, dropped=(*change.absent, *unlike))
+        self._catalog.evolve(table, change)
 
     def _started(self) -> SparkEngine:
         from iceberg_datamart.lake.spark import SparkEngine  # noqa: PLC0415  (a quiet run starts no JVM)

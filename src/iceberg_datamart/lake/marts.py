@@ -33,14 +33,16 @@ class MartComparison:
         """Take the snapshots from `maintenance`; nothing is read yet."""
         self._session, self._maintenance, self._views = session, maintenance, views
         self._shape = maintenance.shape
+        at = views.as_it_was if maintenance.as_it_was else views.relation
         self._pinned = {
-            mirror.table: views.empty(mirror.table)
-            if mirror.now is None
-            else views.relation(mirror.table, mirror.now)
+            mirror.table: views.empty(mirror.table) if mirror.now is None else at(mirror.table, mirror.now)
             for mirror in maintenance.mirrors
         }
         base = maintenance.base
         self._base = None if base is None or base.current is None else base.current.snapshot_id
+        self._held = (
+            views.relation(self._shape.name) if self._base is None else at(self._shape.name, self._base)
+        )
         self._join = f"({self._shape.join_sql(self._pinned)})"
 
     def columns(self) -> tuple[Column, ...]:
@@ -92,7 +94,7 @@ class MartComparison:
         shape = self._shape
         text = differences_sql(
             new=f"({restricted_sql(self._join, shape.columns, [])})",
-            old=self._views.relation(shape.name, self._base),
+            old=self._held,
             key=shape.key,
             columns=shape.columns,
             null_safe=shape.null_safe,

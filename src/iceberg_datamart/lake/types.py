@@ -57,6 +57,14 @@ def iceberg_schema(columns: Sequence[Column], key: Iterable[str]) -> Schema:
     return Schema(*fields, identifier_field_ids=ids if usable else [])
 
 
+def widened_place(column: Column) -> tuple[tuple[str, ...], IcebergType]:
+    """Return the path and the type of what changes in a wider column: of a list, its element."""
+    path, kind = [column.name], column.type
+    while kind.startswith("list<"):
+        path, kind = [*path, "element"], kind[5:-1]
+    return tuple(path), iceberg_type(kind, ())
+
+
 def iceberg_type(text: str, element_ids: Iterable[int]) -> IcebergType:
     """Return PyIceberg's type for its own text; a list's element takes the next of `element_ids`."""
     if text.startswith("list<"):

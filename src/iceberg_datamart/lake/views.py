@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from iceberg_datamart.lake.types import spark_type
 from iceberg_datamart.sql import quoted
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ class Views:
         if snapshot_id is None:
             return quoted(*names)
         relation = quoted(*names, f"snapshot_id_{snapshot_id}")
-        added = self._added_since(quoted(*names), relation, snapshot_id)
-        return relation if not added else f"(SELECT *, {', '.join(added)} FROM {relation})"
+        columns = self._present_columns(quoted(*names), snapshot_id)
+        return relation if columns is None else f"(SELECT {', '.join(columns)} FROM {relation})"
 
     def empty(self, table: str) -> str:
         """Return the table's relation as it was before its first snapshot."""
@@ -40,20 +41,40 @@ class Views:
         current = self._loaded(quoted(self._catalog, self._database, table)).currentSnapshot()
         return self.relation(table, None if current is None else int(current.snapshotId()))
 
-    def _added_since(self, table: str, then: str, snapshot_id: int) -> list[str]:
-        """Return the columns that the table has got since the snapshot, each as a NULL of its type.
+    def as_it_was(self, table: str, snapshot_id: int) -> str:
+        """Return the table's relation at a snapshot, with the columns of its time.
 
-        A snapshot is read with the columns of its time.
+        Columns that came later are there, too, as NULL: a table may get a column before it gets rows.
         """
-        loaded = self._loaded(table)
-        if loaded.snapshot(snapshot_id).schemaId() == loaded.schema().schemaId():
-            return []
-        known = set(self._session.table(then).columns)
-        return [
+        present, names = quoted(self._catalog, self._database, table), (self._catalog, self._database, table)
+        relation = quoted(*names, f"snapshot_id_{snapshot_id}")
+        known = set(self._session.table(relation).columns)
+        later = [
             f"CAST(NULL AS {column.dataType.simpleString()}) AS {quoted(column.name)}"
-            for column in self._session.table(table).schema
+            for column in self._session.table(present).schema
             if column.name not in known
         ]
+        return f"(SELECT {', '.join(['*', *later])} FROM {relation})"
+
+    def _present_columns(self, table: str, snapshot_id: int) -> list[str] | None:
+        """Return the table's columns as a snapshot has them; None where it has the same.
+
+        A snapshot is read with the columns of its time. One that was added later is NULL, also where
+        another one had its name then; one that was widened is cast.
+        """
+        loaded = self._loaded(table)
+        schema_id = loaded.snapshot(snapshot_id).schemaId()
+        if schema_id in {None, loaded.schema().schemaId()}:
+            return None
+        then = {field.fieldId(): field for field in loaded.schemas().get(schema_id).columns()}
+        found = []
+        for field in loaded.schema().columns():
+            old, kind = then.get(field.fieldId()), field.type().toString()
+            value = "NULL" if old is None else quoted(old.name())
+            if old is None or old.type().toString() != kind:
+                value = f"CAST({value} AS {spark_type(kind)})"
+            found.append(f"{value} AS {quoted(field.name())}")
+        return found
 
     def _loaded(self, table: str) -> Any:
         jvm: Any = self._session._jvm  # noqa: SLF001

@@ -114,6 +114,7 @@ class PostgresSession:
             primary_key=tuple(key),
             key_is_unique=catalog.guarantees_unique(self._connection, relation, known, tuple(key)),
             cursor=kind,
+            numbers={column.name: column.number for column in selected},
         )
         cursor = None if kind is None or config.cursor is None else (config.cursor, kind)
         known_wires = tuple(filter(None, wires))

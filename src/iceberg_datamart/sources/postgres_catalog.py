@@ -34,7 +34,8 @@ with recursive resolved as (
            t.typbasetype, t.typtypmod
     from resolved r join pg_type t on t.oid = r.type and t.typtype = 'd'
 )
-select r.attname as name, t.typname as type_name, r.attnotnull as not_null, r.attndims as dimensions,
+select r.attname as name, r.attnum as number, t.typname as type_name, r.attnotnull as not_null,
+       r.attndims as dimensions,
        case when t.typname = 'numeric' and r.modifier >= 0
             then ((r.modifier - 4) >> 16) & 65535 end as precision,
        case when t.typname = 'numeric' and r.modifier >= 0

@@ -48,7 +48,7 @@ class PostgresColumn:
     """A column of the server's catalog, its domain resolved to the base type.
 
     `precision` and `scale` are None where a numeric has none; `element` is an array's element type;
-    `dimensions` are those declared.
+    `dimensions` are those declared. `number` stays when the column is renamed, and is never given again.
     """
 
     name: str
@@ -58,6 +58,7 @@ class PostgresColumn:
     scale: int | None = None
     element: str | None = None
     dimensions: int = 0
+    number: int = 0
 
 
 @dataclass(frozen=True)

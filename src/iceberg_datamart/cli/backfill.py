@@ -1,0 +1,24 @@
+"""`backfill`: fill columns that are new, in rows that no run would read again."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from iceberg_datamart.cli.options import ConfigOption, DebugOption, JsonOption
+from iceberg_datamart.cli.run import report_of
+from iceberg_datamart.planner import Wishes
+from iceberg_datamart.windows import BACKFILL
+
+
+def backfill(
+    table: Annotated[
+        list[str], typer.Option("--table", "-t", metavar="TABLE", help="This table; may be repeated.")
+    ],
+    config: ConfigOption = None,
+    json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Read whole tables again and merge what differs, such as new columns' values; delete nothing."""
+    report_of(config, Wishes(BACKFILL, tuple(table)), json=json, debug=debug)

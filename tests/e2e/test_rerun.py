@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def lived(laptop: Laptop, connection: Connection) -> dict[int, list[Row]]:
-    """Return PostgreSQL's joins by the mart's snapshots, over all that can happen to mirrors and definition."""
+    """Return PostgreSQL's joins by the mart's snapshots; mirrors and definition change all the time."""
     held: dict[int, list[Row]] = {}
 
     def run(join: str) -> None:

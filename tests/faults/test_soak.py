@@ -27,6 +27,7 @@ from rich.table import Table
 from iceberg_datamart.crash_points import POINTS
 from killed_runs import crash as crash_in_a_process
 from laptop import Laptop
+from stormy_columns import DEEDS
 from stormy_shop import KEYS, MART, Storm, Tally
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ _CRASHES = [
     point for point in POINTS if point not in {"database-created", "table-created", "columns-changed"}
 ]
 _TABLES = st.sampled_from(sorted(KEYS))
+_COLUMN_DEEDS = st.sampled_from(DEEDS)
 _LOADS = st.sampled_from([(), (), ("--load-type", "full"), ("--table", "customer"), ("--table", "purchase")])
 
 
@@ -78,7 +80,7 @@ class Storms(RuleBasedStateMachine):
         """Return whether every source table is where it belongs."""
         return hasattr(self, "storm") and self.storm.broken is None
 
-    @rule(table=_TABLES, deed=st.sampled_from(["insert", "update", "tie", "hard_delete"]))
+    @rule(table=_TABLES, deed=st.sampled_from(["insert", "update", "tie", "hard_delete", "change_a_column"]))
     @precondition(lambda self: self.whole)
     def write(self, table: str, deed: str) -> None:
         getattr(self._do(deed.replace("_", " ")), deed)(table)
@@ -92,6 +94,12 @@ class Storms(RuleBasedStateMachine):
     @precondition(lambda self: self.whole)
     def forget_the_cursor(self, table: str, deed: str) -> None:
         getattr(self._do("NULL cursor"), deed)(table, "null")
+
+    @rule(table=_TABLES, deed=_COLUMN_DEEDS, load=_LOADS)
+    @precondition(lambda self: self.whole)
+    def change_columns(self, table: str, deed: str, load: tuple[str, ...]) -> None:
+        self._do("change a column, and run").change_a_column(table, deed)
+        self.storm.run(*load)
 
     @rule()
     @precondition(lambda self: self.whole)

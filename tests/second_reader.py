@@ -50,8 +50,9 @@ def metadata(metadata_location: str, s3: S3 | None = None) -> dict[str, Any]:
 
 
 def queried(query: str) -> list[dict[str, Any]]:
-    """Return the rows of a query."""
+    """Return the rows of a query, where the clocks do not show UTC."""
     with _connected(None) as connection:
+        connection.execute("set timezone = 'America/Los_Angeles'")
         return _fetched(connection.execute(query))
 
 

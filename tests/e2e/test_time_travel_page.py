@@ -152,17 +152,6 @@ def test_every_block_of_the_page_does_what_the_page_says(lake: Lake, monkeypatch
             ENGINES[engine](lake, lake.on_the_page(text), expected.get(engine, iter(())), session)
     for engine, left in expected.items():
         assert list(left) == [], f"the page has fewer queries of {engine} than the test"
-    assert duckdb_goes_by_commit_time_alone(lake)
-
-
-def duckdb_goes_by_commit_time_alone(lake: Lake) -> bool:
-    """Return whether DuckDB finds, by time, the rows that a rollback of the mart undid."""
-    before = second_reader.rows(lake.laptop.table(MART).metadata_location)
-    target = str(lake.id_of(MART, 0))
-    assert lake.laptop.command("rollback", MART, "--to-snapshot", target).exit_code == 0
-    place, now = lake.laptop.table(MART).metadata_location, f"{datetime.now(timezone.utc):%F %T.%f}"
-    query = f"from iceberg_scan('{place}', snapshot_from_timestamp => timestamp '{now}')"
-    return len(second_reader.queried(query)) == len(before) != len(second_reader.rows(place))
 
 
 def expectations(lake: Lake) -> dict[str, list[tuple[list[Row], tuple[str, ...]] | None]]:
@@ -198,7 +187,7 @@ def expectations(lake: Lake) -> dict[str, list[tuple[list[Row], tuple[str, ...]]
             None,
         ],
         "python pyiceberg": [(account[1], key), (account[1], key), (account[0], key)],
-        "sql duckdb": [(account[1], key)],
+        "sql duckdb": [(account[1], key), (account[0], key)],
     }
 
 
@@ -291,7 +280,7 @@ def unchanging(text: str) -> str:
 
 
 def test_no_snapshot_of_the_page_is_unknown() -> None:
-    assert set(re.findall(r"\b\d{15,}\b", PAGE)) == set(SNAPSHOTS)
+    assert set(re.findall(r"\d{15,}", PAGE)) == set(SNAPSHOTS)
 
 
 def test_every_block_is_run_or_known_not_to_be() -> None:

@@ -148,6 +148,14 @@ def _changing(table: str, doing: str = "its columns were changed") -> Iterator[N
 
 
 @contextmanager
+def _changing_columns(table: str) -> Iterator[None]:
+    """Do as `_changing`; afterwards the columns are changed."""
+    with _changing(table):
+        yield
+    reach("columns-changed")
+
+
+@contextmanager
 def writing_metadata(*, empty: bool) -> Iterator[None]:
     """Let PyIceberg write metadata, `empty` where it will name no snapshot, as every Iceberg reads it.
 
@@ -258,7 +266,7 @@ class LakeCatalog:
             return
         found = self.load(table)
         with (
-            _changing(table),
+            _changing_columns(table),
             writing_metadata(empty=not found.metadata.snapshots),
             found.update_schema() as update,
         ):
@@ -268,7 +276,6 @@ class LakeCatalog:
                 update.delete_column((name,))
             for column in change.widened:
                 update.update_column((column.name,), iceberg_type(column.type, count(1)))
-        reach("columns-changed")
 
     def make_optional(self, table: str) -> None:
         """Let every column be NULL, so that none is an identifier field; the table still tells its key.
@@ -277,7 +284,7 @@ class LakeCatalog:
         """
         loaded = self.load(table)
         empty = not loaded.metadata.snapshots
-        with _changing(table), writing_metadata(empty=empty), loaded.transaction() as transaction:
+        with _changing_columns(table), writing_metadata(empty=empty), loaded.transaction() as transaction:
             found = transaction.table_metadata.schema()
             if key := _primary_key(loaded):
                 transaction.set_properties({_PRIMARY_KEY: json.dumps(key)})
@@ -286,7 +293,6 @@ class LakeCatalog:
                 for field in found.fields:
                     if field.required:
                         update.make_column_optional((field.name,))
-        reach("columns-changed")
 
     def define(self, table: str, digest: str, definition: str) -> None:
         """Keep a mart's definition in the table, beside those that it had before. Raises: as `evolve`."""

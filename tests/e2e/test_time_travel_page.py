@@ -202,12 +202,12 @@ def a_readers_session(laptop: Laptop) -> SparkSession:
 def by_spark(_lake: Lake, text: str, expected: Iterator[Any], session: SparkSession) -> None:
     for statement in statements(text):
         found = [row.asDict() for row in session.sql(statement).collect()]
-        compare(statement, found, next(expected, ([], ())))
+        compare(statement, found, expected)
 
 
 def by_duckdb(_lake: Lake, text: str, expected: Iterator[Any], _session: SparkSession) -> None:
     for statement in statements(text):
-        compare(statement, second_reader.queried(statement), next(expected, ([], ())))
+        compare(statement, second_reader.queried(statement), expected)
 
 
 def by_pyiceberg(_lake: Lake, text: str, expected: Iterator[Any], _session: SparkSession) -> None:
@@ -215,7 +215,7 @@ def by_pyiceberg(_lake: Lake, text: str, expected: Iterator[Any], _session: Spar
     exec(text, names)  # noqa: S102  (what the page tells people to do)
     for name, value in names.items():
         if isinstance(value, pa.Table):
-            compare(f"{name} of {text}", value.to_pylist(), next(expected, ([], ())))
+            compare(f"{name} of {text}", value.to_pylist(), expected)
 
 
 def by_command_line(_lake: Lake, text: str, _expected: Iterator[Any], _session: SparkSession) -> None:
@@ -242,12 +242,14 @@ ENGINES: dict[str, Callable[[Lake, str, Iterator[Any], SparkSession], None]] = {
 }
 
 
-def compare(text: str, found: list[Row], expected: tuple[list[Row], tuple[str, ...]] | None) -> None:
-    """Assert that a query found the rows; its columns of lineage, and of runs, are passed over."""
-    if expected is not None:
+def compare(text: str, found: list[Row], expected: Iterator[Any]) -> None:
+    """Assert that a query found the next expected rows; columns of lineage and runs are passed over."""
+    wanted = next(expected, "unknown")
+    assert wanted != "unknown", f"say in `expectations` which rows this must find:\n{text}"
+    if wanted is not None:
         passed_over = {*LINEAGE, "run_before", "run_after"}
         rows = [{name: utc(row[name]) for name in row if name not in passed_over} for row in found]
-        assert_same(text, rows, *expected)
+        assert_same(text, rows, *wanted)
 
 
 def utc(value: Any) -> Any:

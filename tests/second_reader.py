@@ -49,12 +49,23 @@ def metadata(metadata_location: str, s3: S3 | None = None) -> dict[str, Any]:
     return json.loads(_asked("read_text", metadata_location, None, s3)[0]["content"])
 
 
+def queried(query: str) -> list[dict[str, Any]]:
+    """Return the rows of a query, where the clocks do not show UTC."""
+    with _connected(None) as connection:
+        connection.execute("set timezone = 'America/Los_Angeles'")
+        return _fetched(connection.execute(query))
+
+
 def _asked(function: str, place: str, snapshot_id: int | None, s3: S3 | None) -> list[dict[str, Any]]:
     at = "" if snapshot_id is None else f", snapshot_from_id => {snapshot_id:d}::ubigint"
     with _connected(s3) as connection:
         found = connection.execute(f"from {function}($place{at})", {"place": place.removeprefix("file://")})
-        names = [column[0] for column in found.description or ()]
-        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+        return _fetched(found)
+
+
+def _fetched(found: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+    names = [column[0] for column in found.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
 
 @contextlib.contextmanager

@@ -28,6 +28,7 @@ PURE = {
     "config_sources",
     "errors",
     "mart",
+    "mart_definition",
     "metrics",
     "planner",
     "ports",

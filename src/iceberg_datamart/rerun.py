@@ -101,5 +101,8 @@ def _refuse_gone(run: Run, saved: MartState, snapshot_id: int) -> None:
         shown = ", ".join(f"{table} {consumed}" for table, consumed in gone.items())
         message = f"snapshot {snapshot_id} consumed snapshots that are gone: {shown}"
         names = ", ".join(f"tables.{table}.properties" for table in gone)
-        hint = f"Expiry took them. To keep snapshots longer, set {_RETENTION} in {names}."
+        hint = (
+            f"Expiry took them. To keep snapshots longer, set {_RETENTION} in {names} before the first run, "
+            "afterwards by ALTER TABLE: docs/time-travel.md."
+        )
         raise LakeError(message, hint=hint)

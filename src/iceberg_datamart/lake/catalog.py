@@ -138,13 +138,6 @@ def _opened_database(name: str, properties: Mapping[str, str]) -> Catalog:
 
 
 @contextmanager
-def _changing_columns(table: str) -> Iterator[None]:
-    with _changing(table, "its columns were changed"):
-        yield
-    reach("columns-changed")
-
-
-@contextmanager
 def _changing(table: str, doing: str) -> Iterator[None]:
     """Turn the failures of a metadata commit into errors of this package, naming the table."""
     try:
@@ -152,6 +145,14 @@ def _changing(table: str, doing: str) -> Iterator[None]:
             yield
     except CommitFailedException as error:
         raise CommitConflictError(f"another run changed {table} while {doing}", hint="Run again.") from error
+
+
+@contextmanager
+def _changing_columns(table: str) -> Iterator[None]:
+    """Do as `_changing`; afterwards the columns are changed."""
+    with _changing(table, "its columns were changed"):
+        yield
+    reach("columns-changed")
 
 
 @contextmanager

@@ -44,8 +44,9 @@ def history(
 def show_snapshots(rows: list[dict[str, Any]]) -> None:
     """Print snapshots, each the object of `as_json`, and of a mart's which mirrors' snapshots they join."""
     out = console()
-    wider = [name for width, name in _WIDER if out.width >= width and any(row[name] for row in rows)]
-    out.print(rows_table((*_COLUMNS, *wider), map(_cells, rows)))
+    wide = [name for width, name in _WIDER if out.width >= width]
+    shown = [name for name in wide if any(row[name] for row in rows)]
+    out.print(rows_table((*_COLUMNS, *shown), (_cells(row, to_the_minute=not wide) for row in rows)))
     for row in rows:
         if row["consumed"]:
             mirrors = ", ".join(f"{name} {number}" for name, number in sorted(row["consumed"].items()))
@@ -73,8 +74,10 @@ def as_json(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-def _cells(row: dict[str, Any]) -> dict[str, Any]:
+def _cells(row: dict[str, Any], *, to_the_minute: bool) -> dict[str, Any]:
     """Return what people read of a snapshot; of another tool's, what it was."""
     by_other = f"({row['operation']})" if row["run_id"] is None else row["load_type"]
-    times = {name: short(row[name]) for name in ("committed_at", "watermark")}
-    return {**row, **times, "load_type": by_other}
+    committed, watermark = short(row["committed_at"]), short(row["watermark"])
+    if to_the_minute and committed is not None:
+        committed = committed[:-3]
+    return {**row, "committed_at": committed, "watermark": watermark, "load_type": by_other}

@@ -274,6 +274,7 @@ class Storm:
             self.commit_late()
         if self.broken is not None:
             self.mend_table()
+        self.change_a_column(self.dice.choice(sorted(KEYS)))
         self.run()
         mirrors = {name: self.laptop.rows(name) for name in KEYS}
         if not self.hidden:

@@ -233,7 +233,11 @@ class TableConfig(Settings):
     partitions: int | None = Field(
         default=None, ge=1, description="Number of parallel reads of this table. Not set: chosen by its size."
     )
-    properties: Texts = Field(default={}, description="Iceberg table properties, laid over the defaults.")
+    properties: Texts = Field(
+        default={},
+        description="Iceberg table properties, laid over the defaults; set by the next run that changes the "
+        "table.",
+    )
     enabled: bool = Field(default=True, description="`false` leaves the table out of every run.")
 
     @property
@@ -292,7 +296,11 @@ class MartConfig(Settings):
     audits: tuple[AuditConfig, ...] = Field(
         default=(), description="What must hold for the table as a whole before it is published."
     )
-    properties: Texts = Field(default={}, description="Iceberg table properties, laid over the defaults.")
+    properties: Texts = Field(
+        default={},
+        description="Iceberg table properties, laid over the defaults; set by the next run that changes the "
+        "table.",
+    )
 
     @classmethod
     def broken_rules(cls, plain: Mapping[str, Any]) -> Iterable[Problem]:

@@ -9,11 +9,13 @@ from pydantic import Field
 
 from iceberg_datamart.config_rules import (
     ColumnPairs,
+    KindSettings,
     Problem,
     Settings,
     Text,
     entries,
     is_enabled,
+    kind_problems,
     listed,
     mapping,
     unusable,
@@ -24,15 +26,13 @@ if TYPE_CHECKING:
 
     from iceberg_datamart.config_rules import SettingPath
 
-# The settings that each type of audit needs; of those of `row_count`, one.
-_NEEDED = {
-    "unique_key": (),
-    "row_count": (),
-    "foreign_key": ("columns", "table"),
-    "sql": ("sql",),
+# The settings that each type of audit takes besides those of all.
+_KINDS = {
+    "unique_key": KindSettings(),
+    "row_count": KindSettings(one_of=("min", "max")),
+    "foreign_key": KindSettings(("columns", "table")),
+    "sql": KindSettings(("sql",)),
 }
-_ONE_OF = {"row_count": ("min", "max")}
-_OF_ALL = {"type", "name", "on_fail"}
 # What braces mean in `sql`: two stand for one, and a name between them for a table.
 _BRACES = re.compile(r"\{\{|\}\}|\{(?P<name>[^{}]*)\}|[{}]")
 _SELECT = re.compile(r"\s*(?:select|with)\b", re.IGNORECASE)
@@ -99,23 +99,11 @@ class AuditConfig(Settings):
     @classmethod
     def broken_rules(cls, plain: Mapping[str, Any]) -> Iterable[Problem]:
         """Return each setting that this type of audit lacks, does not have, or cannot work with."""
-        kind = plain.get("type")
-        if kind not in _NEEDED:
-            return
-        needed, one_of = _NEEDED[kind], _ONE_OF.get(kind, ())
-        given = {name for name in cls.model_fields if plain.get(name) is not None}
-        for name in needed:
-            if name not in given:
-                yield Problem((name,), f"required for an audit of type {kind!r}")
-        if one_of and not given & set(one_of):
-            yield Problem((), f"an audit of type {kind!r} needs {' or '.join(map(repr, one_of))}")
-        for name in sorted(given - _OF_ALL - {*needed, *one_of}):
-            takes = ", ".join((*needed, *one_of)) or "none but its name and on_fail"
-            yield Problem((name,), f"an audit of type {kind!r} does not have it; it has {takes}")
+        yield from kind_problems(plain, _KINDS, "an audit")
         least, most = plain.get("min"), plain.get("max")
         if isinstance(least, int) and isinstance(most, int) and least > most:
             yield Problem(("min",), f"{least} is more than max, which is {most}")
-        if kind == "sql" and isinstance(plain.get("sql"), str):
+        if plain.get("type") == "sql" and isinstance(plain.get("sql"), str):
             yield from _statement_problems(plain["sql"])
 
 

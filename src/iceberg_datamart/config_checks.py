@@ -6,22 +6,30 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from iceberg_datamart.config_rules import OneOrMore, Plain, Problem, Settings, Text, listed, mapping
+from iceberg_datamart.config_rules import (
+    KindSettings,
+    OneOrMore,
+    Plain,
+    Problem,
+    Settings,
+    Text,
+    kind_problems,
+    listed,
+    mapping,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-# The settings that each type of check takes: those it needs, and those of which it needs one.
-_NEEDED = {
-    "not_null": ("columns",),
-    "unique": ("columns",),
-    "accepted_values": ("column", "values"),
-    "range": ("column",),
-    "expression": ("sql",),
-    "row_count_change": (),
+# The settings that each type of check takes besides those of all.
+_KINDS = {
+    "not_null": KindSettings(("columns",)),
+    "unique": KindSettings(("columns",)),
+    "accepted_values": KindSettings(("column", "values")),
+    "range": KindSettings(("column",), one_of=("min", "max")),
+    "expression": KindSettings(("sql",)),
+    "row_count_change": KindSettings(one_of=("max_increase", "max_decrease")),
 }
-_ONE_OF = {"range": ("min", "max"), "row_count_change": ("max_increase", "max_decrease")}
-_OF_ALL = {"type", "name", "on_fail"}
 
 
 class CheckConfig(Settings):
@@ -74,20 +82,8 @@ class CheckConfig(Settings):
     @classmethod
     def broken_rules(cls, plain: Mapping[str, Any]) -> Iterable[Problem]:
         """Return each setting that this type of check lacks, or does not have."""
-        kind = plain.get("type")
-        if kind not in _NEEDED:
-            return
-        needed, one_of = _NEEDED[kind], _ONE_OF.get(kind, ())
-        given = {name for name in cls.model_fields if plain.get(name) is not None}
-        for name in needed:
-            if name not in given:
-                yield Problem((name,), f"required for a check of type {kind!r}")
-        if one_of and not given & set(one_of):
-            yield Problem((), f"a check of type {kind!r} needs {' or '.join(map(repr, one_of))}")
-        for name in sorted(given - _OF_ALL - {*needed, *one_of}):
-            takes = ", ".join((*needed, *one_of))
-            yield Problem((name,), f"a check of type {kind!r} does not have it; it has {takes}")
-        if kind == "row_count_change" and plain.get("on_fail") == "reject":
+        yield from kind_problems(plain, _KINDS, "a check")
+        if plain.get("type") == "row_count_change" and plain.get("on_fail") == "reject":
             yield Problem(("on_fail",), "a number of rows cannot be rejected; write error or warn")
 
 

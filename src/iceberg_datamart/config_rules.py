@@ -97,6 +97,14 @@ ColumnPairs = Annotated[
 
 
 @dataclass(frozen=True)
+class KindSettings:
+    """The settings that one type of a block takes: those it needs, and those of which it needs one."""
+
+    needed: tuple[str, ...] = ()
+    one_of: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Problem:
     """One thing that is wrong, and the path of the setting where it is."""
 
@@ -183,6 +191,29 @@ def mapping(value: Any) -> dict[str, Any]:
 def listed(value: Any) -> list[Any]:
     """Return `value` where it is a list; else an empty one."""
     return list(value) if isinstance(value, (list, tuple)) else []
+
+
+def kind_problems(
+    plain: Mapping[str, Any], kinds: Mapping[str, KindSettings], words: str
+) -> Iterator[Problem]:
+    """Return each setting that a block of this `type` lacks, or does not have; `words` are as `a check`."""
+    kind = plain.get("type")
+    found = kinds.get(str(kind))
+    if found is None:
+        return
+    given = {name for name, value in plain.items() if value is not None}
+    yield from (
+        Problem((name,), f"required for {words} of type {kind!r}")
+        for name in found.needed
+        if name not in given
+    )
+    if found.one_of and not given & set(found.one_of):
+        yield Problem((), f"{words} of type {kind!r} needs {' or '.join(map(repr, found.one_of))}")
+    takes = (*found.needed, *found.one_of)
+    others = {name for each in kinds.values() for name in (*each.needed, *each.one_of)}
+    for name in sorted((given & others) - set(takes)):
+        has = ", ".join(takes) or "none but its name and on_fail"
+        yield Problem((name,), f"{words} of type {kind!r} does not have it; it has {has}")
 
 
 def reference_problems(plain: Mapping[str, Any]) -> Iterator[Problem]:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PREFIX = "iceberg-datamart."
+# The table properties with a mart's definitions, by digest.
+DEFINITION = PREFIX + "definition."
 _CONSUMED = PREFIX + "consumed."
 _REPLACE = "replace"
 # Full loads and reconciles compare every row. Of marts any commit does, where another tool came before it.
@@ -162,8 +164,8 @@ class TableHistory:
     says whether the table had snapshots after its current one: it was rolled back, or something staged was
     never published. `has_required` says whether any column cannot be NULL. `others` are the snapshots that
     can still be read and are no ancestors; `log` tells which snapshot became current when, oldest first.
-    `last_sequence_number` is the greatest that any snapshot ever had. `definitions` are those that a mart
-    ever had, by digest.
+    `last_sequence_number` is the greatest that any snapshot ever had. `properties` are the table's, the
+    definitions that a mart ever had among them.
     """
 
     columns: Mapping[str, str]
@@ -174,7 +176,7 @@ class TableHistory:
     others: tuple[Snapshot, ...] = ()
     log: tuple[tuple[datetime, int], ...] = ()
     last_sequence_number: int = 0
-    definitions: Mapping[str, str] = field(default_factory=dict)
+    properties: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def current(self) -> Snapshot | None:
@@ -199,6 +201,10 @@ class TableHistory:
             others=(*since, *self.others),
             is_superseded=self.is_superseded or bool(since),
         )
+
+    def definition(self, digest: str) -> str | None:
+        """Return the text of a mart's definition; None where its table does not have it."""
+        return self.properties.get(DEFINITION + digest)
 
     def current_at(self, instant: datetime) -> int | None:
         """Return the snapshot that was current then, as far as the log goes back."""

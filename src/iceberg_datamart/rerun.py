@@ -57,7 +57,7 @@ def repeated(run: Run, mart: str, snapshot_id: int) -> MartMaintenance:
     saved = None if then is None else then.mart_state()
     if then is None or saved is None:
         raise LakeError(f"the mart '{mart}' has no snapshot {snapshot_id} of a run in its history")
-    text = then.definitions.get(saved.definition)
+    text = then.definition(saved.definition)
     if text is None:
         config = run.config.marts[mart]
         step = MaintainMart(mart, (config.from_, *(join.table for join in config.joins)))
@@ -101,8 +101,5 @@ def _refuse_gone(run: Run, saved: MartState, snapshot_id: int) -> None:
         shown = ", ".join(f"{table} {consumed}" for table, consumed in gone.items())
         message = f"snapshot {snapshot_id} consumed snapshots that are gone: {shown}"
         names = ", ".join(f"tables.{table}.properties" for table in gone)
-        hint = (
-            f"Expiry took them. To keep snapshots longer, set {_RETENTION} in {names} before the first run, "
-            "afterwards by ALTER TABLE: docs/time-travel.md."
-        )
+        hint = f"Expiry took them. To keep snapshots longer, set {_RETENTION} in {names}."
         raise LakeError(message, hint=hint)

@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
 SQLITE = "sqlite:///"
 _PRIMARY_KEY = "iceberg-datamart.primary-key"
-_DEFINITION = "iceberg-datamart.definition."
 # https://py.iceberg.apache.org/configuration/#backward-compatibility
 _LEGACY = "PYICEBERG_LEGACY_CURRENT_SNAPSHOT_ID"
 _WRITING = Lock()
@@ -203,11 +202,7 @@ class LakeCatalog:
             others=tuple(_snapshot(s) for s in found.metadata.snapshots if s.snapshot_id not in ids),
             log=tuple((_instant(e.timestamp_ms), e.snapshot_id) for e in found.metadata.snapshot_log),
             last_sequence_number=last,
-            definitions={
-                name.removeprefix(_DEFINITION): text
-                for name, text in found.properties.items()
-                if name.startswith(_DEFINITION)
-            },
+            properties=dict(found.properties),
         )
 
     def surveyed(
@@ -294,13 +289,13 @@ class LakeCatalog:
                     if field.required:
                         update.make_column_optional((field.name,))
 
-    def define(self, table: str, digest: str, definition: str) -> None:
-        """Keep a mart's definition in the table, beside those that it had before. Raises: as `evolve`."""
+    def set_properties(self, table: str, properties: Mapping[str, str]) -> None:
+        """Set some properties of the table: one metadata commit. Raises: as `evolve`."""
         loaded = self.load(table)
         empty = not loaded.metadata.snapshots
-        doing = "its definition was written"
+        doing = "its properties were set"
         with _changing(table, doing), writing_metadata(empty=empty), loaded.transaction() as transaction:
-            transaction.set_properties({_DEFINITION + digest: definition})
+            transaction.set_properties(dict(properties))
 
     def roll_back(self, table: str, current: int, snapshot_id: int) -> None:
         """Make an ancestor of snapshot `current` the current one: one metadata commit, no snapshot.

@@ -10,6 +10,7 @@ from iceberg_datamart.crash_points import reach
 from iceberg_datamart.lake.catalog import LakeCatalog
 from iceberg_datamart.lake.rejected import RejectedRows
 from iceberg_datamart.lake.runtime import present_runtime
+from iceberg_datamart.receipt import DEFINITION
 from iceberg_datamart.schema import held_columns, schema_change, unlike_columns
 from iceberg_datamart.sql import LINEAGE, LINEAGE_NAMES
 
@@ -109,10 +110,9 @@ class IcebergLake:
         """Commit what makes the mart equal its join again. Raises: see `ports.Lake`."""
         shape, engine = maintenance.shape, self._started()
         columns = engine.mart_columns(maintenance)
-        self._prepare(shape.name, columns, shape.key, maintenance.base, maintenance.properties, exact=True)
-        digest, base = maintenance.state.definition, maintenance.base
-        if maintenance.definition and (base is None or digest not in base.definitions):
-            self._catalog.define(shape.name, digest, maintenance.definition)
+        text = {DEFINITION + maintenance.state.definition: maintenance.definition}
+        properties = {**maintenance.properties, **(text if maintenance.definition else {})}
+        self._prepare(shape.name, columns, shape.key, maintenance.base, properties, exact=True)
         return engine.maintain(maintenance, columns)
 
     def _prepare(  # noqa: PLR0913  (what a table is made of)
@@ -125,7 +125,7 @@ class IcebergLake:
         *,
         exact: bool = False,
     ) -> None:
-        """Bring the table's columns to what its rows need, by metadata alone.
+        """Bring the table's columns to what its rows need, and its properties to the settings.
 
         `exact` drops all others, and makes anew what cannot be widened.
 
@@ -136,6 +136,11 @@ class IcebergLake:
             columns = [replace(column, nullable=optional or column.nullable) for column in columns]
             self._catalog.create(table, (*columns, *LINEAGE), key, {**TABLE_PROPERTIES, **properties})
             return
+        others = {name: text for name, text in properties.items() if base.properties.get(name) != text}
+        # The format's version is none of the table's own properties, and stays.
+        others.pop("format-version", None)
+        if others:
+            self._catalog.set_properties(table, others)
         if optional and base.has_required:
             self._catalog.make_optional(table)
         present = {name: kind for name, kind in base.columns.items() if name not in LINEAGE_NAMES}

@@ -19,6 +19,7 @@ from iceberg_datamart.planner import MaintainMart, MergeWindow, Plan, Refuse, St
 from iceberg_datamart.reading import JdbcRead
 from iceberg_datamart.report import error_json
 from iceberg_datamart.runner import Run
+from iceberg_datamart.windows import RECONCILE
 from iceberg_datamart.world import new_run
 
 
@@ -99,13 +100,22 @@ def _changes(step: Step) -> Iterator[str]:
             yield f"{step.table}: {'; '.join(said)}"
 
 
+def reads(load_type: str, lower: str | None, after: int | None) -> str:
+    """Return what people read of the window of a step."""
+    if load_type == RECONCILE:
+        return "what differs"
+    if after is not None:
+        return f"what came after snapshot {after}"
+    return "everything" if lower is None else f"from {short(lower)}"
+
+
 def _row(step: dict[str, Any]) -> dict[str, Any]:
-    window = step.get("window", {})
-    lower, after = short(window.get("lower")), window.get("after_snapshot")
-    reads = "everything" if lower is None else f"from {lower}"
+    window = step.get("window")
     return {
         "step": step["step"].replace("_", " "),
         "name": step.get("table") or step.get("mart"),
-        "reads": None if step["step"] != "merge" else reads if after is None else f"after snapshot {after}",
+        "reads": None
+        if window is None
+        else reads(step["load_type"], window["lower"], window["after_snapshot"]),
         "why": step["error"]["message"] if "error" in step else step.get("reason"),
     }

@@ -11,6 +11,7 @@ from iceberg_datamart.cli.history import as_json as snapshot_json
 from iceberg_datamart.cli.history import show_snapshots
 from iceberg_datamart.cli.options import ConfigOption, DebugOption, JsonOption, loaded, refuse_nameless
 from iceberg_datamart.cli.output import console, logging_to_stderr, print_json, short
+from iceberg_datamart.cli.plan import reads
 from iceberg_datamart.config import Config
 from iceberg_datamart.errors import ConfigError
 from iceberg_datamart.lake.catalog import LakeCatalog
@@ -18,7 +19,6 @@ from iceberg_datamart.planner import MergeWindow, Refuse, Wishes
 from iceberg_datamart.report import error_json
 from iceberg_datamart.rollback import Rollback, next_step, rollback_to
 from iceberg_datamart.verification import EXTRA, MISSING, STALE, Differences
-from iceberg_datamart.windows import RECONCILE
 from iceberg_datamart.world import new_run
 
 # What a rollback does to a row of which the table now differs from the snapshot.
@@ -155,11 +155,8 @@ def _next(shown: dict[str, Any]) -> str:
         return f"its watermark: {short(shown['watermark']) or 'none, so the next run reads everything'}"
     if "error" in step:
         return f"the next run could not read it: {step['error']['message']}"
-    after = step["after_snapshot"]
-    start = "everything" if step["lower"] is None else f"from {short(step['lower'])}"
-    start = "what differs" if step["load_type"] == RECONCILE else start
-    reads = start if after is None else f"what was appended after snapshot {after}"
-    return f"the next run reads {reads} ({step['load_type']}): {step['reason']}"
+    window = reads(step["load_type"], step["lower"], step["after_snapshot"])
+    return f"the next run reads {window} ({step['load_type']}): {step['reason']}"
 
 
 def _instant(text: str) -> datetime:

@@ -70,7 +70,9 @@ def test_every_crash_point_is_tried() -> None:
 @pytest.mark.parametrize(("point", "full"), _CRASHES_OF_CHANGES)
 def test_r2_a_run_that_crashes_is_made_good_by_the_next(shop: BusyShop, point: str, full: bool) -> None:
     shop.change()
-    shop.widen()
+    if point.startswith("columns-changed"):
+        # Not for the others: a mart whose types are others is compared whole, whatever it is told.
+        shop.widen()
     orphan = crash(shop.laptop, point, *load_type(full=full))
     shop.make_good(full=full)
     orphan.wait_until_gone()

@@ -45,11 +45,11 @@ check: setup  ## Format, lint, types and pure tests, in seconds
 test: test-glue-5.1 test-glue-4.0  ## Everything, on real PostgreSQL, Spark and Iceberg, on both runtimes
 
 test-glue-5.1: check $(GLUE_4_0)/.made
-	$(BIN)/python tests/jars.py
+	$(BIN)/python tests/support/worlds/jars.py
 	$(BIN)/pytest -n 2 --dist loadfile --durations 25 $(SLOW) tests/contracts tests/sources tests/faults tests/runtimes tests/infra
 
 test-glue-4.0: $(GLUE_4_0)/.made
-	$(GLUE_4_0)/bin/python tests/jars.py
+	$(GLUE_4_0)/bin/python tests/support/worlds/jars.py
 	$(GLUE_4_0)/bin/pytest -n 2 --dist loadfile --durations 10 $(SLOW)
 
 soak: setup  ## Storms of changes, crashes and other writers for MINUTES; ROUNDS of two runs at once
@@ -57,7 +57,7 @@ soak: setup  ## Storms of changes, crashes and other writers for MINUTES; ROUNDS
 	MINUTES=$(MINUTES) $(BIN)/pytest -s tests/faults/test_soak.py
 
 broken: setup  ## Each rule broken on purpose, and the test that notices
-	$(BIN)/python tests/broken_on_purpose.py
+	$(BIN)/python tests/support/faults/broken_on_purpose.py
 
 bench: setup  ## Seconds of a run beside a hand-written Spark job's; SIZE=S or M
 	$(BIN)/python -m bench --size $(SIZE)

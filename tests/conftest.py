@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import settings as hypothesis_settings
 
-import servers
-from laptop import Databases, Laptop
-from shop import open_shop
+from support.servers import parts as servers
+from support.shops.shop import open_shop
+from support.worlds.laptop import Databases, Laptop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from oracle import Oracle
-    from s3_server import S3Server
+    from support.oracles.oracle import Oracle
+    from support.servers.s3_server import S3Server
 
     Connection = psycopg.Connection[Any]
 

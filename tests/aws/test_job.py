@@ -10,23 +10,23 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-import athena
-import aws_server
-from cloud import TARGET, Cloud
 from iceberg_datamart.config import CatalogConfig
 from iceberg_datamart.lake.catalog import LakeCatalog
-from laptop import problems
-from oracle import assert_same, rows_of
-from settlements import JOIN, KEYS, Settlements, open_settlements
+from support.oracles import athena
+from support.oracles.oracle import assert_same, rows_of
+from support.servers import aws_server
+from support.shops.settlements import JOIN, KEYS, Settlements, open_settlements
+from support.worlds.cloud import TARGET, Cloud
+from support.worlds.laptop import problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import psycopg
 
-    from laptop import Databases, Ended
-    from oracle import Oracle, Row
-    from s3_server import S3Server
+    from support.oracles.oracle import Oracle, Row
+    from support.servers.s3_server import S3Server
+    from support.worlds.laptop import Databases, Ended
 
 MART = "account_settlements"
 # Of new tables alone, of which a rollback makes none.

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-import aws_server
 from iceberg_datamart.config import CatalogConfig
 from iceberg_datamart.errors import CatalogUnreachableError, LakeError
 from iceberg_datamart.lake.catalog import LakeCatalog, answering
 from iceberg_datamart.reading import Column
-from s3_server import BUCKET
+from support.servers import aws_server
+from support.servers.s3_server import BUCKET
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from aws_server import AwsServer
-    from s3_server import S3Server
+    from support.servers.aws_server import AwsServer
+    from support.servers.s3_server import S3Server
 
 
 @pytest.fixture(scope="module")

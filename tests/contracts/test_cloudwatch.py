@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import aws_server
 from iceberg_datamart.cloudwatch import NAMESPACE, send
 from iceberg_datamart.metrics import Metric
-from s3_faults import proxied
+from support.faults.s3_faults import proxied
+from support.servers import aws_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from aws_server import AwsServer
+    from support.servers.aws_server import AwsServer
 
 NOW = datetime.now(timezone.utc).replace(microsecond=0)
 REGION = {"client.region": aws_server.REGION}

@@ -11,12 +11,12 @@ import pytest
 from moto import mock_aws
 from moto.glue.responses import GlueResponse
 
-from aws_server import version_checked
 from iceberg_datamart.config import CatalogConfig
 from iceberg_datamart.errors import CommitConflictError, LakeError, MetadataMissingError
 from iceberg_datamart.lake.catalog import open_catalog
 from iceberg_datamart.lake.pointers import Pointer, pointers_of
 from iceberg_datamart.lake.repair import PointerRepair
+from support.servers.aws_server import version_checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

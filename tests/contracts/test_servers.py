@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import servers
-from servers import CHOICE, Origin, header, origin_of
+from support.servers import parts as servers
+from support.servers.parts import CHOICE, Origin, header, origin_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

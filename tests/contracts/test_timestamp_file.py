@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import s3_server
-from fakes import FakeTimestampFile
 from iceberg_datamart.errors import (
     ConfigError,
     DatamartError,
@@ -21,15 +19,17 @@ from iceberg_datamart.errors import (
 )
 from iceberg_datamart.timestamp_file import LocalTimestampFile
 from iceberg_datamart.world import timestamp_file
-from s3_faults import proxied
+from support.fakes.ports import FakeTimestampFile
+from support.faults.s3_faults import proxied
+from support.servers import s3_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from iceberg_datamart.ports import TimestampFile
-    from s3_faults import Faults, Request
-    from s3_server import S3Server
+    from support.faults.s3_faults import Faults, Request
+    from support.servers.s3_server import S3Server
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 SECOND = timedelta(seconds=1)

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from iceberg_datamart.lake.staging import Staging
-from shop import open_shop
-from shop_rules import UNCHANGED, outcomes, prepared, rename
+from support.shops.shop import open_shop
+from support.shops.shop_rules import UNCHANGED, outcomes, prepared, rename
 
 if TYPE_CHECKING:
     import psycopg
 
-    from laptop import Laptop
-    from oracle import Oracle
+    from support.oracles.oracle import Oracle
+    from support.worlds.laptop import Laptop
 
     Connection = psycopg.Connection[Any]
 

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shop import open_shop
+from support.shops.shop import open_shop
 
 if TYPE_CHECKING:
     import psycopg
 
-    from laptop import Laptop
-    from oracle import Oracle
+    from support.oracles.oracle import Oracle
+    from support.worlds.laptop import Laptop
 
     Connection = psycopg.Connection[Any]
 

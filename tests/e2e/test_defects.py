@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from changing_tables import check
-from old_script import OldScript
-from shop import JOIN, open_shop
+from support.shops.changing_tables import check
+from support.shops.shop import JOIN, open_shop
+from support.worlds.old_script import OldScript
 
 if TYPE_CHECKING:
     import psycopg
 
-    from laptop import Databases, Laptop
-    from oracle import Oracle
+    from support.oracles.oracle import Oracle
+    from support.worlds.laptop import Databases, Laptop
 
     Connection = psycopg.Connection[Any]
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from oracle import Joined, Oracle
-from shop import JOIN, open_shop
-from shop_rules import UNCHANGED, outcomes, rename
+from support.oracles.oracle import Joined, Oracle
+from support.shops.shop import JOIN, open_shop
+from support.shops.shop_rules import UNCHANGED, outcomes, rename
 
 if TYPE_CHECKING:
     import psycopg
 
-    from laptop import Laptop
+    from support.worlds.laptop import Laptop
 
     Connection = psycopg.Connection[Any]
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from oracle import SHADOW
-from other_tool import MAINTENANCE, MART, maintain, maintain_away, roll_back
-from shop import open_shop
-from shop_rules import UNCHANGED, outcomes, rename
+from support.faults.other_tool import MAINTENANCE, MART, maintain, maintain_away, roll_back
+from support.oracles.oracle import SHADOW
+from support.shops.shop import open_shop
+from support.shops.shop_rules import UNCHANGED, outcomes, rename
 
 if TYPE_CHECKING:
     import psycopg
 
-    from laptop import Laptop
-    from oracle import Oracle
+    from support.oracles.oracle import Oracle
+    from support.worlds.laptop import Laptop
 
     Connection = psycopg.Connection[Any]
 

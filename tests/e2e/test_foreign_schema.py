@@ -7,12 +7,12 @@ import random
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from retail import PASSWORD, Retail, open_retail
+from support.shops.retail import PASSWORD, Retail, open_retail
 
 if TYPE_CHECKING:
     import pytest
 
-    from laptop import Databases, Laptop
+    from support.worlds.laptop import Databases, Laptop
 
 RUNS = 10
 FULL_LOADS = {4, 8, 10}

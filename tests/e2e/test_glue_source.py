@@ -8,9 +8,9 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-import aws_server
-from glue_shop import DATABASE, connect, crawl, crawl_all, open_glue_shop
-from tls import Authority, tls_before
+from support.servers import aws_server
+from support.servers.tls import Authority, tls_before
+from support.shops.glue_shop import DATABASE, connect, crawl, crawl_all, open_glue_shop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from aws_server import AwsServer
-    from laptop import Databases, Laptop
-    from oracle import Oracle
+    from support.oracles.oracle import Oracle
+    from support.servers.aws_server import AwsServer
+    from support.worlds.laptop import Databases, Laptop
 
     Connection = psycopg.Connection[Any]
 

@@ -7,21 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import aws_server
-import s3_server
-from glue_shop import DATABASE
-from jars import reading_files
-from laptop import SMALL_SPARK, problems
-from oracle import assert_same
-from table_files import COLUMNS, WRITERS, at, expected
+from support.oracles.oracle import assert_same
+from support.servers import aws_server, s3_server
+from support.shops.glue_shop import DATABASE
+from support.shops.table_files import COLUMNS, WRITERS, at, expected
+from support.worlds.jars import reading_files
+from support.worlds.laptop import SMALL_SPARK, problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from aws_server import AwsServer
-    from laptop import Ended, Laptop
-    from s3_server import S3Server
-    from table_files import Row
+    from support.servers.aws_server import AwsServer
+    from support.servers.s3_server import S3Server
+    from support.shops.table_files import Row
+    from support.worlds.laptop import Ended, Laptop
 
 MONDAY, TUESDAY = "2026-03-02", "2026-03-03"
 NORTH, SOUTH, NOWHERE = (MONDAY, "north"), (MONDAY, "south"), (TUESDAY, "__HIVE_DEFAULT_PARTITION__")

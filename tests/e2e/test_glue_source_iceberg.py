@@ -13,26 +13,25 @@ from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.schema import Schema
 from pyiceberg.types import DecimalType, LongType, NestedField, StringType, TimestampType, TimestamptzType
 
-import aws_server
-import s3_server
-from glue_shop import DATABASE
 from iceberg_datamart.config_file import load_config
 from iceberg_datamart.lake.iceberg_source import iceberg_frame
 from iceberg_datamart.lake.session import open_session
 from iceberg_datamart.reading import Column, IcebergRead
-from jars import reading_files
-from laptop import SMALL_SPARK, problems
-from oracle import assert_same
-from table_files import at
+from support.oracles.oracle import assert_same
+from support.servers import aws_server, s3_server
+from support.shops.glue_shop import DATABASE
+from support.shops.table_files import at
+from support.worlds.jars import reading_files
+from support.worlds.laptop import SMALL_SPARK, problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pyiceberg.table import Table
 
-    from aws_server import AwsServer
-    from laptop import Ended, Laptop
-    from s3_server import S3Server
+    from support.servers.aws_server import AwsServer
+    from support.servers.s3_server import S3Server
+    from support.worlds.laptop import Ended, Laptop
 
 SCHEMA = Schema(
     NestedField(1, "Id", LongType(), required=True),

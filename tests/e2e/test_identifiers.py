@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from psycopg import sql
 
 from iceberg_datamart.source_name import SourceName
-from laptop import Laptop
-from oracle import Mirrored, Oracle
+from support.oracles.oracle import Mirrored, Oracle
+from support.worlds.laptop import Laptop
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import psycopg
 
-    from laptop import Databases
+    from support.worlds.laptop import Databases
 
     Connection = psycopg.Connection[Any]
 

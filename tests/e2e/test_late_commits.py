@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shop_rules import rename
+from support.shops.shop_rules import rename
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import psycopg
 
-    from laptop import Databases, Laptop
-    from oracle import Oracle
+    from support.oracles.oracle import Oracle
+    from support.worlds.laptop import Databases, Laptop
 
     Connection = psycopg.Connection[Any]
 

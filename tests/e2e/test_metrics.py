@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import aws_server
 from iceberg_datamart.cloudwatch import NAMESPACE
-from shop_rules import rename
+from support.servers import aws_server
+from support.shops.shop_rules import rename
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import psycopg
 
-    from aws_server import AwsServer
-    from laptop import Laptop
-    from oracle import Oracle
+    from support.oracles.oracle import Oracle
+    from support.servers.aws_server import AwsServer
+    from support.worlds.laptop import Laptop
 
     Connection = psycopg.Connection[Any]
     # The values of a metric by table, None for those of the whole run, and by name.

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from settlements import Settlements, open_settlements
+from support.shops.settlements import Settlements, open_settlements
 
 if TYPE_CHECKING:
-    from laptop import Databases, Laptop
+    from support.worlds.laptop import Databases, Laptop
 
 RUNS = 12
 FULL_LOADS = {7, 12}

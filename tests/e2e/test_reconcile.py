@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from oracle import Mirrored, Oracle
-from shop_rules import UNCHANGED, outcomes
+from support.oracles.oracle import Mirrored, Oracle
+from support.shops.shop_rules import UNCHANGED, outcomes
 
 if TYPE_CHECKING:
     import psycopg
 
-    from laptop import Laptop
+    from support.worlds.laptop import Laptop
 
     Connection = psycopg.Connection[Any]
 
-TYPES = Path(__file__).parent / "schemas" / "thing.sql"
+TYPES = Path(__file__).parents[1] / "support" / "schemas" / "thing.sql"
 KEYS = {
     "int8": "n * 1000 - 100000",
     "text": "'kéy ' || n",

@@ -9,13 +9,13 @@ import pytest
 
 from iceberg_datamart.lake.rejected import RejectedRows
 from iceberg_datamart.lake.staging import Staging
-from shop_rules import UNCHANGED, measures, outcomes, prepared
+from support.shops.shop_rules import UNCHANGED, measures, outcomes, prepared
 
 if TYPE_CHECKING:
     import psycopg
 
-    from laptop import Laptop
-    from oracle import Oracle
+    from support.oracles.oracle import Oracle
+    from support.worlds.laptop import Laptop
 
     Connection = psycopg.Connection[Any]
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from oracle import assert_same, rows_of
-from other_tool import MART, roll_back
-from reruns import KEY, equal, newest, rerun, rows_at
-from shop import JOIN, open_shop
-from shop_rules import rename
+from support.faults.other_tool import MART, roll_back
+from support.oracles.oracle import assert_same, rows_of
+from support.shops.reruns import KEY, equal, newest, rerun, rows_at
+from support.shops.shop import JOIN, open_shop
+from support.shops.shop_rules import rename
 
 if TYPE_CHECKING:
     import psycopg
 
-    from laptop import Laptop
-    from oracle import Oracle
+    from support.oracles.oracle import Oracle
+    from support.worlds.laptop import Laptop
 
     Connection = psycopg.Connection[Any]
     Row = dict[str, Any]

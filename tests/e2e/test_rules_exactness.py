@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from oracle import Oracle, assert_same, rows_of
-from shop_rules import rename
+from support.oracles.oracle import Oracle, assert_same, rows_of
+from support.shops.shop_rules import rename
 
 if TYPE_CHECKING:
     import psycopg
 
-    from laptop import Laptop
+    from support.worlds.laptop import Laptop
 
     Connection = psycopg.Connection[Any]
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shop_rules import UNCHANGED, outcomes, rename
+from support.shops.shop_rules import UNCHANGED, outcomes, rename
 
 if TYPE_CHECKING:
     import psycopg
 
-    from laptop import Laptop
-    from oracle import Oracle
+    from support.oracles.oracle import Oracle
+    from support.worlds.laptop import Laptop
 
     Connection = psycopg.Connection[Any]
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from shop_rules import measures
+from support.shops.shop_rules import measures
 
 if TYPE_CHECKING:
     import psycopg
 
-    from laptop import Laptop
-    from oracle import Oracle
+    from support.oracles.oracle import Oracle
+    from support.worlds.laptop import Laptop
 
     Connection = psycopg.Connection[Any]
 

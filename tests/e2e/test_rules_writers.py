@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from iceberg_datamart.lake.staging import Staging
-from other_tool import roll_back
-from shop import open_shop
-from shop_rules import UNCHANGED, outcomes, prepared, rename
+from support.faults.other_tool import roll_back
+from support.shops.shop import open_shop
+from support.shops.shop_rules import UNCHANGED, outcomes, prepared, rename
 
 if TYPE_CHECKING:
     import psycopg
     import pytest
 
-    from laptop import Databases, Laptop
-    from oracle import Oracle
+    from support.oracles.oracle import Oracle
+    from support.worlds.laptop import Databases, Laptop
 
     Connection = psycopg.Connection[Any]
 

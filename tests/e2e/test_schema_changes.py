@@ -5,18 +5,18 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from changing_tables import MOMENT, alter, check, make, touch
 from iceberg_datamart.config_file import load_config
 from iceberg_datamart.lake.catalog import LakeCatalog
 from iceberg_datamart.lake.runtime import present_runtime
 from iceberg_datamart.reading import Column
 from iceberg_datamart.sql import LINEAGE
-from shop_rules import UNCHANGED, outcomes
+from support.shops.changing_tables import MOMENT, alter, check, make, touch
+from support.shops.shop_rules import UNCHANGED, outcomes
 
 if TYPE_CHECKING:
     import psycopg
 
-    from laptop import Laptop
+    from support.worlds.laptop import Laptop
 
     Connection = psycopg.Connection[Any]
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from changing_tables import alter, check, columns_of, insert_one, make, touch
-from oracle import rows_of
-from shop_rules import UNCHANGED, outcomes
+from support.oracles.oracle import rows_of
+from support.shops.changing_tables import alter, check, columns_of, insert_one, make, touch
+from support.shops.shop_rules import UNCHANGED, outcomes
 
 if TYPE_CHECKING:
     import psycopg
 
-    from laptop import Laptop
+    from support.worlds.laptop import Laptop
 
     Connection = psycopg.Connection[Any]
 

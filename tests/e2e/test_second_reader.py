@@ -7,31 +7,29 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import athena
-import aws_server
-import s3_server
-import second_reader
 from iceberg_datamart.lake.runtime import GLUE_4_0, present_runtime
-from laptop import LINEAGE
-from oracle import assert_same, rows_of
-from shop import JOIN, open_shop
-from shop_rules import rename
+from support.oracles import athena, second_reader
+from support.oracles.oracle import assert_same, rows_of
+from support.servers import aws_server, s3_server
+from support.shops.shop import JOIN, open_shop
+from support.shops.shop_rules import rename
+from support.worlds.laptop import LINEAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     import psycopg
 
-    from aws_server import AwsServer
-    from laptop import Laptop
-    from oracle import Row
-    from s3_server import S3Server
+    from support.oracles.oracle import Row
+    from support.servers.aws_server import AwsServer
+    from support.servers.s3_server import S3Server
+    from support.worlds.laptop import Laptop
 
     Connection = psycopg.Connection[Any]
     # What PostgreSQL said, by table and by the snapshot that was current when it did.
     Told = dict[str, dict[int, list[Row]]]
 
-TYPES = Path(__file__).parent / "schemas" / "thing.sql"
+TYPES = Path(__file__).parents[1] / "support" / "schemas" / "thing.sql"
 KEYS = {
     "customer": ("customer_id",),
     "purchase": ("purchase_id",),

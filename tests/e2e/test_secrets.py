@@ -14,19 +14,19 @@ import psycopg
 import pytest
 from psycopg import sql
 
-import aws_server
 from iceberg_datamart.config_file import load_config
 from iceberg_datamart.lake.jdbc import jdbc_frame
 from iceberg_datamart.lake.session import open_session
 from iceberg_datamart.watermark import ReadWindow
 from iceberg_datamart.world import open_source
-from shop import open_shop
+from support.servers import aws_server
+from support.shops.shop import open_shop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from aws_server import AwsServer
-    from laptop import Databases, Ended, Laptop
+    from support.servers.aws_server import AwsServer
+    from support.worlds.laptop import Databases, Ended, Laptop
 
     Connection = psycopg.Connection[Any]
 

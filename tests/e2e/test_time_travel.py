@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from laptop import Laptop
-from oracle import SHADOW, assert_same, rows_of
-from other_tool import MART
-from reruns import KEY, equal, newest, rows_at
-from shop import JOIN, open_shop
-from shop_rules import UNCHANGED, outcomes
+from support.faults.other_tool import MART
+from support.oracles.oracle import SHADOW, assert_same, rows_of
+from support.shops.reruns import KEY, equal, newest, rows_at
+from support.shops.shop import JOIN, open_shop
+from support.shops.shop_rules import UNCHANGED, outcomes
+from support.worlds.laptop import Laptop
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import psycopg
 
-    from laptop import Databases
-    from oracle import Oracle
+    from support.oracles.oracle import Oracle
+    from support.worlds.laptop import Databases
 
     Connection = psycopg.Connection[Any]
 

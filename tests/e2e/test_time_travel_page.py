@@ -17,13 +17,13 @@ import pyarrow as pa
 import pytest
 import yaml
 
-import second_reader
 from iceberg_datamart import cli, job
 from iceberg_datamart.config_file import load_config
 from iceberg_datamart.lake.session import open_session
 from iceberg_datamart.receipt import PREFIX, MartState
-from laptop import LINEAGE
-from oracle import assert_same, rows_of
+from support.oracles import second_reader
+from support.oracles.oracle import assert_same, rows_of
+from support.worlds.laptop import LINEAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     import psycopg
     from pyspark.sql import SparkSession
 
-    from laptop import Laptop
-    from oracle import Row
+    from support.oracles.oracle import Row
+    from support.worlds.laptop import Laptop
 
     Connection = psycopg.Connection[Any]
 

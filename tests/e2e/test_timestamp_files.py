@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from other_tool import maintain_away
-from shop_rules import UNCHANGED, outcomes, rename
+from support.faults.other_tool import maintain_away
+from support.shops.shop_rules import UNCHANGED, outcomes, rename
 
 if TYPE_CHECKING:
     import psycopg
 
-    from laptop import Laptop
-    from oracle import Oracle
+    from support.oracles.oracle import Oracle
+    from support.worlds.laptop import Laptop
 
     Connection = psycopg.Connection[Any]
 

@@ -12,8 +12,8 @@ from iceberg_datamart.config import PostgresSource
 from iceberg_datamart.config_file import load_config
 from iceberg_datamart.lake.session import open_session
 from iceberg_datamart.sources.postgres_jdbc import credentials_of, jdbc_url
-from shop import open_shop
-from tls import Authority, tls_before
+from support.servers.tls import Authority, tls_before
+from support.shops.shop import open_shop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from laptop import Databases, Laptop
+    from support.worlds.laptop import Databases, Laptop
 
     Connection = psycopg.Connection[Any]
 

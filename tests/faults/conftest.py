@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from laptop import Databases
+    from support.worlds.laptop import Databases
 
 
 @pytest.fixture

@@ -12,18 +12,18 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from fault_proxy import Fault, FaultProxy, proxied
-from laptop import problems
-from shop import open_shop
-from shop_rules import UNCHANGED, outcomes, rename
+from support.faults.fault_proxy import Fault, FaultProxy, proxied
+from support.shops.shop import open_shop
+from support.shops.shop_rules import UNCHANGED, outcomes, rename
+from support.worlds.laptop import problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import psycopg
 
-    from laptop import Databases, Ended, Laptop
-    from oracle import Oracle
+    from support.oracles.oracle import Oracle
+    from support.worlds.laptop import Databases, Ended, Laptop
 
     Connection = psycopg.Connection[Any]
 

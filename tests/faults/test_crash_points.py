@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from busy_shop import BusyShop, load_type
 from iceberg_datamart.crash_points import POINTS
-from killed_runs import crash
-from laptop import Laptop
-from shop import open_shop
-from shop_rules import UNCHANGED, outcomes
+from support.faults.killed_runs import crash
+from support.shops.busy_shop import BusyShop, load_type
+from support.shops.shop import open_shop
+from support.shops.shop_rules import UNCHANGED, outcomes
+from support.worlds.laptop import Laptop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from laptop import Databases
+    from support.worlds.laptop import Databases
 
 # What each workload reaches: the visits to crash at, the last of them the last there is. Mirrors are
 # committed by the first two, in either order, and the mart by the third.

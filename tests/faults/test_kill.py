@@ -9,14 +9,14 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from busy_shop import BusyShop, load_type
-from killed_runs import KILLED, running_job
+from support.faults.killed_runs import KILLED, running_job
+from support.shops.busy_shop import BusyShop, load_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from killed_runs import RunningJob
-    from laptop import Databases, Laptop
+    from support.faults.killed_runs import RunningJob
+    from support.worlds.laptop import Databases, Laptop
 
 KILLS = 30
 # Runs differ in length: some of the instants lie behind the end of the run that they were meant for.

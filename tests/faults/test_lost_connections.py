@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fault_proxy import Fault, FaultProxy, proxied
 from iceberg_datamart.embedded import postgres
-from laptop import Databases, Laptop, problems
-from shop import open_shop, oracle_of
-from shop_rules import UNCHANGED, outcomes, prepared, rename
+from support.faults.fault_proxy import Fault, FaultProxy, proxied
+from support.shops.shop import open_shop, oracle_of
+from support.shops.shop_rules import UNCHANGED, outcomes, prepared, rename
+from support.worlds.laptop import Databases, Laptop, problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from laptop import Ended
-    from oracle import Oracle
+    from support.oracles.oracle import Oracle
+    from support.worlds.laptop import Ended
 
     Connection = psycopg.Connection[Any]
 

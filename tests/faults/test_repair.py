@@ -11,14 +11,14 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from shop import open_shop
-from shop_rules import UNCHANGED, outcomes, rename
+from support.shops.shop import open_shop
+from support.shops.shop_rules import UNCHANGED, outcomes, rename
 
 if TYPE_CHECKING:
     import psycopg
 
-    from laptop import Laptop
-    from oracle import Oracle
+    from support.oracles.oracle import Oracle
+    from support.worlds.laptop import Laptop
 
     Connection = psycopg.Connection[Any]
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import s3_server
 from iceberg_datamart.errors import StateUnreachableError
 from iceberg_datamart.world import timestamp_file
-from s3_faults import Request, none, proxied
-from shop import open_shop
-from shop_rules import rename
+from support.faults.s3_faults import Request, none, proxied
+from support.servers import s3_server
+from support.shops.shop import open_shop
+from support.shops.shop_rules import rename
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     import psycopg
 
     from iceberg_datamart.ports import TimestampFile
-    from laptop import Laptop
-    from s3_faults import Faults
-    from s3_server import S3Server
+    from support.faults.s3_faults import Faults
+    from support.servers.s3_server import S3Server
+    from support.worlds.laptop import Laptop
 
     Connection = psycopg.Connection[Any]
 

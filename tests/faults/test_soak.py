@@ -25,16 +25,16 @@ from rich.console import Console
 from rich.table import Table
 
 from iceberg_datamart.crash_points import POINTS
-from killed_runs import crash as crash_in_a_process
-from laptop import Laptop
-from stormy_columns import DEEDS
-from stormy_shop import KEYS, MART, Storm, Tally
+from support.faults.killed_runs import crash as crash_in_a_process
+from support.shops.stormy_columns import DEEDS
+from support.shops.stormy_shop import KEYS, MART, Storm, Tally
+from support.worlds.laptop import Laptop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from laptop import Databases
+    from support.worlds.laptop import Databases
 
 MINUTES = float(os.environ.get("MINUTES", "0"))
 # Storms of one round and the steps of each; without MINUTES, one round is all.

@@ -9,13 +9,13 @@ from collections import Counter
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from busy_shop import BusyShop, load_type
-from killed_runs import running_job
-from shop import open_shop
-from shop_rules import UNCHANGED, outcomes
+from support.faults.killed_runs import running_job
+from support.shops.busy_shop import BusyShop, load_type
+from support.shops.shop import open_shop
+from support.shops.shop_rules import UNCHANGED, outcomes
 
 if TYPE_CHECKING:
-    from laptop import Databases, Laptop
+    from support.worlds.laptop import Databases, Laptop
 
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
 _SEED = 12

@@ -8,8 +8,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from golden_files import EXPECTED, check
 from iceberg_datamart.cli import app
+from support.oracles.golden_files import EXPECTED, check
 
 COMMAND: Any = typer.main.get_command(app)
 

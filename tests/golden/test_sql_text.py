@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from golden_files import check
 from iceberg_datamart.config import MartConfig, TableConfig
 from iceberg_datamart.config_file import default_config_text, parse_config
 from iceberg_datamart.mart import (
@@ -32,6 +31,7 @@ from iceberg_datamart.sql import (
     without_older_sql,
 )
 from iceberg_datamart.watermark import CursorKind, ReadWindow, Watermark
+from support.oracles.golden_files import check
 
 KEY, COLUMNS = ["queue_id"], ["queue_id", "account_id", "name", "updated_at"]
 CLAUSES = re.compile(

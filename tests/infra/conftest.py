@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import aws_server
-from infra.workspace import UNTESTED, NoTerraformError, Plan, Workspace, open_workspace
+from support.servers import aws_server
+from support.worlds.terraform import UNTESTED, NoTerraformError, Plan, Workspace, open_workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,14 +8,20 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
-import aws_server
 from infra.conftest import EVERYTHING
-from infra.workspace import NO_BUCKET_POLICY, UNTESTED, NoTerraformError, made_network, open_workspace
+from support.servers import aws_server
+from support.worlds.terraform import (
+    NO_BUCKET_POLICY,
+    UNTESTED,
+    NoTerraformError,
+    made_network,
+    open_workspace,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from infra.workspace import Workspace
+    from support.worlds.terraform import Workspace
 
 pytestmark = pytest.mark.slow
 REGION = "eu-central-1"

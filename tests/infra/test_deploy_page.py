@@ -6,10 +6,10 @@ import re
 from typing import TYPE_CHECKING
 
 from iceberg_datamart.job import parser
-from infra.workspace import CODE, ROOT
+from support.worlds.terraform import CODE, ROOT
 
 if TYPE_CHECKING:
-    from infra.workspace import Plan
+    from support.worlds.terraform import Plan
 
 PAGE = (ROOT / "docs" / "deploy.md").read_text("utf-8")
 

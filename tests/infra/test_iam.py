@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from infra.workspace import ROOT
+from support.worlds.terraform import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from infra.workspace import Plan
+    from support.worlds.terraform import Plan
 
 PAGE = ROOT / "docs" / "iam.md"
 # The documents of roles and users; the others are a key's, a topic's, a bucket's and a role's trust.

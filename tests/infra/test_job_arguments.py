@@ -11,7 +11,7 @@ from iceberg_datamart.job import job_config, job_parameters, parser
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from infra.workspace import Plan, Workspace
+    from support.worlds.terraform import Plan, Workspace
 
 # https://docs.aws.amazon.com/glue/latest/dg/aws-glue-programming-etl-glue-arguments.html
 GLUES_OWN = {

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from infra.workspace import ROOT
+from support.worlds.terraform import ROOT
 
 if TYPE_CHECKING:
-    from infra.workspace import Plan
+    from support.worlds.terraform import Plan
 
 RUNTIMES = {"default_plan": "4.0", "whole_plan": "5.1"}
 METRICS = {"FailedTables", "LagSeconds", "RunSeconds"}

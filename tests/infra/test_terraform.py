@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from infra.workspace import CODE, ROOT
+from support.worlds.terraform import CODE, ROOT
 
 if TYPE_CHECKING:
-    from infra.workspace import Workspace
+    from support.worlds.terraform import Workspace
 
 MOST_LINES = 250
 # The C library of each runtime; a wheel for a newer one does not load.

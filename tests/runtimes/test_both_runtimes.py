@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iceberg_datamart.lake.runtime import GLUE_4_0, GLUE_5_1, Runtime
-from laptop import Ended, problems
-from oracle import assert_same, rows_of
-from shop import open_shop
-from shop_rules import rename
+from support.oracles.oracle import assert_same, rows_of
+from support.shops.shop import open_shop
+from support.shops.shop_rules import rename
+from support.worlds.laptop import Ended, problems
 
 if TYPE_CHECKING:
     import psycopg
 
-    from laptop import Laptop
+    from support.worlds.laptop import Laptop
 
     Connection = psycopg.Connection[Any]
 

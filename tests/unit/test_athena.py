@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from athena import problems
+from support.oracles.athena import problems
 
 if TYPE_CHECKING:
     from collections.abc import Callable

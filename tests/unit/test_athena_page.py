@@ -6,9 +6,9 @@ import re
 from datetime import datetime, timezone
 from pathlib import Path
 
-from athena import TYPES
 from iceberg_datamart.receipt import PREFIX, MartState, MirrorState
 from iceberg_datamart.watermark import CursorKind, Watermark
+from support.oracles.athena import TYPES
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "athena.md").read_text("utf-8")

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes import configured, table
 from iceberg_datamart.audits import (
     Audit,
     CountAudit,
@@ -23,7 +22,8 @@ from iceberg_datamart.config_audits import AuditConfig
 from iceberg_datamart.errors import ConfigError
 from iceberg_datamart.planner import merge_order
 from iceberg_datamart.reading import Column
-from sqlite_engine import Engine
+from support.fakes.ports import configured, table
+from support.oracles.sqlite_engine import Engine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

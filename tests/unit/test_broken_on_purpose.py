@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from broken_on_purpose import BROKEN, PACKAGE, ROOT, SOURCE, Broken
+from support.faults.broken_on_purpose import BROKEN, PACKAGE, ROOT, SOURCE, Broken
 
 RULES = {f"R{n}" for n in range(1, 14)} | {f"D{n}" for n in range(1, 12)}
 

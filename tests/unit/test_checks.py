@@ -26,7 +26,7 @@ from iceberg_datamart.config_checks import CheckConfig
 from iceberg_datamart.errors import ConfigError
 from iceberg_datamart.reading import Column
 from iceberg_datamart.sql import CHANGE, DELETE, INSERT, UPDATE
-from sqlite_engine import Engine
+from support.oracles.sqlite_engine import Engine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

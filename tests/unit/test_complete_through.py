@@ -7,11 +7,11 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from fake_runs import world
-from fakes import MINUTE, NOON
 from iceberg_datamart.errors import LakeError, SourceError, SourceUnreachableError
 from iceberg_datamart.receipt import MirrorState, Snapshot, TableHistory
 from iceberg_datamart.windows import known_complete
+from support.fakes.ports import MINUTE, NOON
+from support.fakes.runs import world
 
 BROKEN = LakeError("no space left")
 EARLIER = NOON - 5 * MINUTE

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from fakes import configured, mart, table
 from iceberg_datamart.config_audits import AuditConfig, filled, tables_in
+from support.fakes.ports import configured, mart, table
 
 VALID: list[tuple[dict[str, Any], str]] = [
     ({"type": "unique_key"}, "unique_key"),

@@ -24,10 +24,10 @@ from pyiceberg.types import (
     UUIDType,
 )
 
-from fakes import configured, table
 from iceberg_datamart.errors import SourceError, SourceRefusedError
 from iceberg_datamart.sources.glue_catalog import GlueTable
 from iceberg_datamart.sources.glue_iceberg import iceberg_table
+from support.fakes.ports import configured, table
 
 if TYPE_CHECKING:
     from iceberg_datamart.reading import IcebergRead, SourceTable

@@ -24,7 +24,7 @@ from iceberg_datamart.mart import (
 )
 from iceberg_datamart.reading import Column
 from iceberg_datamart.sql import changeset_sql
-from sqlite_engine import Engine, needs_full_join
+from support.oracles.sqlite_engine import Engine, needs_full_join
 
 Row = tuple[Any, ...]
 Tables = dict[str, dict[Row, Row]]

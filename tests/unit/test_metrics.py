@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from fakes import MINUTE, NOON
 from iceberg_datamart.errors import LakeError
 from iceberg_datamart.metrics import run_metrics
 from iceberg_datamart.report import FAILED, MERGED, UNCHANGED, Outcome, RunReport
+from support.fakes.ports import MINUTE, NOON
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "metrics.md"
 MERGE = Outcome(

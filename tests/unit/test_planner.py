@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes import configured, mart, table
 from iceberg_datamart.errors import (
     DatamartError,
     SchemaChangeError,
@@ -31,6 +30,7 @@ from iceberg_datamart.planner import (
 from iceberg_datamart.reading import Column, SourceTable
 from iceberg_datamart.receipt import MirrorState, Snapshot, TableHistory
 from iceberg_datamart.watermark import CursorKind, Horizon, Watermark, microseconds
+from support.fakes.ports import configured, mart, table
 
 if TYPE_CHECKING:
     from iceberg_datamart.config import Config

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fakes import configured, table
 from iceberg_datamart.planner import (
     Facts,
     MergeWindow,
@@ -22,6 +21,7 @@ from iceberg_datamart.planner import (
 from iceberg_datamart.reading import Column, SourceTable
 from iceberg_datamart.receipt import MirrorState, Snapshot, TableHistory
 from iceberg_datamart.watermark import CursorKind, Horizon, Watermark, microseconds
+from support.fakes.ports import configured, table
 
 if TYPE_CHECKING:
     from iceberg_datamart.config import Config

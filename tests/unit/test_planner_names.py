@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fakes import configured
 from iceberg_datamart.errors import SchemaChangeError
 from iceberg_datamart.planner import Facts, MergeWindow, Refuse, TableFacts, Wishes, plan_table
 from iceberg_datamart.reading import Column, SourceTable
 from iceberg_datamart.watermark import CursorKind, Horizon
+from support.fakes.ports import configured
 
 if TYPE_CHECKING:
     from iceberg_datamart.config import Config

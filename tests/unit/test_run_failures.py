@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fake_runs import foreign_commit, outcomes, two_sources, world
-from fakes import MINUTE, NOON, mart
 from iceberg_datamart.errors import CommitConflictError, LakeError, SourceError, SourceUnreachableError
+from support.fakes.ports import MINUTE, NOON, mart
+from support.fakes.runs import foreign_commit, outcomes, two_sources, world
 
 if TYPE_CHECKING:
-    from fakes import FakeSourceSession, FakeWorld
     from iceberg_datamart.config import PostgresSource
+    from support.fakes.ports import FakeSourceSession, FakeWorld
 
 LOST = SourceUnreachableError("source 'prd' cannot be reached")
 

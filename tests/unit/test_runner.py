@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fake_runs import foreign_commit, outcomes, rows, two_sources, world
-from fakes import MINUTE, NOON, table
 from iceberg_datamart.errors import (
     AuditError,
     LakeError,
@@ -18,10 +16,12 @@ from iceberg_datamart.errors import (
     TimestampFileError,
 )
 from iceberg_datamart.runner import new_run_id
+from support.fakes.ports import MINUTE, NOON, table
+from support.fakes.runs import foreign_commit, outcomes, rows, two_sources, world
 
 if TYPE_CHECKING:
-    from fakes import FakeWorld
     from iceberg_datamart.ports import Merged, MirrorMerge
+    from support.fakes.ports import FakeWorld
 
 # --- the order of effects
 

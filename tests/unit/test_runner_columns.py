@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fake_runs import outcomes, world
-from fakes import COLUMNS, FakeWorld, configured, table
 from iceberg_datamart.sql import LINEAGE
+from support.fakes.ports import COLUMNS, FakeWorld, configured, table
+from support.fakes.runs import outcomes, world
 
 if TYPE_CHECKING:
     from iceberg_datamart.receipt import MirrorState, TableHistory

@@ -7,12 +7,12 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from fakes import configured, table
 from iceberg_datamart.planner import Facts, MergeWindow, TableFacts, Wishes, plan_table
 from iceberg_datamart.reading import Column, SourceTable
 from iceberg_datamart.receipt import MirrorState, Snapshot, TableHistory
 from iceberg_datamart.source_snapshots import SourceSnapshots
 from iceberg_datamart.watermark import Horizon
+from support.fakes.ports import configured, table
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 HOUR = timedelta(hours=1)

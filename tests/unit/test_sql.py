@@ -24,7 +24,7 @@ from iceberg_datamart.sql import (
     quoted,
     within,
 )
-from sqlite_engine import Engine, needs_full_join
+from support.oracles.sqlite_engine import Engine, needs_full_join
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

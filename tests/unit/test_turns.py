@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fake_runs import rows
-from fakes import NOON, FakeSource, FakeWorld, configured, table
 from iceberg_datamart.errors import LakeError, TimestampFileError
 from iceberg_datamart.run_counts import LocalRunCounts
 from iceberg_datamart.watermark import microseconds
 from iceberg_datamart.windows import FULL, RECONCILE
+from support.fakes.ports import NOON, FakeSource, FakeWorld, configured, table
+from support.fakes.runs import rows
 
 if TYPE_CHECKING:
     from pathlib import Path

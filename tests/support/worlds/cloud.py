@@ -12,22 +12,22 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pyiceberg.catalog import load_catalog
 
-import second_reader
-from glue_shop import DATABASE, connect, crawl
-from laptop import LINEAGE, SMALL_SPARK, Ended, Laptop
-from s3_server import BUCKET
+from support.oracles import second_reader
+from support.servers.s3_server import BUCKET
+from support.shops.glue_shop import DATABASE, connect, crawl
+from support.worlds.laptop import LINEAGE, SMALL_SPARK, Ended, Laptop
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pyiceberg.table import Table
 
-    from aws_server import AwsServer
-    from s3_server import S3Server
+    from support.servers.aws_server import AwsServer
+    from support.servers.s3_server import S3Server
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[3]
 TARGET = f"{DATABASE}_iceberg"
-STANDIN = ROOT / "tests" / "awsglue_standin"
+STANDIN = ROOT / "tests" / "support" / "awsglue_standin"
 
 
 @dataclass(kw_only=True)

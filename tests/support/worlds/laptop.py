@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
 
     from iceberg_datamart.embedded.postgres import EmbeddedPostgres
-    from servers import PostgresServer
+    from support.servers.parts import PostgresServer
 
 LINEAGE = ("_run_id", "_merged_at")
 PROGRAM = Path(sys.executable).with_name("iceberg-datamart")

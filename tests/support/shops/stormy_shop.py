@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from iceberg_datamart import crash_points
 from iceberg_datamart.crash_points import Trap
-from oracle import assert_same, rows_of
-from shop import MARTS, SCHEMA, TABLES
-from shop_rules import prepared
-from stormy_columns import DEEDS, StormyColumns
+from support.oracles.oracle import assert_same, rows_of
+from support.shops.shop import MARTS, SCHEMA, TABLES
+from support.shops.shop_rules import prepared
+from support.shops.stormy_columns import DEEDS, StormyColumns
 
 if TYPE_CHECKING:
     import random
 
     import psycopg
 
-    from laptop import Ended, Laptop
+    from support.worlds.laptop import Ended, Laptop
 
     Connection = psycopg.Connection[Any]
     Row = dict[str, Any]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from oracle import Joined, Mirrored, Oracle
+from support.oracles.oracle import Joined, Mirrored, Oracle
 
 if TYPE_CHECKING:
     import psycopg
 
-    from laptop import Laptop
+    from support.worlds.laptop import Laptop
 
-SCHEMA = Path(__file__).parent / "e2e" / "schemas" / "shop.sql"
+SCHEMA = Path(__file__).parents[1] / "schemas" / "shop.sql"
 TABLES: dict[str, dict[str, Any]] = {
     "customer": {"from": "public.customer", "cursor": "updated_at"},
     "purchase": {"from": "public.purchase", "cursor": "updated_at"},

@@ -1,6 +1,6 @@
 """Breaks each rule and defect on purpose, in a copy of the package, and sees its test fail.
 
-`make broken` runs all of them, one after the other; `python tests/broken_on_purpose.py R7 D5` some.
+`make broken` runs all of them, one after the other; with rules as arguments, such as `R7 D5`, some.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[3]
 SOURCE = ROOT / "src"
 PACKAGE = Path("iceberg_datamart")
 

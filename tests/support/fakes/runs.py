@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fakes import MINUTE, NOON, FakeSource, FakeWorld, SourceRows, configured, mart, table
+from support.fakes.ports import MINUTE, NOON, FakeSource, FakeWorld, SourceRows, configured, mart, table
 
 if TYPE_CHECKING:
     from iceberg_datamart.report import RunReport

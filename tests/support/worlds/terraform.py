@@ -12,7 +12,7 @@ from typing import Any
 
 import boto3
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CODE = ROOT / "infra"
 UNTESTED = "NOT TESTED: infra/ (Terraform)"
 # Beside the code, where it may change anything: keys for moto, and no bucket policy, for moto takes

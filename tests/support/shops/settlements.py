@@ -10,7 +10,7 @@ import yaml
 
 from iceberg_datamart.config_file import default_config_text
 from iceberg_datamart.demo.seed import create_tables, load
-from oracle import Joined, Mirrored, Oracle
+from support.oracles.oracle import Joined, Mirrored, Oracle
 
 if TYPE_CHECKING:
     import random
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from laptop import Laptop
+    from support.worlds.laptop import Laptop
 
 KEYS = {
     "account": "account_id",

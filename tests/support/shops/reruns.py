@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from laptop import LINEAGE
-from other_tool import MART
+from support.faults.other_tool import MART
+from support.worlds.laptop import LINEAGE
 
 if TYPE_CHECKING:
-    from laptop import Ended, Laptop
+    from support.worlds.laptop import Ended, Laptop
 
     Row = dict[str, Any]
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iceberg_datamart import crash_points
-from laptop import PROGRAM
+from support.worlds.laptop import PROGRAM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from laptop import Laptop
+    from support.worlds.laptop import Laptop
 
 KILLED = -9
 _GRACE_SECONDS = 60

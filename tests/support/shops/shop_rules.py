@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from iceberg_datamart.config_file import load_config
 from iceberg_datamart.planner import Wishes
 from iceberg_datamart.world import new_run
-from oracle import Mirrored, Oracle
+from support.oracles.oracle import Mirrored, Oracle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from iceberg_datamart.report import RunReport
-    from laptop import Laptop
+    from support.worlds.laptop import Laptop
 
     Connection = psycopg.Connection[Any]
 

@@ -7,14 +7,14 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from shop import open_shop
+from support.shops.shop import open_shop
 
 if TYPE_CHECKING:
     import psycopg
 
-    from aws_server import AwsServer
-    from laptop import Laptop
-    from oracle import Oracle
+    from support.oracles.oracle import Oracle
+    from support.servers.aws_server import AwsServer
+    from support.worlds.laptop import Laptop
 
 DATABASE = "account_metadata_datamart"
 _NUMBERS = count(1)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
-from oracle import Joined, Mirrored, Oracle
+from support.oracles.oracle import Joined, Mirrored, Oracle
 
 if TYPE_CHECKING:
     import random
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from laptop import Laptop
+    from support.worlds.laptop import Laptop
 
 SCHEMA = "Retail Ops"
 ROLE = "the reader"
 PASSWORD = 'it\'s 100% "se:cr@et"/?#\\ ä'
-FILE = Path(__file__).parent / "e2e" / "schemas" / "retail.sql"
+FILE = Path(__file__).parents[1] / "schemas" / "retail.sql"
 TABLES: dict[str, dict[str, Any]] = {
     "customer": {
         "from": "Retail Ops.Customer",

@@ -5,12 +5,12 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from shop import open_shop
+from support.shops.shop import open_shop
 
 if TYPE_CHECKING:
     import psycopg
 
-    from laptop import Laptop
+    from support.worlds.laptop import Laptop
 
     Connection = psycopg.Connection[Any]
 

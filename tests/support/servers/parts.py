@@ -19,9 +19,9 @@ from testcontainers.community.postgres import PostgresContainer
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.docker_client import DockerClient
 
-import s3_server
 from iceberg_datamart.embedded import postgres
-from s3_server import S3Server
+from support.servers import s3_server
+from support.servers.s3_server import S3Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -13,7 +13,7 @@ import re
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-import second_reader
+from support.oracles import second_reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-EXPECTED = Path(__file__).parent / "golden" / "expected"
+EXPECTED = Path(__file__).parents[2] / "golden" / "expected"
 
 
 def check(name: str, text: str) -> None:

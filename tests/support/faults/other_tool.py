@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from iceberg_datamart.lake.runtime import GLUE_4_0, present_runtime
 
 if TYPE_CHECKING:
-    from laptop import Laptop
+    from support.worlds.laptop import Laptop
 
 MART = "customer_purchases"
 _ALL = (

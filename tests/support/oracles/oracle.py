@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from laptop import Laptop
+    from support.worlds.laptop import Laptop
 
     Row = dict[str, Any]
 

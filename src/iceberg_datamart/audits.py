@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from iceberg_datamart.config_audits import filled, tables_in
 from iceberg_datamart.errors import ConfigError
-from iceberg_datamart.sql import quoted
+from iceberg_datamart.sql import OTHER, ROW, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -78,12 +78,12 @@ class ForeignKeyAudit:
     def failing_sql(self, relations: Mapping[str, str]) -> str:
         """Return the SELECT of the rows that point to no row: their key and their columns."""
         own = [own for own, _ in self.pairs]
-        shown = ", ".join(f"c.{quoted(name)}" for name in dict.fromkeys((*self.key, *own)))
-        present = " AND ".join(f"c.{quoted(name)} IS NOT NULL" for name in own)
-        same = " AND ".join(f"p.{quoted(other)} = c.{quoted(own)}" for own, other in self.pairs)
+        shown = ", ".join(f"{ROW}.{quoted(name)}" for name in dict.fromkeys((*self.key, *own)))
+        present = " AND ".join(f"{ROW}.{quoted(name)} IS NOT NULL" for name in own)
+        same = " AND ".join(f"{OTHER}.{quoted(other)} = {ROW}.{quoted(own)}" for own, other in self.pairs)
         return (
-            f"SELECT {shown} FROM {relations[self.table]} AS c WHERE {present} "
-            f"AND NOT EXISTS (SELECT 1 FROM {relations[self.other]} AS p WHERE {same})"
+            f"SELECT {shown} FROM {relations[self.table]} AS {ROW} WHERE {present} "
+            f"AND NOT EXISTS (SELECT 1 FROM {relations[self.other]} AS {OTHER} WHERE {same})"
         )
 
     def finding(self, count: int, first: str) -> str:
@@ -110,7 +110,7 @@ class SqlAudit:
     def failing_sql(self, relations: Mapping[str, str]) -> str:
         """Return the SELECT with the relations in it."""
         # On lines of its own, so that a comment at its end hides nothing.
-        return f"SELECT * FROM (\n{filled(self.sql, relations)}\n) AS found"
+        return f"SELECT * FROM (\n{filled(self.sql, relations)}\n) AS {ROW}"
 
     def finding(self, count: int, first: str) -> str:
         """Return what a message says of so many failures, and of the first ones."""

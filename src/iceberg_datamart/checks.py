@@ -11,7 +11,7 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
 from iceberg_datamart.errors import ConfigError
-from iceberg_datamart.sql import CHANGE, DELETE, literal, matching, quoted
+from iceberg_datamart.sql import CHANGE, DELETE, NEW, OLD, ROW, literal, matching, quoted
 from iceberg_datamart.watermark import EPOCH, microseconds
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ERROR, WARN, REJECT = "error", "warn", "reject"
 FAILING, ROWS, REJECTED = "_datamart_failing", "_datamart_rows", "_datamart_rejected"
-_NEW, _COUNT = "_datamart_new", "_datamart_count"
+_CHANGED, _COUNT = "_datamart_changed", "_datamart_count"
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ def tally_sql(changes: str, checks: Checks) -> str:
     columns = [CHANGE, REJECTED, f"count(*) AS {ROWS}"]
     columns += [f"{text} AS {FAILING}_{index}" for index, text in enumerate(fails)]
     inner = f"SELECT *, {rejected} AS {REJECTED} FROM {changes}"
-    return f"SELECT {', '.join(columns)} FROM ({inner}) AS c GROUP BY {CHANGE}, {REJECTED}"
+    return f"SELECT {', '.join(columns)} FROM ({inner}) AS {NEW} GROUP BY {CHANGE}, {REJECTED}"
 
 
 def failing_sql(changes: str, fails: str) -> str:
@@ -200,20 +200,20 @@ def duplicates_sql(
     """
     present = " AND ".join(f"{quoted(name)} IS NOT NULL" for name in check.columns)
     names = ", ".join(map(quoted, dict.fromkeys((*key, *check.columns))))
-    rows = f"SELECT {names}, true AS {_NEW} FROM {changes} WHERE {CHANGE} <> '{DELETE}' AND {present}"
+    rows = f"SELECT {names}, true AS {_CHANGED} FROM {changes} WHERE {CHANGE} <> '{DELETE}' AND {present}"
     if mirror is not None:
-        same = matching(check.columns, "c", "t")
-        touched = matching(key, "c", "t", null_safe=null_safe)
-        shown = ", ".join(f"t.{quoted(name)}" for name in dict.fromkeys((*key, *check.columns)))
+        same = matching(check.columns, NEW, OLD)
+        touched = matching(key, NEW, OLD, null_safe=null_safe)
+        shown = ", ".join(f"{OLD}.{quoted(name)}" for name in dict.fromkeys((*key, *check.columns)))
         rows += (
-            f" UNION ALL SELECT {shown}, false AS {_NEW} FROM {mirror} AS t "
-            f"WHERE EXISTS (SELECT 1 FROM {changes} AS c WHERE {same}) "
-            f"AND NOT EXISTS (SELECT 1 FROM {changes} AS c WHERE {touched})"
+            f" UNION ALL SELECT {shown}, false AS {_CHANGED} FROM {mirror} AS {OLD} "
+            f"WHERE EXISTS (SELECT 1 FROM {changes} AS {NEW} WHERE {same}) "
+            f"AND NOT EXISTS (SELECT 1 FROM {changes} AS {NEW} WHERE {touched})"
         )
     by = ", ".join(map(quoted, check.columns))
-    counted = f"SELECT *, count(*) OVER (PARTITION BY {by}) AS {_COUNT} FROM ({rows}) AS r"
+    counted = f"SELECT *, count(*) OVER (PARTITION BY {by}) AS {_COUNT} FROM ({rows}) AS {ROW}"
     keys = ", ".join(map(quoted, key))
-    return f"SELECT {keys} FROM ({counted}) AS d WHERE {_NEW} AND {_COUNT} > 1"
+    return f"SELECT {keys} FROM ({counted}) AS {ROW} WHERE {_CHANGED} AND {_COUNT} > 1"
 
 
 def finding(name: str, count: int, keys: Sequence[Mapping[str, Any]]) -> str:

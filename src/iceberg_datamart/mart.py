@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from iceberg_datamart.errors import ConfigError
-from iceberg_datamart.sql import RUN_ID, literal, matching, quoted
+from iceberg_datamart.sql import OTHER, ROW, RUN_ID, literal, matching, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -108,7 +108,7 @@ class MartShape:
 
     def join_sql(self, relations: Mapping[str, str]) -> str:
         """Return the SELECT of the whole mart from `relations`, a relation for each table."""
-        aliases = {table: f"j{position}" for position, table in enumerate(self.tables)}
+        aliases = {table: f"_datamart_{position}" for position, table in enumerate(self.tables)}
         shown = ", ".join(f"{aliases[o.table]}.{quoted(o.column)} AS {quoted(o.name)}" for o in self.outputs)
         root, *others = self.nodes
         joins = [f"{relations[root.table]} AS {aliases[root.table]}"]
@@ -121,7 +121,7 @@ class MartShape:
         values = [quoted(name) for name in self.selected]
         values += [f"{text} AS {quoted(name)}" for name, text in self.expressions.items()]
         where = f" WHERE {self.filter}" if self.filter else ""
-        return f"SELECT {', '.join(values)} FROM (SELECT {shown} FROM {' '.join(joins)}) AS r{where}"
+        return f"SELECT {', '.join(values)} FROM (SELECT {shown} FROM {' '.join(joins)}) AS {ROW}{where}"
 
     def arm(self, table: str, delta: Delta, changed: str) -> Arm:
         """Return the mart rows that the changed rows of `table` can touch; `changed` holds their keys.
@@ -134,10 +134,10 @@ class MartShape:
         if node.how == "inner":
             return self._arm(node.table, node.shape.primary_key, node.shape.primary_key, changed)
         own = tuple(own for _, own in node.on)
-        by_key = matching(node.shape.primary_key, "c", "x")
+        by_key = matching(node.shape.primary_key, OTHER, ROW)
         values = " UNION ".join(
-            f"SELECT {_names(own, 'x')} FROM {relation} AS x "
-            f"WHERE EXISTS (SELECT 1 FROM {changed} AS c WHERE {by_key})"
+            f"SELECT {_names(own, ROW)} FROM {relation} AS {ROW} "
+            f"WHERE EXISTS (SELECT 1 FROM {changed} AS {OTHER} WHERE {by_key})"
             for relation in (delta.now, delta.before)
         )
         parents = tuple(parents for parents, _ in node.on)
@@ -148,7 +148,7 @@ class MartShape:
         shown = ", ".join(
             f"{quoted(own)} AS {quoted(output)}" for own, output in zip(source, outputs, strict=True)
         )
-        return Arm(outputs, f"SELECT DISTINCT {shown} FROM {relation} AS k")
+        return Arm(outputs, f"SELECT DISTINCT {shown} FROM {relation} AS {ROW}")
 
     def _node(self, table: str) -> Node:
         return next(node for node in self.nodes if node.table == table)
@@ -177,13 +177,12 @@ def mart_shape(name: str, config: MartConfig, mirrors: Mapping[str, MirrorShape]
 def changed_keys_sql(delta: Delta, key: Sequence[str]) -> str:
     """Return the SELECT of the primary keys written, or deleted, since the mart consumed the mirror."""
     runs = ", ".join(literal(run_id) for run_id in delta.run_ids)
-    written = f"SELECT {_names(key, 'x')} FROM {delta.now} AS x WHERE x.{quoted(RUN_ID)} IN ({runs})"
+    names = _names(key, ROW)
+    written = f"SELECT {names} FROM {delta.now} AS {ROW} WHERE {ROW}.{quoted(RUN_ID)} IN ({runs})"
     if not delta.deletes:
         return written
-    present = f"SELECT 1 FROM {delta.now} AS y WHERE {matching(key, 'y', 'x')}"
-    return (
-        f"{written} UNION ALL SELECT {_names(key, 'x')} FROM {delta.before} AS x WHERE NOT EXISTS ({present})"
-    )
+    present = f"SELECT 1 FROM {delta.now} AS {OTHER} WHERE {matching(key, OTHER, ROW)}"
+    return f"{written} UNION ALL SELECT {names} FROM {delta.before} AS {ROW} WHERE NOT EXISTS ({present})"
 
 
 def joined_arms(arms: Iterable[Arm]) -> tuple[Arm, ...]:
@@ -200,16 +199,18 @@ def restricted_sql(relation: str, columns: Sequence[str], arms: Sequence[tuple[A
     Each arm comes with the relation that holds its keys and a literal predicate that bounds them.
     Spark moves each arm's semi-join below the joins of `relation`, which an OR of arms would prevent.
     """
-    names = _names(columns, "r")
+    names = _names(columns, ROW)
     if not arms:
-        return f"SELECT {names} FROM {relation} AS r"
+        return f"SELECT {names} FROM {relation} AS {ROW}"
     taken = [
-        f"EXISTS (SELECT 1 FROM {keys} AS a WHERE {matching(arm.outputs, 'a', 'r')})" for arm, keys, _ in arms
+        f"EXISTS (SELECT 1 FROM {keys} AS {OTHER} WHERE {matching(arm.outputs, OTHER, ROW)})"
+        for arm, keys, _ in arms
     ]
     selects = []
     for position, (_, _, bounds) in enumerate(arms):
         earlier = "".join(f" AND NOT {text}" for text in taken[:position])
-        selects.append(f"SELECT {names} FROM {relation} AS r WHERE {bounds} AND {taken[position]}{earlier}")
+        where = f"{bounds} AND {taken[position]}{earlier}"
+        selects.append(f"SELECT {names} FROM {relation} AS {ROW} WHERE {where}")
     return " UNION ALL ".join(selects)
 
 

@@ -29,6 +29,10 @@ _METADATA = frozenset(
     }
 )
 _HERE = "_datamart_here"
+# Aliases of relations. No column can have these names: of a column `x`, `x.id` would be a field.
+NEW, OLD = "_datamart_new", "_datamart_old"
+ROW, OTHER = "_datamart_row", "_datamart_other"
+_EACH = "_datamart_each"
 INSERT, UPDATE, DELETE = "insert", "update", "delete"
 _MOST_RANGES = 31
 _RANGED_TYPES = ("int", "long", "string", "date", "timestamptz", "decimal")
@@ -44,7 +48,9 @@ class KeyRange:
 
 def is_taken(column: str) -> bool:
     """Return whether a mirror cannot have a column of this name beside its own and Iceberg's."""
-    return column in LINEAGE_NAMES | _METADATA or column.startswith("_datamart_")
+    # In lower case: to Spark two names that differ in case alone are one.
+    name = column.lower()
+    return name in LINEAGE_NAMES | _METADATA or name.startswith("_datamart_")
 
 
 def quoted(*names: str) -> str:
@@ -88,7 +94,7 @@ def runs(values: Iterable[Any]) -> list[tuple[Any, Any]]:
     return [(known[low], known[high - 1]) for low, high in pairwise(edges)]
 
 
-def within(column: str, ranges: Sequence[KeyRange], alias: str = "t") -> str:
+def within(column: str, ranges: Sequence[KeyRange], alias: str = OLD) -> str:
     """Return the predicate that a column lies in one of `ranges`; `true` for no ranges."""
     name = f"{alias}.{quoted(column)}"
     found = [
@@ -124,18 +130,18 @@ def changeset_sql(  # noqa: PLR0913  (one clause of the statement each)
     `new` whose column `deleted` is true are deletes where `old` holds them, and nothing otherwise.
     Comparison is null-safe.
     """
-    gone = f"coalesce(n.{quoted(deleted)}, false)" if deleted else "false"
+    gone = f"coalesce({NEW}.{quoted(deleted)}, false)" if deleted else "false"
     differs = _differs(columns, gone)
     if kept:
-        spared = f"SELECT 1 FROM {kept} AS k WHERE {matching(key, 'k', 't')}"
-        differs = f"({differs}) AND NOT (n.{_HERE} IS NULL AND EXISTS ({spared}))"
+        spared = f"SELECT 1 FROM {kept} AS {OTHER} WHERE {matching(key, OTHER, OLD)}"
+        differs = f"({differs}) AND NOT ({NEW}.{_HERE} IS NULL AND EXISTS ({spared}))"
     return (
         f"SELECT {', '.join(_value(name, full=full) for name in columns)}, "
-        f"CASE WHEN n.{_HERE} IS NULL OR {gone} THEN '{DELETE}' "
-        f"WHEN t.{_HERE} IS NULL THEN '{INSERT}' ELSE '{UPDATE}' END AS {CHANGE} "
-        f"FROM (SELECT *, true AS {_HERE} FROM {new}) AS n {'FULL OUTER' if full else 'LEFT'} JOIN "
-        f"(SELECT *, true AS {_HERE} FROM {old} AS t WHERE {bounds}) AS t "
-        f"ON {matching(key, 't', 'n', null_safe=null_safe)} "
+        f"CASE WHEN {NEW}.{_HERE} IS NULL OR {gone} THEN '{DELETE}' "
+        f"WHEN {OLD}.{_HERE} IS NULL THEN '{INSERT}' ELSE '{UPDATE}' END AS {CHANGE} "
+        f"FROM (SELECT *, true AS {_HERE} FROM {new}) AS {NEW} {'FULL OUTER' if full else 'LEFT'} JOIN "
+        f"(SELECT *, true AS {_HERE} FROM {old} AS {OLD} WHERE {bounds}) AS {OLD} "
+        f"ON {matching(key, OLD, NEW, null_safe=null_safe)} "
         f"WHERE {differs}"
     )
 
@@ -156,40 +162,42 @@ def differences_sql(  # noqa: PLR0913  (one clause of the statement each)
     Rows of `new` whose column `deleted` is true must not be in `old`; its column `newer` is passed on. Of
     rows of `old` with the same key, all but one are too many.
     """
-    gone = f"coalesce(n.{quoted(deleted)}, false)" if deleted else "false"
+    gone = f"coalesce({NEW}.{quoted(deleted)}, false)" if deleted else "false"
     wrong = ", ".join(
-        f"CASE WHEN NOT (n.{quoted(name)} <=> t.{quoted(name)}) THEN {literal(name)} END" for name in columns
+        f"CASE WHEN NOT ({NEW}.{quoted(name)} <=> {OLD}.{quoted(name)}) THEN {literal(name)} END"
+        for name in columns
     )
     by = ", ".join(quoted(name) for name in key)
     copy = f"row_number() OVER (PARTITION BY {by} ORDER BY {by}) AS {PLACE}"
-    doubled = f"coalesce(t.{PLACE} > 1, false)"
-    shown = ", ".join(f"CAST(coalesce(n.{quoted(name)}, t.{quoted(name)}) AS STRING)" for name in key)
+    doubled = f"coalesce({OLD}.{PLACE} > 1, false)"
+    shown = ", ".join(f"CAST(coalesce({NEW}.{quoted(name)}, {OLD}.{quoted(name)}) AS STRING)" for name in key)
     return (
         f"SELECT array({shown}) AS {PLACE}, "
-        f"CASE WHEN n.{_HERE} IS NULL OR {gone} OR {doubled} THEN 'extra' "
-        f"WHEN t.{_HERE} IS NULL THEN 'missing' ELSE 'stale' END AS {CHANGE}, "
-        f"filter(array({wrong}), c -> c IS NOT NULL) AS wrong, "
-        f"{f'coalesce(n.{quoted(newer)}, false)' if newer else 'false'} AS newer "
-        f"FROM (SELECT *, true AS {_HERE} FROM {new}) AS n FULL OUTER JOIN "
-        f"(SELECT *, true AS {_HERE}, {copy} FROM {old} AS t WHERE {bounds}) AS t "
-        f"ON {matching(key, 't', 'n', null_safe=null_safe)} "
+        f"CASE WHEN {NEW}.{_HERE} IS NULL OR {gone} OR {doubled} THEN 'extra' "
+        f"WHEN {OLD}.{_HERE} IS NULL THEN 'missing' ELSE 'stale' END AS {CHANGE}, "
+        f"filter(array({wrong}), {_EACH} -> {_EACH} IS NOT NULL) AS wrong, "
+        f"{f'coalesce({NEW}.{quoted(newer)}, false)' if newer else 'false'} AS newer "
+        f"FROM (SELECT *, true AS {_HERE} FROM {new}) AS {NEW} FULL OUTER JOIN "
+        f"(SELECT *, true AS {_HERE}, {copy} FROM {old} AS {OLD} WHERE {bounds}) AS {OLD} "
+        f"ON {matching(key, OLD, NEW, null_safe=null_safe)} "
         f"WHERE {doubled} OR {_differs(columns, gone)}"
     )
 
 
 def _differs(columns: Iterable[str], gone: str) -> str:
-    """Return the predicate that joined rows n and t differ; with `gone`, there must be no t."""
-    same = matching(columns, "n", "t", null_safe=True)
+    """Return the predicate that joined new and old rows differ; with `gone`, there must be no old one."""
+    same = matching(columns, NEW, OLD, null_safe=True)
     return (
-        f"n.{_HERE} IS NULL OR (t.{_HERE} IS NULL AND NOT {gone}) OR (t.{_HERE} AND ({gone} OR NOT ({same})))"
+        f"{NEW}.{_HERE} IS NULL OR ({OLD}.{_HERE} IS NULL AND NOT {gone}) "
+        f"OR ({OLD}.{_HERE} AND ({gone} OR NOT ({same})))"
     )
 
 
 def _value(name: str, *, full: bool) -> str:
     column = quoted(name)
     if not full:
-        return f"n.{column}"
-    return f"CASE WHEN n.{_HERE} IS NULL THEN t.{column} ELSE n.{column} END AS {column}"
+        return f"{NEW}.{column}"
+    return f"CASE WHEN {NEW}.{_HERE} IS NULL THEN {OLD}.{column} ELSE {NEW}.{column} END AS {column}"
 
 
 def merge_sql(  # noqa: PLR0913  (one clause of the statement each)
@@ -211,16 +219,16 @@ def merge_sql(  # noqa: PLR0913  (one clause of the statement each)
     are columns that only the target has: NULL in new rows, kept in others.
     """
     lineage = {RUN_ID: literal(run_id), MERGED_AT: literal(merged_at, "timestamptz")}
-    values = {name: f"s.{quoted(name)}" for name in columns} | lineage
-    sets = ", ".join(f"t.{quoted(name)} = {value}" for name, value in values.items() if name not in key)
+    values = {name: f"{NEW}.{quoted(name)}" for name in columns} | lineage
+    sets = ", ".join(f"{OLD}.{quoted(name)} = {value}" for name, value in values.items() if name not in key)
     inserted = values | dict.fromkeys(absent, "NULL")
     names = ", ".join(quoted(name) for name in inserted)
     return (
-        f"MERGE INTO {target} AS t USING {changes} AS s "
-        f"ON {bounds} AND {matching(key, 't', 's', null_safe=null_safe)} "
-        f"WHEN MATCHED AND s.{CHANGE} = '{DELETE}' THEN DELETE "
+        f"MERGE INTO {target} AS {OLD} USING {changes} AS {NEW} "
+        f"ON {bounds} AND {matching(key, OLD, NEW, null_safe=null_safe)} "
+        f"WHEN MATCHED AND {NEW}.{CHANGE} = '{DELETE}' THEN DELETE "
         f"WHEN MATCHED THEN UPDATE SET {sets} "
-        f"WHEN NOT MATCHED AND s.{CHANGE} <> '{DELETE}' "
+        f"WHEN NOT MATCHED AND {NEW}.{CHANGE} <> '{DELETE}' "
         f"THEN INSERT ({names}) VALUES ({', '.join(inserted.values())})"
     )
 
@@ -242,7 +250,8 @@ def without_older_sql(batch: str, mirror: str, key: Sequence[str], cursor: str) 
     NULL is below every value.
     """
     name = quoted(cursor)
-    older = f"t.{name} IS NOT NULL AND (n.{name} IS NULL OR t.{name} > n.{name})"
+    older = f"{OLD}.{name} IS NOT NULL AND ({NEW}.{name} IS NULL OR {OLD}.{name} > {NEW}.{name})"
     return (
-        f"SELECT n.* FROM {batch} AS n LEFT ANTI JOIN {mirror} AS t ON {matching(key, 't', 'n')} AND {older}"
+        f"SELECT {NEW}.* FROM {batch} AS {NEW} LEFT ANTI JOIN {mirror} AS {OLD} "
+        f"ON {matching(key, OLD, NEW)} AND {older}"
     )

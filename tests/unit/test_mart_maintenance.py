@@ -23,7 +23,7 @@ from iceberg_datamart.mart import (
     restricted_sql,
 )
 from iceberg_datamart.reading import Column
-from iceberg_datamart.sql import changeset_sql
+from iceberg_datamart.sql import ROW, changeset_sql
 from support.oracles.sqlite_engine import Engine, needs_full_join
 
 Row = tuple[Any, ...]
@@ -115,7 +115,7 @@ class MaintainedMart:
         return self.shape.arm(node.table, delta, f"({changed_keys_sql(delta, node.shape.primary_key)})")
 
     def _bounds(self, arm: Arm) -> str:
-        return bounds_of([Column(name, "int") for name in arm.outputs], self.engine.rows(arm.keys), "r")
+        return bounds_of([Column(name, "int") for name in arm.outputs], self.engine.rows(arm.keys), ROW)
 
     def changes(self) -> list[Row]:
         """Return the changeset that the lake merges, each row with its change."""
@@ -272,4 +272,4 @@ def test_a_change_takes_only_the_rows_it_can_touch() -> None:
 
 
 def test_without_arms_everything_is_compared() -> None:
-    assert restricted_sql("`mart`", ["a", "b"], []) == "SELECT r.`a`, r.`b` FROM `mart` AS r"
+    assert restricted_sql("`mart`", ["a", "b"], []) == f"SELECT {ROW}.`a`, {ROW}.`b` FROM `mart` AS {ROW}"

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from iceberg_datamart.reading import Column
 from iceberg_datamart.sql import (
     CHANGE,
+    NEW,
+    OLD,
     PLACE,
     KeyRange,
     changeset_sql,
@@ -149,12 +151,12 @@ def test_nulls_alone_have_no_ranges() -> None:
     ("ranges", "text"),
     [
         ([], "true"),
-        ([KeyRange("1L", "1L")], "(t.`id` = 1L)"),
-        ([KeyRange("1L", "3L"), KeyRange("9L", "9L")], "((t.`id` >= 1L AND t.`id` <= 3L) OR t.`id` = 9L)"),
+        ([KeyRange("1L", "1L")], "(a.`id` = 1L)"),
+        ([KeyRange("1L", "3L"), KeyRange("9L", "9L")], "((a.`id` >= 1L AND a.`id` <= 3L) OR a.`id` = 9L)"),
     ],
 )
 def test_ranges_become_one_predicate(ranges: list[KeyRange], text: str) -> None:
-    assert within("id", ranges) == text
+    assert within("id", ranges, "a") == text
 
 
 def test_rows_match_by_every_column_of_the_key() -> None:
@@ -261,7 +263,7 @@ def test_only_rows_within_the_bounds_are_compared(engine: Engine) -> None:
         old=engine.put("old", ["id", "a"], [(1, 9), (2, 9)]),
         key=["id"],
         columns=["id", "a"],
-        bounds="(t.`id` = 1)",
+        bounds=f"({OLD}.`id` = 1)",
         full=False,
     )
     assert sorted(engine.rows(select)) == [(1, 0, "update"), (2, 0, "insert")]
@@ -322,7 +324,7 @@ def merge(**changes: Any) -> str:
         "changes": "`c`",
         "key": ["id"],
         "columns": ["id", "a"],
-        "bounds": "(t.`id` = 1)",
+        "bounds": f"({OLD}.`id` = 1)",
         "run_id": "run-1",
         "merged_at": 0,
     }
@@ -333,13 +335,14 @@ def test_an_insert_names_every_column_of_the_target() -> None:
     listed = re.search(r"INSERT \((.*)\) VALUES \((.*)\)$", merge(absent=["old"]))
     assert listed is not None
     assert listed[1] == "`id`, `a`, `_run_id`, `_merged_at`, `old`"
-    assert listed[2] == "s.`id`, s.`a`, 'run-1', timestamp_micros(0L), NULL"
+    assert listed[2] == f"{NEW}.`id`, {NEW}.`a`, 'run-1', timestamp_micros(0L), NULL"
 
 
 def test_an_update_leaves_the_key_and_absent_columns_as_they_are() -> None:
     sets = re.search(r"UPDATE SET (.*?) WHEN NOT MATCHED", merge(absent=["old"]))
     assert sets is not None
-    assert sets[1] == "t.`a` = s.`a`, t.`_run_id` = 'run-1', t.`_merged_at` = timestamp_micros(0L)"
+    values = {"a": f"{NEW}.`a`", "_run_id": "'run-1'", "_merged_at": "timestamp_micros(0L)"}
+    assert sets[1] == ", ".join(f"{OLD}.`{name}` = {value}" for name, value in values.items())
 
 
 def test_nothing_nondeterministic_stands_in_a_merge() -> None:

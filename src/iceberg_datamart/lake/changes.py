@@ -17,6 +17,7 @@ from iceberg_datamart.sql import (
     DELETE,
     INSERT,
     LINEAGE,
+    OLD,
     UPDATE,
     key_ranges,
     literal,
@@ -178,7 +179,7 @@ def append(  # noqa: PLR0913, PLR0917  (one commit)
     return staging.commit(target, base, summary, lambda: frame.writeTo(target).append())
 
 
-def bounds_of(key: Sequence[Column], rows: Sequence[Sequence[Any]], alias: str = "t") -> str:
+def bounds_of(key: Sequence[Column], rows: Sequence[Sequence[Any]], alias: str = OLD) -> str:
     """Return the predicate that each key column lies near one of `rows`; columns with a NULL are left out."""
     parts = []
     for position, column in enumerate(key):

@@ -21,7 +21,7 @@ from iceberg_datamart.checks import (
 from iceberg_datamart.errors import CheckError
 from iceberg_datamart.lake.failures import translating
 from iceberg_datamart.reading import MOST_REJECTED, RejectedRow
-from iceberg_datamart.sql import CHANGE, DELETE, INSERT, matching, quoted
+from iceberg_datamart.sql import CHANGE, DELETE, INSERT, OTHER, ROW, matching, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -130,12 +130,13 @@ class _Inspection:
         if found.isEmpty():
             return False
         duplicates, changes = self._views.add(found), self._view()
-        same = matching(self._key, "d", "c", null_safe=self._null_safe)
-        twice = f"(c.{CHANGE} <> '{DELETE}' AND EXISTS (SELECT 1 FROM {duplicates} AS d WHERE {same}))"
+        same = matching(self._key, OTHER, ROW, null_safe=self._null_safe)
+        present = f"SELECT 1 FROM {duplicates} AS {OTHER} WHERE {same}"
+        twice = f"({ROW}.{CHANGE} <> '{DELETE}' AND EXISTS ({present}))"
         self._reject(
-            self._session.sql(f"SELECT * FROM {changes} AS c WHERE {twice}"), f.lit(_said(check.name))
+            self._session.sql(f"SELECT * FROM {changes} AS {ROW} WHERE {twice}"), f.lit(_said(check.name))
         )
-        kept = self._session.sql(f"SELECT * FROM {changes} AS c WHERE NOT {twice}")
+        kept = self._session.sql(f"SELECT * FROM {changes} AS {ROW} WHERE NOT {twice}")
         counts = {row[0]: row[1] for row in kept.groupBy(CHANGE).count().collect()}
         self.changes = replace(self.changes, frame=kept, counts=counts)
         return True

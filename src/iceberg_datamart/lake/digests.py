@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from iceberg_datamart.slices import Slices, Slicing
 
 
+_SLICE, _HASH, _EACH = "_datamart_slice", "_datamart_hash", "_datamart_each"
 _DECIMAL = re.compile(r"decimal\(\d+, ?(\d+)\)")
 # Up to this scale no decimal is spelled with an exponent, and up to the other there is room for a digit more.
 _PLAIN_SCALE, _GREATEST_SCALE = 6, 36
@@ -34,8 +35,9 @@ def slice_digests(
         + ")"
     )
     text = (
-        f"SELECT slice, count(*), {_sum_of(1)}, {_sum_of(16)} "
-        f"FROM (SELECT {slice_sql(slicing)} AS slice, md5({row}) AS hash FROM {relation}) GROUP BY slice"
+        f"SELECT {_SLICE}, count(*), {_sum_of(1)}, {_sum_of(16)} "
+        f"FROM (SELECT {slice_sql(slicing)} AS {_SLICE}, md5({row}) AS {_HASH} FROM {relation}) "
+        f"GROUP BY {_SLICE}"
     )
     found = session.sql(text).collect()
     return {row[0]: SliceDigest(row[1], (int(row[2]), int(row[3]))) for row in found}
@@ -59,7 +61,7 @@ def in_slices(slices: Slices) -> str:
 
 
 def _sum_of(start: int) -> str:
-    return f"sum(CAST({_hash_part('hash', start, 15)} AS DECIMAL(20, 0)))"
+    return f"sum(CAST({_hash_part(_HASH, start, 15)} AS DECIMAL(20, 0)))"
 
 
 def _hash_part(hashed: str, start: int, digits: int) -> str:
@@ -92,8 +94,8 @@ def _decimal_text(value: str, scale: int) -> str:
 def _text(iceberg_type: str, value: str) -> str:
     """Return a value's text, NULL for NULL."""
     if iceberg_type.startswith("list<"):
-        element = _counted_text(_text(iceberg_type[5:-1], "e"))
-        return f"array_join(transform({value}, e -> {element}), '')"
+        element = _counted_text(_text(iceberg_type[5:-1], _EACH))
+        return f"array_join(transform({value}, {_EACH} -> {element}), '')"
     if iceberg_type in ("float", "double"):
         # Bits, since every language writes floating-point numbers in its own way. -0 counts as 0.
         number = f"(CAST({value} AS DOUBLE) + 0.0D)"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from iceberg_datamart.lake.changes import FEW_KEYS, Changeset, bounds_of, inserts, sorted_within_partitions
 from iceberg_datamart.mart import Delta, changed_keys_sql, joined_arms, restricted_sql
 from iceberg_datamart.reading import Column
-from iceberg_datamart.sql import changeset_sql, differences_sql
+from iceberg_datamart.sql import ROW, changeset_sql, differences_sql
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -123,7 +123,7 @@ class MartComparison:
         held = self._views.held(self._session.sql(arm.keys))
         rows = held.limit(FEW_KEYS + 1).collect()
         few = 0 < len(rows) <= FEW_KEYS
-        bounds = bounds_of([types[name] for name in arm.outputs], rows, "r") if few else "true"
+        bounds = bounds_of([types[name] for name in arm.outputs], rows, ROW) if few else "true"
         return self._views.add(held), bounds
 
 

@@ -173,7 +173,7 @@ class PostgresSession:
         query = sql.SQL(
             "select _datamart_rows, {}, _datamart_all - _datamart_rows "
             "from (select count(*) as _datamart_all, count({}) as _datamart_rows, max({}) as {} "
-            "from {} where {}) as q"
+            "from {} where {}) as _datamart_q"
         ).format(
             described.cursor_number,
             if_fitting(described.unfits, sql.SQL("1")),
@@ -251,7 +251,7 @@ class PostgresSession:
     ) -> JdbcRead:
         if described.unfits:
             where = sql.SQL("{} and {}").format(where, fitting(described.unfits))
-        query = sql.SQL("(select {} from {} where {}) as q").format(names, described.name, where)
+        query = sql.SQL("(select {} from {} where {}) as _datamart_q").format(names, described.name, where)
         deleted_mark = None if described.config.soft_delete is None else DELETED
         return self._jdbc(query, described.table.columns, predicates, deleted_mark)
 

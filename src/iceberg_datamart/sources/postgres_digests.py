@@ -25,9 +25,9 @@ def digests_query(
     """Return the query of (slice, rows, first sum, second sum) over the rows for which `where` holds."""
     row = sql.SQL(" || ").join(_counted_text(_text(wire.type, wire.expression)) for wire in wires)
     return sql.SQL(
-        "select slice, count(*), sum({first}), sum({second}) from "
-        "(select {slice} as slice, md5(convert_to({row}, 'UTF8')) as hash from {relation} where {where}) "
-        "as q group by slice"
+        "select _datamart_slice, count(*), sum({first}), sum({second}) from (select {slice} as "
+        "_datamart_slice, md5(convert_to({row}, 'UTF8')) as _datamart_hash from {relation} where {where}) "
+        "as _datamart_q group by _datamart_slice"
     ).format(
         first=_number_of(1),
         second=_number_of(16),
@@ -69,15 +69,16 @@ def _counted_text(text: sql.Composable) -> sql.Composed:
 
 def _number_of(start: int) -> sql.Composed:
     """Return 60 bits of the hash as a number, from hexadecimal digit `start` on."""
-    return sql.SQL("('x' || substr(hash, {}, 15))::bit(60)::int8").format(sql.Literal(start))
+    return sql.SQL("('x' || substr(_datamart_hash, {}, 15))::bit(60)::int8").format(sql.Literal(start))
 
 
 def _text(iceberg_type: str, value: sql.Composable) -> sql.Composable:
     """Return a value's text, NULL for NULL."""
     if iceberg_type.startswith("list<"):
-        element = _counted_text(_text(iceberg_type[5:-1], sql.SQL("e")))
+        element = _counted_text(_text(iceberg_type[5:-1], sql.SQL("_datamart_e")))
         joined = (
-            "(select coalesce(string_agg({}, '' order by o), '') from unnest({}) with ordinality as u(e, o))"
+            "(select coalesce(string_agg({}, '' order by _datamart_o), '') "
+            "from unnest({}) with ordinality as _datamart_u(_datamart_e, _datamart_o))"
         )
         return sql.SQL("(case when {} is not null then " + joined + " end)").format(value, element, value)
     if iceberg_type in ("float", "double"):

@@ -59,7 +59,8 @@ def rejected_sql(
     reasons = sql.SQL(", ").join(found)
     names = sql.SQL(", ").join(map(sql.Identifier, columns))
     return sql.SQL(
-        "select concat_ws('; ', {reasons}), (select row_to_json(q)::text from (select {names}) as q) "
+        "select concat_ws('; ', {reasons}), "
+        "(select row_to_json(_datamart_q)::text from (select {names}) as _datamart_q) "
         "from {relation} where ({where}) and not ({fitting}) limit {limit}"
     ).format(
         reasons=reasons,
@@ -91,5 +92,5 @@ def rejected_keys_sql(
     )
     in_key = [null_key(name) for name in key]
     in_key += [wire.unfit for wire in key.values() if wire.unfit is not None]
-    template = sql.SQL("(select {} from {} where not ({}) and {}) as q")
+    template = sql.SQL("(select {} from {} where not ({}) and {}) as _datamart_q")
     return template.format(sql.SQL(", ").join(names), relation, fitting(unfits), fitting(in_key))

@@ -1,8 +1,8 @@
-SELECT CASE WHEN n._datamart_here IS NULL THEN t.`queue_id` ELSE n.`queue_id` END AS `queue_id`, CASE WHEN n._datamart_here IS NULL THEN t.`account_id` ELSE n.`account_id` END AS `account_id`, CASE WHEN n._datamart_here IS NULL THEN t.`name` ELSE n.`name` END AS `name`, CASE WHEN n._datamart_here IS NULL THEN t.`updated_at` ELSE n.`updated_at` END AS `updated_at`, CASE WHEN n._datamart_here IS NULL OR coalesce(n.`_datamart_deleted`, false) THEN 'delete' WHEN t._datamart_here IS NULL THEN 'insert' ELSE 'update' END AS _datamart_change
+SELECT CASE WHEN _datamart_new._datamart_here IS NULL THEN _datamart_old.`queue_id` ELSE _datamart_new.`queue_id` END AS `queue_id`, CASE WHEN _datamart_new._datamart_here IS NULL THEN _datamart_old.`account_id` ELSE _datamart_new.`account_id` END AS `account_id`, CASE WHEN _datamart_new._datamart_here IS NULL THEN _datamart_old.`name` ELSE _datamart_new.`name` END AS `name`, CASE WHEN _datamart_new._datamart_here IS NULL THEN _datamart_old.`updated_at` ELSE _datamart_new.`updated_at` END AS `updated_at`, CASE WHEN _datamart_new._datamart_here IS NULL OR coalesce(_datamart_new.`_datamart_deleted`, false) THEN 'delete' WHEN _datamart_old._datamart_here IS NULL THEN 'insert' ELSE 'update' END AS _datamart_change
 FROM (SELECT *, true AS _datamart_here
-FROM `batch`) AS n
+FROM `batch`) AS _datamart_new
 FULL OUTER JOIN (SELECT *, true AS _datamart_here
-FROM `lake`.`db`.`queue` AS t
-WHERE true) AS t
-ON t.`queue_id` = n.`queue_id`
-WHERE n._datamart_here IS NULL OR (t._datamart_here IS NULL AND NOT coalesce(n.`_datamart_deleted`, false)) OR (t._datamart_here AND (coalesce(n.`_datamart_deleted`, false) OR NOT (n.`queue_id` <=> t.`queue_id` AND n.`account_id` <=> t.`account_id` AND n.`name` <=> t.`name` AND n.`updated_at` <=> t.`updated_at`)))
+FROM `lake`.`db`.`queue` AS _datamart_old
+WHERE true) AS _datamart_old
+ON _datamart_old.`queue_id` = _datamart_new.`queue_id`
+WHERE _datamart_new._datamart_here IS NULL OR (_datamart_old._datamart_here IS NULL AND NOT coalesce(_datamart_new.`_datamart_deleted`, false)) OR (_datamart_old._datamart_here AND (coalesce(_datamart_new.`_datamart_deleted`, false) OR NOT (_datamart_new.`queue_id` <=> _datamart_old.`queue_id` AND _datamart_new.`account_id` <=> _datamart_old.`account_id` AND _datamart_new.`name` <=> _datamart_old.`name` AND _datamart_new.`updated_at` <=> _datamart_old.`updated_at`)))

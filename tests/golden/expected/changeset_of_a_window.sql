@@ -1,8 +1,8 @@
-SELECT n.`queue_id`, n.`account_id`, n.`name`, n.`updated_at`, CASE WHEN n._datamart_here IS NULL OR false THEN 'delete' WHEN t._datamart_here IS NULL THEN 'insert' ELSE 'update' END AS _datamart_change
+SELECT _datamart_new.`queue_id`, _datamart_new.`account_id`, _datamart_new.`name`, _datamart_new.`updated_at`, CASE WHEN _datamart_new._datamart_here IS NULL OR false THEN 'delete' WHEN _datamart_old._datamart_here IS NULL THEN 'insert' ELSE 'update' END AS _datamart_change
 FROM (SELECT *, true AS _datamart_here
-FROM `batch`) AS n
+FROM `batch`) AS _datamart_new
 LEFT JOIN (SELECT *, true AS _datamart_here
-FROM `lake`.`db`.`queue` AS t
-WHERE ((t.`queue_id` >= 7L AND t.`queue_id` <= 9L) OR t.`queue_id` = 500L)) AS t
-ON t.`queue_id` = n.`queue_id`
-WHERE n._datamart_here IS NULL OR (t._datamart_here IS NULL AND NOT false) OR (t._datamart_here AND (false OR NOT (n.`queue_id` <=> t.`queue_id` AND n.`account_id` <=> t.`account_id` AND n.`name` <=> t.`name` AND n.`updated_at` <=> t.`updated_at`)))
+FROM `lake`.`db`.`queue` AS _datamart_old
+WHERE ((_datamart_old.`queue_id` >= 7L AND _datamart_old.`queue_id` <= 9L) OR _datamart_old.`queue_id` = 500L)) AS _datamart_old
+ON _datamart_old.`queue_id` = _datamart_new.`queue_id`
+WHERE _datamart_new._datamart_here IS NULL OR (_datamart_old._datamart_here IS NULL AND NOT false) OR (_datamart_old._datamart_here AND (false OR NOT (_datamart_new.`queue_id` <=> _datamart_old.`queue_id` AND _datamart_new.`account_id` <=> _datamart_old.`account_id` AND _datamart_new.`name` <=> _datamart_old.`name` AND _datamart_new.`updated_at` <=> _datamart_old.`updated_at`)))

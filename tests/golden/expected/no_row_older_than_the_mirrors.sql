@@ -1,3 +1,3 @@
-SELECT n.*
-FROM `batch` AS n LEFT ANTI JOIN `mirror` AS t
-ON t.`queue_id` = n.`queue_id` AND t.`updated_at` IS NOT NULL AND (n.`updated_at` IS NULL OR t.`updated_at` > n.`updated_at`)
+SELECT _datamart_new.*
+FROM `batch` AS _datamart_new LEFT ANTI JOIN `mirror` AS _datamart_old
+ON _datamart_old.`queue_id` = _datamart_new.`queue_id` AND _datamart_old.`updated_at` IS NOT NULL AND (_datamart_new.`updated_at` IS NULL OR _datamart_old.`updated_at` > _datamart_new.`updated_at`)

@@ -9,7 +9,7 @@ case when isfinite("created_at") or "created_at" is null then (extract(epoch fro
 coalesce((currency = 'XXX')::boolean, false) as "_datamart_deleted",
 ctid as _datamart_ctid
 from "public"."settlement"
-where true and not (("amount" is not null and "amount" = 'NaN') or ("fee" is not null and not ("fee" = round("fee", 4) and abs("fee") < 1000000)) or ("settled on" is not null and not isfinite("settled on")) or ("seen_at" is not null and not isfinite("seen_at")) or ("created_at" is not null and not isfinite("created_at")))) as q
+where true and not (("amount" is not null and "amount" = 'NaN') or ("fee" is not null and not ("fee" = round("fee", 4) and abs("fee") < 1000000)) or ("settled on" is not null and not isfinite("settled on")) or ("seen_at" is not null and not isfinite("seen_at")) or ("created_at" is not null and not isfinite("created_at")))) as _datamart_q
 _datamart_ctid >= '(0,0)'::tid and _datamart_ctid < '(13334,0)'::tid
 _datamart_ctid >= '(13334,0)'::tid and _datamart_ctid < '(26668,0)'::tid
 _datamart_ctid >= '(26668,0)'::tid

@@ -1,36 +1,36 @@
-SELECT r.`queue_id`, r.`transaction_id`
-FROM `mart` AS r
+SELECT _datamart_row.`queue_id`, _datamart_row.`transaction_id`
+FROM `mart` AS _datamart_row
 WHERE true AND EXISTS (SELECT 1
 FROM (SELECT DISTINCT `queue_id` AS `queue_id`
-FROM (SELECT x.`queue_id`
-FROM `queue`@now AS x
-WHERE x.`_run_id` IN ('run-1', 'run-2')
-UNION ALL SELECT x.`queue_id`
-FROM `queue`@before AS x
+FROM (SELECT _datamart_row.`queue_id`
+FROM `queue`@now AS _datamart_row
+WHERE _datamart_row.`_run_id` IN ('run-1', 'run-2')
+UNION ALL SELECT _datamart_row.`queue_id`
+FROM `queue`@before AS _datamart_row
 WHERE NOT EXISTS (SELECT 1
-FROM `queue`@now AS y
-WHERE y.`queue_id` = x.`queue_id`)) AS k) AS a
-WHERE a.`queue_id` = r.`queue_id`)
-UNION ALL SELECT r.`queue_id`, r.`transaction_id`
-FROM `mart` AS r
+FROM `queue`@now AS _datamart_other
+WHERE _datamart_other.`queue_id` = _datamart_row.`queue_id`)) AS _datamart_row) AS _datamart_other
+WHERE _datamart_other.`queue_id` = _datamart_row.`queue_id`)
+UNION ALL SELECT _datamart_row.`queue_id`, _datamart_row.`transaction_id`
+FROM `mart` AS _datamart_row
 WHERE true AND EXISTS (SELECT 1
 FROM (SELECT DISTINCT `transaction_id` AS `transaction_id`
-FROM (SELECT x.`transaction_id`
-FROM `settlement_transaction`@now AS x
-WHERE x.`_run_id` IN ('run-1', 'run-2')
-UNION ALL SELECT x.`transaction_id`
-FROM `settlement_transaction`@before AS x
+FROM (SELECT _datamart_row.`transaction_id`
+FROM `settlement_transaction`@now AS _datamart_row
+WHERE _datamart_row.`_run_id` IN ('run-1', 'run-2')
+UNION ALL SELECT _datamart_row.`transaction_id`
+FROM `settlement_transaction`@before AS _datamart_row
 WHERE NOT EXISTS (SELECT 1
-FROM `settlement_transaction`@now AS y
-WHERE y.`transaction_id` = x.`transaction_id`)) AS k) AS a
-WHERE a.`transaction_id` = r.`transaction_id`) AND NOT EXISTS (SELECT 1
+FROM `settlement_transaction`@now AS _datamart_other
+WHERE _datamart_other.`transaction_id` = _datamart_row.`transaction_id`)) AS _datamart_row) AS _datamart_other
+WHERE _datamart_other.`transaction_id` = _datamart_row.`transaction_id`) AND NOT EXISTS (SELECT 1
 FROM (SELECT DISTINCT `queue_id` AS `queue_id`
-FROM (SELECT x.`queue_id`
-FROM `queue`@now AS x
-WHERE x.`_run_id` IN ('run-1', 'run-2')
-UNION ALL SELECT x.`queue_id`
-FROM `queue`@before AS x
+FROM (SELECT _datamart_row.`queue_id`
+FROM `queue`@now AS _datamart_row
+WHERE _datamart_row.`_run_id` IN ('run-1', 'run-2')
+UNION ALL SELECT _datamart_row.`queue_id`
+FROM `queue`@before AS _datamart_row
 WHERE NOT EXISTS (SELECT 1
-FROM `queue`@now AS y
-WHERE y.`queue_id` = x.`queue_id`)) AS k) AS a
-WHERE a.`queue_id` = r.`queue_id`)
+FROM `queue`@now AS _datamart_other
+WHERE _datamart_other.`queue_id` = _datamart_row.`queue_id`)) AS _datamart_row) AS _datamart_other
+WHERE _datamart_other.`queue_id` = _datamart_row.`queue_id`)

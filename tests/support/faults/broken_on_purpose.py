@@ -66,8 +66,8 @@ BROKEN = (
         "R3",
         "rows equal to the mirror's are merged again",
         "sql.py",
-        "OR (t.{_HERE} AND ({gone} OR NOT ({same})))",
-        "OR (t.{_HERE} AND ({gone} OR NOT ({same}) OR true))",
+        "OR ({OLD}.{_HERE} AND ({gone} OR NOT ({same})))",
+        "OR ({OLD}.{_HERE} AND ({gone} OR NOT ({same}) OR true))",
         "tests/e2e/test_rules_state.py::test_r3_a_rerun_commits_nothing_and_writes_no_file",
     ),
     Broken(

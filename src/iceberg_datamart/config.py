@@ -180,6 +180,12 @@ class TableConfig(Settings):
     primary_key: OneOrMore | None = Field(
         default=None, description="Columns that identify a row. Not set: the source's own primary key."
     )
+    duplicates: Literal["error", "newest"] = Field(
+        default="error",
+        description="What becomes of rows that share a key which no constraint of the source proves: the "
+        "table fails, or with `newest` the row with the greatest `cursor` stays. Rows in files that differ "
+        "in their cursor are versions of one, and no error.",
+    )
     cursor: Text | None = Field(
         default=None,
         description="Column that grows when a row changes. Not set: every run reads the whole table, or "
@@ -247,7 +253,9 @@ class TableConfig(Settings):
 
     @classmethod
     def broken_rules(cls, plain: Mapping[str, Any]) -> Iterable[Problem]:
-        """Return each column that cannot be primary key or cursor."""
+        """Return each column that cannot be primary key or cursor, and what needs a cursor."""
+        if plain.get("duplicates") == "newest" and plain.get("cursor") is None:
+            yield Problem(("duplicates",), "'newest' needs a 'cursor': nothing else says which row is newer")
         key = [(("primary_key", index), name) for index, name in enumerate(listed(plain.get("primary_key")))]
         for path, name in [*key, (("cursor",), plain.get("cursor"))]:
             if name in listed(plain.get("exclude")):

@@ -10,6 +10,7 @@ DatamartError                    1  something failed
 │   ├── SecretError              1  the secret with a source's password is missing or malformed
 │   ├── SourceTableMissingError  1  the table or one of its columns is not there
 │   ├── SourceIdentityError      1  the mirror was filled from another source (R13)
+│   ├── DuplicateKeyError        1  rows share a primary key that no constraint proves (R18)
 │   └── UnfitValueError          1  a value that the mirror's type cannot hold (R10)
 ├── CheckError                   1  rows that a check does not allow; nothing of the table was committed
 ├── LakeError                    1  Iceberg or Spark refused
@@ -97,6 +98,10 @@ class SourceTableMissingError(SourceError):
 
 class SourceIdentityError(SourceError):
     """The mirror was filled from another server, database or table (R13)."""
+
+
+class DuplicateKeyError(SourceError):
+    """Rows share what the settings call their primary key; to keep one would lose the others (R18)."""
 
 
 class UnfitValueError(SourceError):

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from iceberg_datamart.crash_points import reach
+from iceberg_datamart.keys import require_unique
 from iceberg_datamart.ports import MirrorMerge
 from iceberg_datamart.reading import JdbcRead
 from iceberg_datamart.receipt import MirrorState
@@ -48,13 +49,23 @@ def merge_window(run: Run, step: MergeWindow) -> Outcome:
     reach("window-compared")
     probe = session.probe(step.table, step.window) or _probed(run, session, step)
     reach("window-probed")
+    table = run.config.tables[step.table]
+    dropped = require_unique(step.table, step.source.primary_key, probe.shared, table.duplicates)
     rejected: Sequence[RejectedRow] = ()
     if probe.rejected:
         # Before the mirror's commit, which may move its watermark past them: a crash in between loses none.
         rejected = run.world.lake.reject(step.table, session.rejected(step.table, step.window))
     said = _rejection(step.table, rejected)
+    if dropped is not None:
+        log.warning(dropped)
+        said = (*said, dropped)
     outcome = _merged(run, session, step, probe, rejected)
-    return replace(outcome, rejected=outcome.rejected + len(rejected), warnings=(*said, *outcome.warnings))
+    return replace(
+        outcome,
+        rejected=outcome.rejected + len(rejected),
+        dropped=probe.shared.dropped,
+        warnings=(*said, *outcome.warnings),
+    )
 
 
 def _probed(run: Run, session: SourceSession, step: MergeWindow) -> Probe:

@@ -48,12 +48,32 @@ class SourceTable:
 
 
 @dataclass(frozen=True)
+class SharedKeys:
+    """How many keys more than one row has, how many rows these are, and one such key as text.
+
+    Of `undecided` keys, the source does not say which row is the newest version of the others.
+    """
+
+    keys: int = 0
+    rows: int = 0
+    undecided: int = 0
+    example: str = ""
+
+    @property
+    def dropped(self) -> int:
+        """Return how many rows are left out where one of each key stays."""
+        return self.rows - self.keys
+
+
+@dataclass(frozen=True)
 class Probe:
     """What a look at a window told before it is read.
 
     `rows` counts those that the mirror can hold, `greatest` is their greatest cursor value, and `keys`
     are all their primary keys, unsorted, where there are few. `rejected` counts the others. `settled` is
     the integer cursor value below which no open transaction can still write, where that can be told.
+    `shared` are those of the window's keys that other rows of the table have, too; none where a constraint
+    proves the key.
     """
 
     rows: int
@@ -61,6 +81,7 @@ class Probe:
     keys: tuple[tuple[Any, ...], ...] | None = None
     settled: Watermark | None = None
     rejected: int = 0
+    shared: SharedKeys = field(default_factory=SharedKeys)
 
 
 # More than a person can mend: the type, the key or the check is at fault, and the table fails.

@@ -22,7 +22,8 @@ class Outcome:
 
     `complete_through` is the source's time up to which a table is known complete after the run; None for
     marts, and where it is not known. `rejected` counts the rows that this run added to the rejected ones;
-    `warnings` tells of them, and of what checks and audits found.
+    `dropped` those that gave way to a newer row of the same key (R18). `warnings` tells of both, and of what
+    checks and audits found.
     """
 
     outcome: str
@@ -31,6 +32,7 @@ class Outcome:
     updated: int = 0
     deleted: int = 0
     rejected: int = 0
+    dropped: int = 0
     snapshot_id: int | None = None
     watermark: str | None = None
     complete_through: datetime | None = None
@@ -55,6 +57,7 @@ class Outcome:
             updated=self.updated + later.updated,
             deleted=self.deleted + later.deleted,
             rejected=self.rejected + later.rejected,
+            dropped=later.dropped,
             snapshot_id=later.snapshot_id or self.snapshot_id,
             watermark=later.watermark or self.watermark,
             seconds=self.seconds + later.seconds,
@@ -69,6 +72,7 @@ class Outcome:
             "updated": self.updated,
             "deleted": self.deleted,
             "rejected": self.rejected,
+            "dropped": self.dropped,
             "snapshot_id": self.snapshot_id,
             "staged_snapshot_id": self.staged_snapshot_id,
             "watermark": self.watermark,

@@ -244,6 +244,25 @@ def deduplicated_sql(batch: str, key: Sequence[str], columns: Sequence[str], cur
     )
 
 
+def shared_keys_sql(batch: str, key: Sequence[str], columns: Sequence[str], cursor: str | None) -> str:
+    """Return the SELECT that counts the keys of several rows, these rows, and keys without one newest row.
+
+    Rows of a key that are equal, or of which one has the greatest cursor, leave no doubt. The last column is
+    one such key as text.
+    """
+    by = ", ".join(quoted(name) for name in key)
+    place = f"rank() OVER (PARTITION BY {by} ORDER BY {quoted(cursor)} DESC NULLS LAST)" if cursor else "1"
+    row = f"struct({', '.join(quoted(name) for name in columns)})"
+    shown = ", ".join(f"{literal(name + '=')}, CAST({quoted(name)} AS STRING)" for name in key)
+    return (
+        f"SELECT count(*), coalesce(sum(_datamart_rows), 0), count_if(_datamart_newest > 1), "
+        f"min(_datamart_example) FROM (SELECT count(*) AS _datamart_rows, "
+        f"count(DISTINCT CASE WHEN {PLACE} = 1 THEN {row} END) AS _datamart_newest, "
+        f"min(concat({shown})) AS _datamart_example "
+        f"FROM (SELECT *, {place} AS {PLACE} FROM {batch}) GROUP BY {by} HAVING count(*) > 1)"
+    )
+
+
 def without_older_sql(batch: str, mirror: str, key: Sequence[str], cursor: str) -> str:
     """Return the SELECT of the rows of `batch` whose cursor is not below that of the mirror's row.
 

@@ -42,7 +42,7 @@ def test_r10_a_not_a_number_leaves_the_last_good_version_in_mirror_and_mart(
 
 
 def test_r10_of_rows_with_the_same_key_the_newest_stays(laptop: Laptop, connection: Connection) -> None:
-    measures(laptop, connection, **DECIMAL)
+    measures(laptop, connection, duplicates="newest", **DECIMAL)
     connection.execute(
         "insert into measure values (1, 1, null, '2025-01-01Z'), (1, 2, null, '2025-01-03Z'), "
         "(1, 3, null, '2025-01-02Z'), (1, 4, null, null), (2, 5, null, '2025-01-01Z')"

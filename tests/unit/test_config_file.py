@@ -313,15 +313,7 @@ def test_a_path_below_a_file_is_refused_with_the_reason(tmp_path: Path) -> None:
 
 def test_the_shipped_configuration_works_with_an_empty_environment() -> None:
     config = parsed(default_config_text())
-    keys = {name: table.primary_key for name, table in config.tables.items()}
-    assert keys == {
-        "account": ("account_id",),
-        "account_metadata": ("account_id",),
-        "account_risk": ("account_id",),
-        "queue": ("queue_id",),
-        "settlement_transaction": ("transaction_id",),
-        "adjustment": ("adjustment_id",),
-    }
+    assert [table.primary_key for table in config.tables.values()] == [None] * 6, "PostgreSQL names them"
     assert all(table.from_ == SourceName("public", name) for name, table in config.tables.items())
     assert [name for name, table in config.tables.items() if table.cursor != "updated_at"] == [
         "settlement_transaction"

@@ -89,6 +89,7 @@ def test_an_outcome_is_the_documented_object() -> None:
         "updated": 1,
         "deleted": 0,
         "rejected": 0,
+        "dropped": 0,
         "snapshot_id": 7,
         "staged_snapshot_id": None,
         "watermark": "5",

@@ -8,8 +8,8 @@ from iceberg_datamart.errors import UnfitValueError
 from iceberg_datamart.lake.files import files_frame
 from iceberg_datamart.lake.iceberg_source import iceberg_frame
 from iceberg_datamart.lake.jdbc import jdbc_frame
-from iceberg_datamart.reading import IcebergRead, JdbcRead, Probe, as_held
-from iceberg_datamart.sql import PLACE, deduplicated_sql, quoted, without_older_sql
+from iceberg_datamart.reading import IcebergRead, JdbcRead, Probe, SharedKeys, as_held
+from iceberg_datamart.sql import PLACE, deduplicated_sql, quoted, shared_keys_sql, without_older_sql
 from iceberg_datamart.watermark import CursorKind, Watermark
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ _NUMBERS = {
 def batch_of(session: SparkSession, merge: MirrorMerge | MirrorComparison, views: Views) -> DataFrame:
     """Return the rows to merge or to compare, one for each key; not read yet."""
     frame = _frame(session, merge.read, merge.source)
-    if merge.source.key_is_unique:
+    # PostgreSQL itself proves its keys, or chooses among the rows that share one: `sources/postgres_keys.py`.
+    if merge.source.key_is_unique or isinstance(merge.read, JdbcRead):
         return frame
     columns = [column.name for column in merge.source.columns]
     cursor = merge.cursor if merge.cursor in columns else None
@@ -37,10 +38,18 @@ def batch_of(session: SparkSession, merge: MirrorMerge | MirrorComparison, views
     return session.sql(text).drop(PLACE)
 
 
-def probe_of(
-    session: SparkSession, table: str, source: SourceTable, read: LakeRead, cursor: str | None
+def probe_of(  # noqa: PLR0913, PLR0917  (one read)
+    session: SparkSession,
+    table: str,
+    source: SourceTable,
+    read: LakeRead,
+    cursor: str | None,
+    views: Views,
 ) -> Probe:
-    """Return the number of rows and the greatest cursor. Raises: UnfitValueError for a NULL in a key."""
+    """Return how many rows there are, the greatest cursor, and which keys are shared.
+
+    Raises: UnfitValueError for a NULL in a key.
+    """
     keys = " OR ".join(f"{quoted(name)} IS NULL" for name in source.primary_key)
     greatest = "CAST(NULL AS bigint)"
     if cursor is not None and source.cursor is not None:
@@ -51,7 +60,10 @@ def probe_of(
         message = f"{found[2]} rows have NULL in their key ({', '.join(source.primary_key)})"
         raise UnfitValueError(message, hint=f"Correct the source, or tables.{table}.primary_key.")
     mark = None if found[1] is None or source.cursor is None else Watermark(source.cursor, int(found[1]))
-    return Probe(int(found[0]), mark, settled=mark)
+    names = [column.name for column in source.columns]
+    text = shared_keys_sql(views.add(frame), source.primary_key, names, cursor if cursor in names else None)
+    keys, rows, undecided, example = session.sql(text).collect()[0]
+    return Probe(int(found[0]), mark, settled=mark, shared=SharedKeys(keys, rows, undecided, example or ""))
 
 
 def _frame(session: SparkSession, read: Read, source: SourceTable) -> DataFrame:

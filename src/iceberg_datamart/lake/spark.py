@@ -75,7 +75,7 @@ class SparkEngine:
     def probe(self, table: str, source: SourceTable, read: LakeRead, cursor: str | None) -> Probe:
         """Return what a read of a table's files holds: one pass over them."""
         with self._at_work(table):
-            return probe_of(self._session, table, source, read, cursor)
+            return probe_of(self._session, table, source, read, cursor, self._views)
 
     def merge(self, merge: MirrorMerge) -> Merged:
         """Commit one mirror's change and its state; the table is there, with the columns it needs."""

@@ -12,7 +12,7 @@ import psycopg
 from psycopg import sql
 
 from iceberg_datamart.errors import SourceError, UnfitValueError
-from iceberg_datamart.reading import DELETED, Column, JdbcRead, Probe, RejectedRow, SourceTable
+from iceberg_datamart.reading import DELETED, Column, JdbcRead, Probe, RejectedRow, SharedKeys, SourceTable
 from iceberg_datamart.slices import SliceDigest, Slices, Slicing, is_number
 from iceberg_datamart.sources import postgres_catalog as catalog
 from iceberg_datamart.sources.postgres_connection import (
@@ -24,6 +24,7 @@ from iceberg_datamart.sources.postgres_connection import (
 )
 from iceberg_datamart.sources.postgres_digests import digests_query, in_slices
 from iceberg_datamart.sources.postgres_jdbc import credentials_of, jdbc_url
+from iceberg_datamart.sources.postgres_keys import shared_keys_query
 from iceberg_datamart.sources.postgres_rejects import (
     digest_of,
     fitting,
@@ -33,7 +34,7 @@ from iceberg_datamart.sources.postgres_rejects import (
     rejected_sql,
     unfits_of,
 )
-from iceberg_datamart.sources.postgres_table import NEWER, DescribedTable
+from iceberg_datamart.sources.postgres_table import EVERYTHING, NEWER, DescribedTable
 from iceberg_datamart.sources.postgres_types import (
     cursor_kind,
     wire,
@@ -71,10 +72,10 @@ class PostgresSession:
         """
         try:
             self._horizon, inexact = take_horizon(self._connection)
-            self._snapshot, uneven = export_snapshot(self._connection)
+            self._snapshot = export_snapshot(self._connection, self._name)
         except psycopg.Error as error:
             raise translated(self._name, error) from error
-        self.warnings = [f"source '{self._name}' {text}" for text in (inexact, uneven) if text is not None]
+        self.warnings = [f"source '{self._name}' {inexact}"] if inexact is not None else []
         return self._horizon
 
     def close(self) -> None:
@@ -112,7 +113,7 @@ class PostgresSession:
                 if found is not None
             ),
             primary_key=tuple(key),
-            key_is_unique=catalog.guarantees_unique(self._connection, relation, known, tuple(key)),
+            key_is_unique=catalog.guarantees_unique(self._connection, relation, tuple(key)),
             cursor=kind,
             numbers={column.name: column.number for column in selected},
         )
@@ -149,7 +150,7 @@ class PostgresSession:
         few = sql.SQL("select {}, {} from {} where {} limit {}").format(
             fitting(described.unfits),
             sql.SQL(", ").join(if_fitting(described.unfits, each) for each in wanted),
-            described.name,
+            described.rows(window),
             described.where(window),
             _FEW_ROWS + 1,
         )
@@ -164,6 +165,7 @@ class PostgresSession:
             tuple(row[:-1] for row in found),
             self._settled(described),
             rejected=len(rows) - len(found),
+            shared=self._shared_keys(described, window),
         )
 
     def _counted(self, described: DescribedTable, window: ReadWindow) -> Probe:
@@ -179,12 +181,30 @@ class PostgresSession:
             if_fitting(described.unfits, sql.SQL("1")),
             if_fitting(described.unfits, cursor),
             label,
-            described.name,
+            described.rows(window),
             described.where(window),
         )
         rows, greatest, rejected = self._fetch(query)[0]
-        mark = described.watermark(greatest)
-        return Probe(rows, mark, settled=self._settled(described), rejected=rejected)
+        return Probe(
+            rows,
+            described.watermark(greatest),
+            settled=self._settled(described),
+            rejected=rejected,
+            shared=self._shared_keys(described, window),
+        )
+
+    def _shared_keys(self, described: DescribedTable, window: ReadWindow) -> SharedKeys:
+        """Return the window's keys that more than one row of the whole table has; none where it is proven."""
+        if described.table.key_is_unique:
+            return SharedKeys()
+        query = shared_keys_query(
+            described.name,
+            keys=described.key_wires,
+            fitting=fitting(described.unfits),
+            window=described.where(window),
+        )
+        keys, rows, example = self._fetch(query)[0]
+        return SharedKeys(keys, rows, keys, example or "")
 
     def fingerprint(self, table: str, window: ReadWindow) -> str | None:
         """Return a digest of the window's rows and of how they are read; None where they are many.
@@ -196,7 +216,7 @@ class PostgresSession:
         fit = sql.SQL("md5(row({}, {})::text)").format(described.wire_list, described.deleted)
         row = digest_of(described.unfits, fit, [column.name for column in described.table.columns])
         query = sql.SQL("select {} from {} where {} limit {}").format(
-            row, described.name, described.where(window), _FEW_ROWS + 1
+            row, described.rows(window), described.where(window), _FEW_ROWS + 1
         )
         rows = self._fetch(query)
         if len(rows) > _FEW_ROWS:
@@ -212,7 +232,7 @@ class PostgresSession:
         predicates: tuple[str, ...] = ("true",)
         if window.lower is None:
             names, predicates = described.partitioned(names)
-        return self._jdbc_read(described, names, described.where(window), predicates)
+        return self._jdbc_read(described, names, described.where(window), predicates, window)
 
     def digests(self, table: str) -> tuple[Slicing, dict[int, SliceDigest]]:
         """Return how the table is sliced, and what each slice holds: one scan at the server."""
@@ -227,7 +247,7 @@ class PostgresSession:
         count = min(_MOST_SLICES, max(_LEAST_SLICES, described.relation.pages))
         slicing = Slicing.of(first, *ends, count)
         kept = sql.SQL("{} and not {}").format(kept, described.deleted)
-        found = self._fetch(digests_query(described.name, described.wires, slicing, key, kept))
+        found = self._fetch(digests_query(described.rows(), described.wires, slicing, key, kept))
         return slicing, {row[0]: SliceDigest(row[1], (int(row[2]), int(row[3]))) for row in found}
 
     def read_slices(self, table: str, slices: Slices, newer_than: Watermark | None = None) -> JdbcRead:
@@ -248,10 +268,12 @@ class PostgresSession:
         names: sql.Composed,
         where: sql.Composable,
         predicates: tuple[str, ...],
+        window: ReadWindow = EVERYTHING,
     ) -> JdbcRead:
         if described.unfits:
             where = sql.SQL("{} and {}").format(where, fitting(described.unfits))
-        query = sql.SQL("(select {} from {} where {}) as _datamart_q").format(names, described.name, where)
+        rows = described.rows(window)
+        query = sql.SQL("(select {} from {} where {}) as _datamart_q").format(names, rows, where)
         deleted_mark = None if described.config.soft_delete is None else DELETED
         return self._jdbc(query, described.table.columns, predicates, deleted_mark)
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from psycopg import Connection
+    from typing_extensions import LiteralString
 
     from iceberg_datamart.config import SourceName, TableConfig
 
@@ -54,6 +55,7 @@ from pg_index i
 where i.indrelid = %(oid)s and i.indisunique and i.indisvalid and i.indimmediate
   and i.indpred is null and i.indexprs is null
 """
+_HAS_CHILDREN = "select exists (select from pg_inherits where inhparent = %(oid)s)"
 _IDENTITY = """
 select (select system_identifier from pg_control_system())::text as system, current_database() as database
 """
@@ -108,22 +110,25 @@ def require_columns(table: str, known: set[str], config: TableConfig) -> None:
 
 def primary_key_of(connection: Connection[Any], relation: Relation) -> tuple[str, ...]:
     """Return the columns of the declared primary key; none where there is no such key."""
-    rows = connection.execute(_UNIQUE_KEYS, {"oid": relation.oid}).fetchall()
+    rows = _fetched(connection, _UNIQUE_KEYS, relation)
     return next((tuple(columns) for is_primary, columns in rows if is_primary), ())
 
 
-def guarantees_unique(
-    connection: Connection[Any],
-    relation: Relation,
-    columns: tuple[PostgresColumn, ...],
-    key: tuple[str, ...],
-) -> bool:
-    """Return whether a unique index over some of `key`, and no NULL in it, make each key one row."""
-    nullable = {column.name for column in columns if not column.not_null}
-    if nullable & set(key):
+def guarantees_unique(connection: Connection[Any], relation: Relation, key: tuple[str, ...]) -> bool:
+    """Return whether a unique index over some of `key` makes each key one row of what SELECT returns.
+
+    Rows with a NULL in their key are rejected, so that it does not matter how the index takes NULLs. Children
+    that inherit from a plain table are read with it, and its index knows nothing of their rows; that of a
+    partitioned table covers its partitions.
+    """
+    if relation.kind == "r" and _fetched(connection, _HAS_CHILDREN, relation)[0][0]:
         return False
-    rows = connection.execute(_UNIQUE_KEYS, {"oid": relation.oid}).fetchall()
+    rows = _fetched(connection, _UNIQUE_KEYS, relation)
     return any(set(unique) <= set(key) for _, unique in rows)
+
+
+def _fetched(connection: Connection[Any], query: LiteralString, relation: Relation) -> list[tuple[Any, ...]]:
+    return connection.execute(query, {"oid": relation.oid}).fetchall()
 
 
 def identity_of(connection: Connection[Any], relation: Relation) -> str:

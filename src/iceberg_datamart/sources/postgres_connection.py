@@ -154,16 +154,25 @@ def open_transactions(
         return tuple(cursor.execute(query, {"lookback": DEFAULT_LOOKBACK, "older": older_than}))
 
 
-def export_snapshot(connection: psycopg.Connection[Any]) -> tuple[str | None, str | None]:
-    """Begin a transaction that holds one snapshot; return its id, or None and why it has none."""
+def export_snapshot(connection: psycopg.Connection[Any], source: str) -> str:
+    """Begin a transaction that holds one snapshot; return its id, by which other connections import it.
+
+    Raises: SourceRefusedError where the server or a pooler exports none: what is compared and what Spark
+    reads would be two points of the source, and rows that change in between would be lost or doubled.
+    """
     connection.execute(_BEGIN)
     try:
         row = connection.execute("select pg_export_snapshot()").fetchone()
     except psycopg.Error as error:
-        connection.execute("rollback")
-        connection.execute(_BEGIN)
-        return None, f"exports no snapshot, so its tables are read at different points: {error}"
-    return (None if row is None else str(row[0])), None
+        if isinstance(error, psycopg.OperationalError) and (error.sqlstate or "08").startswith(_LOST):
+            raise
+        message = f"source '{source}' exports no snapshot, so it cannot be read at one point: {error}"
+        hint = (
+            "GRANT EXECUTE ON FUNCTION pg_export_snapshot() TO the role; where a pooler refuses it, "
+            f"let sources.{source}.url name the server itself. Nothing was written."
+        )
+        raise SourceRefusedError(message, hint=hint) from error
+    return str(row[0] if row else "")
 
 
 def importing(snapshot: str | None) -> str:

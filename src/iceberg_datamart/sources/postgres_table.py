@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
+from iceberg_datamart.keys import NEWEST
 from iceberg_datamart.reading import DELETED, wire_name
 from iceberg_datamart.sources.postgres_jdbc import ctid_ranges
+from iceberg_datamart.sources.postgres_keys import newest_rows
+from iceberg_datamart.sources.postgres_rejects import fitting, if_fitting
 from iceberg_datamart.sources.postgres_types import literal_since_1970, number_since_1970
-from iceberg_datamart.watermark import CursorKind, Watermark
+from iceberg_datamart.watermark import CursorKind, ReadWindow, Watermark
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -19,9 +22,9 @@ if TYPE_CHECKING:
     from iceberg_datamart.reading import SourceTable
     from iceberg_datamart.sources.postgres_catalog import Relation
     from iceberg_datamart.sources.postgres_types import Unfit, Wire
-    from iceberg_datamart.watermark import ReadWindow
 
 NEWER = "_datamart_newer"
+EVERYTHING = ReadWindow()
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,36 @@ class DescribedTable:
     def name(self) -> sql.Identifier:
         """Return the table's name with its schema."""
         return sql.Identifier(self.relation.schema, self.relation.table)
+
+    @property
+    def is_contested(self) -> bool:
+        """Return whether rows may share a key, and the newest of them stays."""
+        return not self.table.key_is_unique and self.config.duplicates == NEWEST
+
+    @property
+    def key_wires(self) -> dict[str, sql.Composable]:
+        """Return the values of the key as a mirror compares them; NULL for rows that it cannot hold."""
+        names = self.table.primary_key
+        return {name: if_fitting(self.unfits, self.wire_of(name).expression) for name in names}
+
+    def rows(self, window: ReadWindow = EVERYTHING) -> sql.Composable:
+        """Return what is read in place of the table: without the rows that give way to newer ones.
+
+        The same row stays in every window, since all rows with the key of one in `window` compete. Rows that
+        the mirror cannot hold do not, and are all there.
+        """
+        if not self.is_contested:
+            return self.name
+        return newest_rows(
+            self.name,
+            keys=list(self.key_wires.values()),
+            fitting=fitting(self.unfits),
+            window=self.where(window),
+            cursor=if_fitting(self.unfits, self.cursor_number),
+            content=if_fitting(
+                self.unfits, sql.SQL("row({}, {})::text").format(self.wire_list, self.deleted)
+            ),
+        )
 
     def where(self, window: ReadWindow) -> sql.Composable:
         """Return the predicate of a window: closed below, rows without a cursor included."""
@@ -114,7 +147,7 @@ class DescribedTable:
 
     def partitioned(self, names: sql.Composed) -> tuple[sql.Composed, tuple[str, ...]]:
         """Return `names` with what tells the partitions apart, and the predicates of these."""
-        if self.relation.kind != "r":
+        if self.relation.kind != "r" or self.is_contested:
             return names, ("true",)
         predicates = ctid_ranges(self.relation.pages, self.config.partitions)
         return sql.SQL("{}, ctid as _datamart_ctid").format(names), predicates

@@ -122,9 +122,9 @@ BROKEN = (
     Broken(
         "R10",
         "of rows with the same key the oldest stays",
-        "sql.py",
-        'order = [f"{quoted(cursor)} DESC NULLS LAST"] if cursor else []',
-        'order = [f"{quoted(cursor)} ASC NULLS LAST"] if cursor else []',
+        "sources/postgres_keys.py",
+        "order by {cursor} desc nulls last",
+        "order by {cursor} asc nulls last",
         "tests/e2e/test_rules_values.py::test_r10_of_rows_with_the_same_key_the_newest_stays",
     ),
     Broken(
@@ -154,6 +154,30 @@ BROKEN = (
         "if states[0].source != source.identity and not wishes.accept_new_source:",
         "if False:",
         "tests/e2e/test_rules_writers.py::test_r13_another_database_is_refused_unless_accepted",
+    ),
+    Broken(
+        "R18",
+        "a parent's index is believed for its children's rows",
+        "sources/postgres_catalog.py",
+        'if relation.kind == "r" and _fetched(connection, _HAS_CHILDREN, relation)[0][0]:',
+        "if False:",
+        "tests/sources/test_postgres_keys.py::test_r18_a_key_is_proven_by_what_covers_every_row_that_is_read",
+    ),
+    Broken(
+        "R18",
+        "rows that share a key are merged all the same",
+        "keys.py",
+        "if shared.undecided and duplicates != NEWEST:",
+        "if False:",
+        "tests/unit/test_keys.py::test_r18_a_shared_key_is_refused_with_its_number_an_example_and_the_fix",
+    ),
+    Broken(
+        "R18",
+        "a row without cursor value beats every other of its key",
+        "sources/postgres_keys.py",
+        "order by {cursor} desc nulls last",
+        "order by {cursor} desc nulls first",
+        "tests/sources/test_postgres_keys.py::test_r18_the_same_row_of_a_key_stays_in_every_window",
     ),
     Broken(
         "D1",

@@ -1,0 +1,70 @@
+"""Rows that share a key which no constraint proves: the server counts them, or chooses the newest (R18).
+
+Keys are compared as a mirror compares them, by the values that travel.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from psycopg import sql
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+def newest_rows(  # noqa: PLR0913  (one clause of the statement each)
+    relation: sql.Composable,
+    *,
+    keys: Sequence[sql.Composable],
+    fitting: sql.Composable,
+    window: sql.Composable,
+    cursor: sql.Composable,
+    content: sql.Composable,
+) -> sql.Composed:
+    """Return a derived table: of rows with the same key the one with the greatest cursor, then content.
+
+    A NULL cursor is below every value. Only keys of rows in `window` are there, but all rows that are not
+    `fitting`.
+    """
+    return sql.SQL(
+        "(select * from (select *, case when {fitting} then row_number() over "
+        '(partition by {fitting}, {keys} order by {cursor} desc nulls last, {content} collate "C" desc) '
+        "else 1 end as _datamart_place from {relation} "
+        "where not ({fitting}) or ({keys}) in (select {keys} from {relation} where {window})) "
+        "as _datamart_all where _datamart_place = 1) as _datamart_newest"
+    ).format(
+        relation=relation,
+        keys=sql.SQL(", ").join(keys),
+        fitting=fitting,
+        window=window,
+        cursor=cursor,
+        content=content,
+    )
+
+
+def shared_keys_query(
+    relation: sql.Composable,
+    *,
+    keys: Mapping[str, sql.Composable],
+    fitting: sql.Composable,
+    window: sql.Composable,
+) -> sql.Composed:
+    """Return the query of how many keys of the window several rows of the table have, how many, and one."""
+    shown = sql.SQL(", ").join(
+        sql.SQL("{} || left({}::text, 60)").format(sql.Literal(f"{name}="), sql.Identifier(name))
+        for name in keys
+    )
+    return sql.SQL(
+        "select count(*), coalesce(sum(_datamart_rows), 0)::int8, min(_datamart_example) from "
+        "(select count(*) as _datamart_rows, min(concat_ws(', ', {shown})) as _datamart_example "
+        "from {relation} where {fitting} "
+        "and ({keys}) in (select {keys} from {relation} where {window} and {fitting}) "
+        "group by {keys} having count(*) > 1) as _datamart_shared"
+    ).format(
+        relation=relation,
+        keys=sql.SQL(", ").join(keys.values()),
+        fitting=fitting,
+        window=window,
+        shown=shown,
+    )

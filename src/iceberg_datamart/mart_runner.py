@@ -9,7 +9,6 @@ from iceberg_datamart.errors import LakeError, MetadataMissingError
 from iceberg_datamart.mart import MirrorShape, mart_shape
 from iceberg_datamart.mart_definition import definition_text
 from iceberg_datamart.ports import ConsumedMirror, MartMaintenance
-from iceberg_datamart.reading import SourceTable
 from iceberg_datamart.receipt import MartState
 from iceberg_datamart.report import FAILED, MERGED, SKIPPED, UNCHANGED, Outcome
 from iceberg_datamart.sql import LINEAGE_NAMES
@@ -136,6 +135,5 @@ def _shapes(run: Run, mirrors: Mapping[str, TableHistory]) -> dict[str, MirrorSh
 
 def _mirror_shape(run: Run, table: str, history: TableHistory) -> MirrorShape:
     columns = tuple(name for name in history.columns if name not in LINEAGE_NAMES)
-    known = None if run.facts is None or table not in run.facts.tables else run.facts.tables[table].source
-    key = known.primary_key if isinstance(known, SourceTable) else history.key
-    return MirrorShape(columns, key or run.config.tables[table].primary_key or ())
+    # The mirror's own, and not that of a source which only some runs look at: every run makes the same mart.
+    return MirrorShape(columns, history.key or run.config.tables[table].primary_key or ())

@@ -10,13 +10,15 @@ from iceberg_datamart.crash_points import reach
 from iceberg_datamart.keys import require_unique
 from iceberg_datamart.ports import MirrorMerge
 from iceberg_datamart.reading import JdbcRead
-from iceberg_datamart.receipt import MirrorState
+from iceberg_datamart.receipt import RECIPE, MirrorState
+from iceberg_datamart.recipe import recipe_digest, recipe_text
 from iceberg_datamart.report import MERGED, SKIPPED, UNCHANGED, Outcome
 from iceberg_datamart.schema import IGNORE, recorded_numbers, unread_columns
+from iceberg_datamart.setbacks import fell_below, parts_text, setback
 from iceberg_datamart.slices import Slices, differing
 from iceberg_datamart.sql import LINEAGE_NAMES
 from iceberg_datamart.watermark import CursorKind, ReadWindow, Watermark, advanced, least_cursor
-from iceberg_datamart.windows import RECONCILE, WHOLE
+from iceberg_datamart.windows import INCREMENTAL, RECONCILE, WHOLE, whole_load
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,6 +51,9 @@ def merge_window(run: Run, step: MergeWindow) -> Outcome:
     reach("window-compared")
     probe = session.probe(step.table, step.window) or _probed(run, session, step)
     reach("window-probed")
+    back = None if step.source.integers is not None else fell_below(_newest(step), step.window, probe)
+    if back is not None and step.load_type == INCREMENTAL:
+        return _compared(run, step, back)
     table = run.config.tables[step.table]
     dropped = require_unique(step.table, step.source.primary_key, probe.shared, table.duplicates)
     rejected: Sequence[RejectedRow] = ()
@@ -66,6 +71,21 @@ def merge_window(run: Run, step: MergeWindow) -> Outcome:
         dropped=probe.shared.dropped,
         warnings=(*said, *outcome.warnings),
     )
+
+
+def _compared(run: Run, step: MergeWindow, reason: str) -> Outcome:
+    """Return what became of the table, all rows of it compared because of what its window told (R20)."""
+    text = f"table '{step.table}': all rows are compared: {reason}"
+    log.warning(text)
+    load_type = whole_load(step.source, added=bool(step.change.added))
+    whole = replace(step, load_type=load_type, window=ReadWindow(), reason=reason, saved=None, doubted=True)
+    outcome = merge_window(run, whole)
+    return replace(outcome, warnings=(text, *outcome.warnings))
+
+
+def _newest(step: MergeWindow) -> MirrorState | None:
+    """Return the mirror's newest CDC state."""
+    return None if step.mirror is None else next(iter(step.mirror.mirror_states()), None)
 
 
 def _probed(run: Run, session: SourceSession, step: MergeWindow) -> Probe:
@@ -157,16 +177,24 @@ def _mirror_merge(
         max_delete_fraction=table.max_delete_fraction,
         checks=step.checks,
         audits=step.audits,
-        properties=table.properties,
+        properties={**table.properties, **_recipe_property(step)},
+        reason=step.reason,
     )
+
+
+def _recipe_property(step: MergeWindow) -> dict[str, str]:
+    """Return the text of the recipe as the table keeps it, so that a later run can say what has changed."""
+    digest = recipe_digest(step.source.recipe)
+    return {} if digest is None else {RECIPE + digest: recipe_text(step.source.recipe)}
 
 
 def _must_record(run: Run, step: MergeWindow) -> bool:
     """Return whether state is committed even where no row differs.
 
     So it is where the recorded one belongs to another source or cursor, or is lost (R11), where all
-    rows were compared after another tool's commit or after a rollback that called for it, where the
-    columns are others, and where an Iceberg source went on without a new row: its older snapshots expire.
+    rows were compared after another tool's commit, after a rollback that called for it, or while what was
+    recorded of the source holds no more, where the columns are others, and where an Iceberg source went on
+    without a new row: its older snapshots expire.
     """
     if step.mirror is None:
         return True
@@ -174,8 +202,18 @@ def _must_record(run: Run, step: MergeWindow) -> bool:
     outdated = not states or (states[0].source, states[0].cursor) != (step.source.identity, cursor)
     snapshots = step.source.snapshots
     moved = snapshots is not None and any(state.fingerprint != snapshots.position for state in states[:1])
-    owed = step.mirror.owes_comparison or bool(step.mirror.foreign())
+    owed = step.doubted or step.mirror.owes_comparison or bool(step.mirror.foreign()) or _is_outdated(step)
     return outdated or moved or (step.load_type in WHOLE and owed) or _has_other_columns(step)
+
+
+def _is_outdated(step: MergeWindow) -> bool:
+    """Return whether what the mirror's newest state says of its source is not so any more."""
+    state, source = _newest(step), step.source
+    if state is None:
+        return True
+    recorded = (state.recipe, state.parts, state.timeline)
+    now = (recipe_digest(source.recipe), parts_text(source.parts), step.horizon.timeline)
+    return recorded != now or setback(state, source, step.horizon) is not None
 
 
 def _has_other_columns(step: MergeWindow) -> bool:
@@ -215,6 +253,10 @@ def _state(run: Run, session: SourceSession, step: MergeWindow, probe: Probe) ->
         greatest=probe.greatest,
         fingerprint=_fingerprint(session, step, _least(watermark, again)),
         numbers=recorded_numbers(step.source.numbers, _mirrored(step)),
+        recipe=recipe_digest(step.source.recipe),
+        parts=parts_text(step.source.parts),
+        transaction=step.horizon.transaction,
+        timeline=step.horizon.timeline,
     )
 
 

@@ -70,7 +70,7 @@ class Wishes:
 
 @dataclass(frozen=True)
 class MergeWindow:
-    """Read a window of one source and merge it into its mirror."""
+    """Read a window of one source and merge it into its mirror; `doubted` as in `windows.Start`."""
 
     table: str
     load_type: str
@@ -83,6 +83,7 @@ class MergeWindow:
     change: SchemaChange = field(default_factory=SchemaChange)
     checks: Checks = NO_CHECKS
     audits: tuple[Audit, ...] = ()
+    doubted: bool = False
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ def plan_run(config: Config, facts: Facts, wishes: Wishes) -> Plan:
             steps.append(MaintainMart(name, inputs))
     steps.append(WriteTimestamp(facts.timestamp))
     warnings = [text for step in steps if isinstance(step, MergeWindow) for text in _column_warnings(step)]
-    warnings += [*_clock_warnings(facts), *_foreign_warnings(steps)]
+    warnings += [*_clock_warnings(facts), *_doubt_warnings(steps), *_foreign_warnings(steps)]
     return Plan(tuple(steps), tuple(warnings))
 
 
@@ -161,6 +162,13 @@ def _clock_warnings(facts: Facts) -> Iterator[str]:
         )
 
 
+def _doubt_warnings(steps: Iterable[Step]) -> Iterator[str]:
+    """Yield why tables are compared whole that nobody asked to be (R19, R20)."""
+    for step in steps:
+        if isinstance(step, MergeWindow) and step.doubted:
+            yield f"table '{step.table}': all rows are compared: {step.reason}"
+
+
 def _foreign_warnings(steps: Iterable[Step]) -> Iterator[str]:
     for step in steps:
         if not isinstance(step, MergeWindow) or step.mirror is None or step.load_type in WHOLE:
@@ -180,22 +188,36 @@ def plan_table(name: str, config: Config, facts: Facts, wishes: Wishes) -> Merge
         error = known.source if isinstance(known.source, DatamartError) else DatamartError("no horizon")
         return Refuse(name, error)
     try:
-        _check_names(name, known.source, glue=config.catalog.type == "glue")
-        change = _followed(name, known.source, known.mirror, config.tables[name])
-        state = _accepted_state(known.source, known.mirror, wishes)
-        if wishes.load_type == BACKFILL:
-            _require_windows(name, known.source)
-        checks, audits = _demands(name, config.tables[name], known.source)
+        return _planned(name, config, facts, wishes, known.source, known.horizon)
     except DatamartError as error:
         return Refuse(name, error)
-    told = known.mirror
+    except Exception as error:  # noqa: BLE001  (of one table alone, R9)
+        unforeseen = DatamartError(
+            f"it cannot be planned: {type(error).__name__}: {error}",
+            hint="Run with --debug for the whole story.",
+        )
+        unforeseen.__cause__ = error
+        return Refuse(name, unforeseen)
+
+
+def _planned(  # noqa: PLR0913, PLR0917  (the facts of one table)
+    name: str, config: Config, facts: Facts, wishes: Wishes, source: SourceTable, horizon: Horizon
+) -> MergeWindow:
+    """Return the window of a table. Raises: DatamartError where it is refused."""
+    table, mirror = config.tables[name], facts.tables[name].mirror
+    _check_names(name, source, glue=config.catalog.type == "glue")
+    change = _followed(name, source, mirror, table)
+    state = _accepted_state(source, mirror, wishes)
+    if wishes.load_type == BACKFILL:
+        _require_windows(name, source)
+    checks, audits = _demands(name, table, source)
+    told = mirror
     if wishes.snapshot_id is not None and told is not None:
         told = told.as_of(wishes.snapshot_id)
-    seen = Witnesses(facts.timestamp, told, known.horizon.instant, change.remade)
     start = next_start(
-        config.tables[name],
-        known.source,
-        seen,
+        table,
+        source,
+        Witnesses(facts.timestamp, told, horizon, change.remade, added=bool(change.added)),
         asked=_asked(name, facts, wishes, change),
         on_missing=config.state.on_missing,
     )
@@ -203,14 +225,15 @@ def plan_table(name: str, config: Config, facts: Facts, wishes: Wishes) -> Merge
         table=name,
         load_type=start.load_type,
         window=ReadWindow(start.lower, start.after),
-        reason=_turn(start, config.tables[name], wishes, known) or _reason(start, wishes),
-        source=known.source,
-        horizon=known.horizon,
-        mirror=known.mirror,
-        saved=None if state is None or start.load_type in WHOLE else state.settled(known.horizon.instant),
+        reason=_turn(start, table, wishes, facts.tables[name]) or _reason(start, wishes),
+        source=source,
+        horizon=horizon,
+        mirror=mirror,
+        saved=None if state is None or start.load_type in WHOLE else state.settled(horizon.instant),
         change=change,
         checks=checks,
         audits=audits,
+        doubted=start.doubted,
     )
 
 
@@ -236,7 +259,7 @@ def _owes_comparison(known: TableFacts) -> bool:
 
 def _turn(start: Start, table: TableConfig, wishes: Wishes, known: TableFacts) -> str | None:
     """Return why a table is reconciled that nobody asked to be."""
-    if start.load_type != RECONCILE or wishes.load_type == RECONCILE:
+    if start.load_type != RECONCILE or start.doubted or wishes.load_type == RECONCILE:
         return None
     if _owes_comparison(known):
         return "a rollback undid a comparison with the source"

@@ -31,7 +31,7 @@ class MirrorMerge:
     `base` is the mirror as it was when the change was planned; None where there is none yet. `kept` reads
     the keys of rejected rows, which are not taken for deleted. With `record`, the state is committed even
     where no row differs: the recorded one is of no more use. With `slices`, `read` holds those slices
-    whole, and only they are compared.
+    whole, and only they are compared. `reason` is the plan's, for errors.
     """
 
     table: str
@@ -49,6 +49,7 @@ class MirrorMerge:
     checks: Checks = NO_CHECKS
     audits: Sequence[Audit] = ()
     properties: Mapping[str, str] = field(default_factory=dict)
+    reason: str = ""
 
 
 @dataclass(frozen=True)

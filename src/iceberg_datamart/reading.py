@@ -27,6 +27,28 @@ class Column:
 
 
 @dataclass(frozen=True)
+class StoredPart:
+    """A table, one of its partitions or its cursor's sequence: its oid, and the number of its present file.
+
+    A part that is truncated, restarted or rewritten gets another file. `holds_rows` is false where it
+    has none yet.
+    """
+
+    oid: int
+    file: int
+    name: str
+    holds_rows: bool = True
+
+
+@dataclass(frozen=True)
+class IntegerCursor:
+    """An integer cursor's greatest value, None without any; `drawn` is where its sequence stands, if any."""
+
+    greatest: int | None
+    drawn: int | None = None
+
+
+@dataclass(frozen=True)
 class SourceTable:
     """A source table as the source's own catalog describes it.
 
@@ -35,6 +57,9 @@ class SourceTable:
     `is_digested` says whether the source itself digests its slices; else a reconcile is a full load.
     `snapshots` are those of an Iceberg table, whose position is a snapshot and no cursor value.
     `numbers` are those by which the source knows its columns whatever their names; none where it has none.
+    `recipe` is all that decides how its rows are read, text by name: a mirror whose rows were read by
+    another one is compared whole (R19). `parts` are what it is stored in; none where that is not known.
+    `integers` tells of an integer cursor (R20).
     """
 
     identity: str
@@ -45,6 +70,9 @@ class SourceTable:
     is_digested: bool = True
     snapshots: SourceSnapshots | None = None
     numbers: Mapping[str, int] = field(default_factory=dict)
+    recipe: Mapping[str, str] = field(default_factory=dict)
+    parts: tuple[StoredPart, ...] = ()
+    integers: IntegerCursor | None = None
 
 
 @dataclass(frozen=True)

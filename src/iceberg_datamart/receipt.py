@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from iceberg_datamart.recipe import parsed_recipe
 from iceberg_datamart.watermark import CursorKind, Watermark, least_cursor
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 PREFIX = "iceberg-datamart."
 # The table properties with a mart's definitions, by digest.
 DEFINITION = PREFIX + "definition."
+# Those with the recipes by which a mirror's rows were read, by digest: see `recipe`.
+RECIPE = PREFIX + "recipe."
 _CONSUMED = PREFIX + "consumed."
 _REPLACE = "replace"
 # Full loads and reconciles compare every row. Of marts any commit does, where another tool came before it.
@@ -31,6 +34,9 @@ class MirrorState:
     that were open at `read_at` may still bring smaller values. `fingerprint` tells what the window's rows
     looked like, so that a later run can see that nothing changed without reading. `numbers` are those of
     the source's columns (see `schema.recorded_numbers`); none where it has none, or none were recorded.
+    `recipe` is the digest of what decided how the rows were read (R19). `parts` is the text of
+    `setbacks.parts_text`, `transaction` and `timeline` are those of the `Horizon` (R20). All of these are
+    None in what earlier versions committed.
     """
 
     run_id: str
@@ -43,6 +49,10 @@ class MirrorState:
     greatest: Watermark | None = None
     fingerprint: str | None = None
     numbers: Mapping[str, int] = field(default_factory=dict)
+    recipe: str | None = None
+    parts: str | None = None
+    transaction: int | None = None
+    timeline: int | None = None
 
     def settled(self, horizon: datetime) -> Watermark | None:
         """Return the watermark that a read from `watermark` on establishes, with the horizon at `horizon`.
@@ -80,6 +90,10 @@ class MirrorState:
             "greatest-cursor": None if self.greatest is None else str(self.greatest),
             "fingerprint": self.fingerprint,
             "columns": json.dumps(self.numbers, separators=(",", ":")) if self.numbers else None,
+            "recipe": self.recipe,
+            "parts": self.parts,
+            "transaction": None if self.transaction is None else str(self.transaction),
+            "timeline": None if self.timeline is None else str(self.timeline),
         }
         return {PREFIX + key: value for key, value in found.items() if value is not None}
 
@@ -206,6 +220,11 @@ class TableHistory:
         """Return the text of a mart's definition; None where its table does not have it."""
         return self.properties.get(DEFINITION + digest)
 
+    def recipe(self, digest: str) -> Mapping[str, str] | None:
+        """Return the recipe of a digest that a commit recorded; None where the table does not have it."""
+        text = self.properties.get(RECIPE + digest)
+        return None if text is None else parsed_recipe(text)
+
     def current_at(self, instant: datetime) -> int | None:
         """Return the snapshot that was current then, as far as the log goes back."""
         return next((found for since, found in reversed(self.log) if since <= instant), None)
@@ -286,6 +305,10 @@ def mirror_state(summary: Mapping[str, str]) -> MirrorState | None:
         greatest=_watermark(kind, said.get("greatest-cursor")),
         fingerprint=said.get("fingerprint"),
         numbers=json.loads(said.get("columns", "{}")),
+        recipe=said.get("recipe"),
+        parts=said.get("parts"),
+        transaction=_integer(said.get("transaction")),
+        timeline=_integer(said.get("timeline")),
     )
 
 
@@ -303,6 +326,10 @@ def mart_state(summary: Mapping[str, str]) -> MartState | None:
         },
         uneven=tuple(filter(None, summary.get(PREFIX + "uneven", "").split(", "))),
     )
+
+
+def _integer(text: str | None) -> int | None:
+    return None if text is None else int(text)
 
 
 def _text(instant: datetime) -> str:

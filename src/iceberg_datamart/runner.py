@@ -30,6 +30,7 @@ from iceberg_datamart.errors import (
 )
 from iceberg_datamart.mart_runner import maintain_mart
 from iceberg_datamart.mirror_runner import described, merge_window
+from iceberg_datamart.overtaking import overtaken_by
 from iceberg_datamart.planner import (
     Facts,
     MaintainMart,
@@ -43,8 +44,7 @@ from iceberg_datamart.planner import (
 )
 from iceberg_datamart.report import FAILED, UNCHANGED, Outcome, RunReport
 from iceberg_datamart.turns import counted, due_tables
-from iceberg_datamart.watermark import least_instant
-from iceberg_datamart.windows import INCREMENTAL, known_complete
+from iceberg_datamart.windows import INCREMENTAL, known_complete, next_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from iceberg_datamart.planner import MergeWindow
     from iceberg_datamart.ports import Clock, Lake, RunCounts, SourceSession, TimestampFile
     from iceberg_datamart.reading import SourceTable
+    from iceberg_datamart.receipt import MirrorState, TableHistory
     from iceberg_datamart.watermark import Horizon
 
 log = logging.getLogger(__name__)
@@ -136,9 +137,17 @@ class Run:
     def _gathered(self, tables: Sequence[str]) -> dict[str, TableFacts]:
         """Return what is known of each table, its source read at a consistent point taken now."""
         errors = self._open_sources(tables)
+        # Before its point is fixed, so that what other runs commit from here on is known to have come later.
+        mirrors = {name: self._mirror(name) for name in tables}
         described = {name: self._described(name, errors) for name in tables}
         self._fix_points({self.config.tables[name].source for name in tables} - set(errors), errors)
-        return {name: self._table_facts(name, source, errors) for name, source in described.items()}
+        return {name: self._table_facts(name, described[name], mirrors[name], errors) for name in tables}
+
+    def _mirror(self, name: str) -> TableHistory | DatamartError | None:
+        try:
+            return self.world.lake.history(name)
+        except Exception as error:  # noqa: BLE001  (this table's failure, R9)
+            return deliberate(name, error)
 
     def _open_sources(self, tables: Sequence[str]) -> dict[str, DatamartError]:
         """Open the sources that the tables need; return those that could not be, with the reason."""
@@ -171,13 +180,18 @@ class Run:
                 errors[name] = error
 
     def _table_facts(
-        self, name: str, source: SourceTable | DatamartError, errors: Mapping[str, DatamartError]
+        self,
+        name: str,
+        source: SourceTable | DatamartError,
+        mirror: TableHistory | DatamartError | None,
+        errors: Mapping[str, DatamartError],
     ) -> TableFacts:
         place = self.config.tables[name].source
         if isinstance(source, DatamartError) or place in errors:
             return TableFacts(errors.get(place) or source)
+        if isinstance(mirror, DatamartError):
+            return TableFacts(mirror)
         try:
-            mirror = self.world.lake.history(name)
             columns = self.world.lake.held_columns(name, source.columns, mirror)
             return TableFacts(replace(source, columns=columns), mirror, self.horizons[place])
         except Exception as error:  # noqa: BLE001  (of one table alone, R9)
@@ -245,37 +259,32 @@ class Run:
             current = planned.pop() if planned else self._planned_again(step.table)
             if isinstance(current, Refuse):
                 raise current.error
-            if self._overtaken(current):
-                return self._yielded()
+            later = overtaken_by(current, self._known(step.table).mirror, self.run_id)
+            if later is not None:
+                return self._yielded(later)
             return merge_window(self, current)
 
         return _retried(attempt)
 
+    def _known(self, table: str) -> TableFacts:
+        assert self.facts is not None  # noqa: S101  (prepare came first)
+        return self.facts.tables[table]
+
     def _planned_again(self, table: str) -> MergeWindow | Refuse:
         assert self.facts is not None  # noqa: S101  (prepare came first)
-        fresh = replace(self.facts.tables[table], mirror=self.world.lake.history(table))
+        fresh = replace(self._known(table), mirror=self.world.lake.history(table))
         facts = replace(self.facts, tables={**self.facts.tables, table: fresh})
         return plan_table(table, self.config, facts, self.wishes)
 
-    def _yielded(self) -> Outcome:
-        """Return that there is nothing left to do; but more than an increment that was asked for is owed."""
+    def _yielded(self, later: MirrorState) -> Outcome:
+        """Return that there is nothing left to do; but more than an increment that was asked for is owed.
+
+        The table is as complete as `later` says, and not up to what this run would have read.
+        """
         reason = "another run merged a later state of the source"
         if self.wishes.load_type != INCREMENTAL:
             raise CommitConflictError(reason, hint="Run it again.")
-        return Outcome(UNCHANGED, reason=reason)
-
-    def _overtaken(self, step: MergeWindow) -> bool:
-        """Return whether a run that read the source later than this one has finished, for this table or all.
-
-        A run that found nothing to commit is seen by the timestamp file alone.
-        """
-        assert self.facts is not None  # noqa: S101  (prepare came first)
-        states = () if step.mirror is None else step.mirror.mirror_states()
-        same = bool(states) and states[0].source == step.source.identity
-        said = self.world.timestamp_file.read()
-        reached = step.horizon.instant.replace(microsecond=0)
-        moved = said is not None and said != self.facts.timestamp and said >= reached
-        return moved or (same and states[0].read_at > step.horizon.clock)
+        return Outcome(UNCHANGED, reason=reason, complete_through=later.complete_through)
 
     def _timed(self, name: str, work: Callable[[], Outcome]) -> Outcome:
         """Return the outcome of `work` with its seconds; an error is an outcome, too (R9)."""
@@ -290,15 +299,14 @@ class Run:
 
     def _complete_through(self, name: str, outcome: Outcome) -> datetime | None:
         """Return up to when a table is known complete now; one that failed is where it was before."""
-        assert self.facts is not None  # noqa: S101  (prepare came first)
         if outcome.outcome != FAILED:
-            return self.horizons[self.config.tables[name].source].instant
+            return outcome.complete_through or self.horizons[self.config.tables[name].source].instant
         try:
             mirror = self.world.lake.history(name)
         except Exception as error:  # noqa: BLE001  (of one table alone, R9)
             log.debug("'%s': its history cannot be read: %s", name, error)
             return None
-        return known_complete(mirror, self.facts.timestamp, self.world.clock.now())
+        return known_complete(mirror)
 
     def _count(self, plan: Plan, tables: Mapping[str, Outcome]) -> None:
         """Count this run for the tables that are reconciled every N runs."""
@@ -318,13 +326,10 @@ class Run:
         enabled = [name for name, table in self.config.tables.items() if table.enabled]
         if any(name not in tables or tables[name].outcome == FAILED for name in enabled):
             return present
-        horizons = list(self.horizons.values())
-        reached = least_instant(horizon.instant for horizon in horizons)
-        if reached is None or reached == present:
-            return present
-        if present is not None and reached < present <= max(horizon.clock for horizon in horizons):
-            return present
-        return self._written(reached, present)
+        complete = (tables[name].complete_through for name in enabled)
+        clocks = (horizon.clock for horizon in self.horizons.values())
+        reached = next_timestamp(present, complete, clocks)
+        return present if reached is None else self._written(reached, present)
 
     def _written(self, reached: datetime, expected: datetime | None) -> datetime:
         """Replace `expected` in the timestamp file by `reached`; return what it says then.

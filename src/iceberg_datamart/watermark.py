@@ -17,6 +17,8 @@ MICROSECOND = timedelta(microseconds=1)
 _WESTERNMOST = timedelta(hours=12)
 # The clock is set back by at most this much where a zone leaves daylight-saving time.
 _GREATEST_SETBACK = timedelta(hours=3)
+# No clock on Earth trails UTC by more, now or in the records of the past.
+_GREATEST_OFFSET = timedelta(hours=16)
 
 
 class CursorKind(Enum):
@@ -98,12 +100,16 @@ class Horizon:
     `instant` is the horizon; `clock` the source's clock when it was taken. `held_since` is the start
     of the oldest open transaction, where one holds the horizon back. `visible` is false where the
     role may not see other sessions, so that `instant` is a guess: the clock less the lookback.
+    `transaction` is the first one that the point does not see, and `timeline` that of the server's log
+    (PostgreSQL's names); None where the source has no such number, or does not tell.
     """
 
     instant: datetime
     clock: datetime
     held_since: datetime | None = None
     visible: bool = True
+    transaction: int | None = None
+    timeline: int | None = None
 
 
 def microseconds(instant: datetime) -> int:
@@ -117,18 +123,17 @@ def least_cursor(kind: CursorKind, zone: str, instant: datetime) -> Watermark | 
     For timestamp columns, `zone` names the clock: where it is set back within the next hours, local
     times repeat, and the least one counts. None for integers, which know no time.
     """
-    utc = instant.astimezone(timezone.utc)
     if kind is CursorKind.INTEGER:
         return None
     if kind is CursorKind.TIMESTAMPTZ:
-        return Watermark(kind, microseconds(utc))
+        return Watermark(kind, microseconds(instant))
     if kind is CursorKind.DATE:
-        return Watermark(kind, ((utc - _WESTERNMOST).date() - EPOCH.date()).days)
-    # Clocks are set back on a whole minute, and local time is least there.
-    minute = utc.replace(second=0, microsecond=0)
-    minutes = range(1, int(_GREATEST_SETBACK / timedelta(minutes=1)) + 1)
-    later = (_local(minute + timedelta(minutes=count), zone) for count in minutes)
-    return Watermark(kind, min(_local(utc, zone), *later))
+        return Watermark(kind, (instant - EPOCH - _WESTERNMOST) // timedelta(days=1))
+    try:
+        return Watermark(kind, _least_local(instant.astimezone(timezone.utc), zone))
+    except OverflowError:
+        # Local time lies before the first or after the last day of Python's calendar.
+        return Watermark(kind, (instant - EPOCH - _GREATEST_OFFSET) // MICROSECOND)
 
 
 def least_instant(instants: Iterable[datetime]) -> datetime | None:
@@ -148,6 +153,15 @@ def advanced(
         return saved
     seen = [mark.value for mark in (saved, greatest) if mark is not None]
     return Watermark(limit.kind, min(max(seen), limit.value)) if seen else None
+
+
+def _least_local(utc: datetime, zone: str) -> int:
+    """Return the least local time at `utc` or later. Raises: OverflowError at the ends of the calendar."""
+    # Clocks are set back on a whole minute, and local time is least there.
+    minute = utc.replace(second=0, microsecond=0)
+    minutes = range(1, int(_GREATEST_SETBACK / timedelta(minutes=1)) + 1)
+    later = (_local(minute + timedelta(minutes=count), zone) for count in minutes)
+    return min(_local(utc, zone), *later)
 
 
 def _local(instant: datetime, zone: str) -> int:

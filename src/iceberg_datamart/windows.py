@@ -5,15 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from iceberg_datamart.watermark import CursorKind, Watermark, least_cursor
+from iceberg_datamart.recipe import COLUMN, recipe_changes, recipe_digest
+from iceberg_datamart.setbacks import setback
+from iceberg_datamart.watermark import CursorKind, Watermark, least_cursor, least_instant
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
     from iceberg_datamart.config import TableConfig
     from iceberg_datamart.reading import SourceTable
     from iceberg_datamart.receipt import MirrorState, TableHistory
     from iceberg_datamart.source_snapshots import SourceSnapshots
+    from iceberg_datamart.watermark import Horizon
 
 FULL, INCREMENTAL, RECONCILE = "full", "incremental", "reconcile"
 # Reads everything as an incremental run would, so that no delete is found: for columns that are new.
@@ -27,13 +31,15 @@ _TOO_OLD = "the timestamp file is older than the mirror's history"
 class Witnesses:
     """What is known of how far a mirror got: the timestamp file, and the mirror's own history.
 
-    `remade` says why no row of it is good any more, whatever its cursor: see `SchemaChange`.
+    `horizon` is the point at which the source is read. `remade` says why no row of the mirror is good any
+    more, whatever its cursor: see `SchemaChange`; `added` says whether the mirror lacks a column.
     """
 
     timestamp: datetime | None
     mirror: TableHistory | None
-    horizon: datetime
+    horizon: Horizon
     remade: str | None = None
+    added: bool = False
 
     @property
     def states(self) -> tuple[MirrorState, ...]:
@@ -51,27 +57,38 @@ class Start:
     """How a table is read, and why.
 
     Everything with `full`, the slices that differ with `reconcile`, else from `lower`, closed (None: all).
-    Of an Iceberg source, what was appended after its snapshot `after`.
+    Of an Iceberg source, what was appended after its snapshot `after`. With `doubted`, all rows are compared
+    because the source is not what the mirror was read from: people are told, and the new state is recorded.
     """
 
     load_type: str
     lower: Watermark | None
     reason: str
     after: int | None = None
+    doubted: bool = False
 
 
-def known_complete(mirror: TableHistory | None, timestamp: datetime | None, now: datetime) -> datetime | None:
+def known_complete(mirror: TableHistory | None) -> datetime | None:
     """Return up to when a mirror is complete by what is recorded; None where no run has filled it.
 
-    A read that finds nothing commits nothing, so the timestamp file may know better than the newest
-    commit; a file that is ahead of the clock knows nothing, nor does it of a mirror that was rolled back.
+    The timestamp file is not asked: it speaks of tables that were enabled and read when it was written.
     """
     states = () if mirror is None else mirror.mirror_states()
-    if mirror is None or not states:
+    return states[0].complete_through if states else None
+
+
+def next_timestamp(
+    present: datetime | None, complete: Iterable[datetime | None], clocks: Iterable[datetime]
+) -> datetime | None:
+    """Return what the timestamp file is to say after a run that no table failed; None where it stays.
+
+    It never goes back, but for a time ahead of all the sources' `clocks`, which no run has read up to.
+    """
+    reached = least_instant(filter(None, complete))
+    if reached is None or reached == present:
         return None
-    recorded = states[0].complete_through
-    blind = timestamp is None or timestamp > now or mirror.is_superseded
-    return recorded if blind or timestamp is None else max(recorded, timestamp)
+    stays = present is not None and reached < present <= max(clocks)
+    return None if stays else reached
 
 
 def next_start(
@@ -83,52 +100,81 @@ def next_start(
     means (R5). A window may start earlier than needed, never later.
     """
     why = _why_full(table, source, seen, asked=asked, on_missing=on_missing)
-    if why is None and asked == BACKFILL:
-        return Start(BACKFILL, None, "asked for")
-    if why is not None or seen.remade is not None:
-        return Start(FULL, None, why or seen.remade or "")
-    if asked == RECONCILE:
-        return Start(RECONCILE, None, "asked for")
+    if why is not None:
+        return Start(FULL, None, why)
+    start = _doubted(source, seen, asked)
+    if start is not None:
+        return start
+    if asked in {BACKFILL, RECONCILE}:
+        return Start(asked, None, "asked for")
     if source.snapshots is not None:
-        return _snapshot_start(source.snapshots, seen)
+        return _snapshot_start(source.snapshots, table, source, seen)
     lower, reason = (
-        _integer_start(seen) if source.cursor is CursorKind.INTEGER else _start(table, source, seen)
+        _integer_start(table, source, seen)
+        if source.cursor is CursorKind.INTEGER
+        else _start(table, source, seen)
     )
     if lower is not None and table.lookback is not None:
         lower = lower.lowered_by(table.lookback)
     return Start(INCREMENTAL, lower, reason)
 
 
-def _why_full(
+def whole_load(source: SourceTable, *, added: bool) -> str:
+    """Return the load type that compares all rows: by slices where the source digests them."""
+    return RECONCILE if source.is_digested and not added else FULL
+
+
+def _why_full(  # noqa: PLR0911  (the order decides which reason is told)
     table: TableConfig, source: SourceTable, seen: Witnesses, *, asked: str, on_missing: str
 ) -> str | None:
     state = seen.state
-    missing = seen.timestamp is None
-    reasons = {
-        "asked for": asked == FULL,
-        "the source does not digest its slices": asked == RECONCILE and not source.is_digested,
-        "the table has no cursor column": source.cursor is None
-        and source.snapshots is None
-        and asked not in {RECONCILE, BACKFILL},
-        "the mirror is empty": seen.mirror is None or seen.mirror.current is None,
-        "no run has filled the mirror as it is now": state is None and _is_whole(seen.mirror),
-        "the mirror's history is gone, and it may have been rolled back": state is None
-        and seen.mirror is not None
-        and seen.mirror.is_superseded,
-        "the timestamp file is missing": missing and on_missing == "full_load",
-        "neither the timestamp file nor the mirror's history says where to start": missing and state is None,
-        "the timestamp file is ahead of the source, and the mirror's history says nothing": state is None
-        and seen.timestamp is not None
-        and seen.timestamp > seen.horizon,
-        "the source is a new one": state is not None and state.source != source.identity,
-        "the cursor column is another one": state is not None and not _same_cursor(table, source, state),
-    }
-    return next((reason for reason, holds in reasons.items() if holds), None)
+    if asked == FULL:
+        return "asked for"
+    if asked == RECONCILE and not source.is_digested:
+        return "the source does not digest its slices"
+    if source.cursor is None and source.snapshots is None and asked not in {RECONCILE, BACKFILL}:
+        return "the table has no cursor column"
+    if seen.mirror is None or seen.mirror.current is None:
+        return "the mirror is empty"
+    if state is None and seen.mirror.is_whole:
+        return "no run has filled the mirror as it is now"
+    if seen.timestamp is None and on_missing == "full_load":
+        return "the timestamp file is missing"
+    if state is not None and state.source != source.identity:
+        return "the source is a new one"
+    if state is not None and not _same_cursor(table, source, state):
+        return "the cursor column is another one"
+    return None
 
 
-def _is_whole(mirror: TableHistory | None) -> bool:
-    """Return whether nothing of the mirror's history has expired, so that what it lacks never was there."""
-    return mirror is not None and mirror.is_whole
+def _doubted(source: SourceTable, seen: Witnesses, asked: str) -> Start | None:
+    """Return how all rows are compared where the mirror's own rows below its watermark are in doubt."""
+    state = seen.state
+    if state is None:
+        # What expired may have been any state, and the timestamp file may not have covered this table.
+        reason = "the mirror's history does not say any more up to where it is complete"
+        return Start(whole_load(source, added=seen.added), None, reason, doubted=True)
+    changes, back = _recipe_changes(state, source, seen), setback(state, source, seen.horizon)
+    # A backfill reads every value again, but finds no row that is gone.
+    if asked == BACKFILL and back is None and all(name.startswith(COLUMN) for name in changes):
+        return None
+    changed = seen.remade or "; ".join(changes.values())
+    if changed:
+        return Start(FULL, None, changed, doubted=True)
+    return None if back is None else Start(whole_load(source, added=seen.added), None, back, doubted=True)
+
+
+def _recipe_changes(state: MirrorState, source: SourceTable, seen: Witnesses) -> dict[str, str]:
+    """Return what decides how rows are read and is not as when the mirror's were read (R19)."""
+    if not source.recipe or state.recipe == recipe_digest(source.recipe):
+        return {}
+    if state.recipe is None:
+        # Whatever changed before this version first committed was not noticed: one comparison finds it.
+        return {"": "an earlier version of this program did not record how the mirror's rows were read"}
+    recorded = None if seen.mirror is None else seen.mirror.recipe(state.recipe)
+    if recorded is None:
+        return {"": "how the source's rows are read has changed"}
+    return recipe_changes(recorded, source.recipe)
 
 
 def _same_cursor(table: TableConfig, source: SourceTable, state: MirrorState) -> bool:
@@ -142,36 +188,53 @@ def _start(table: TableConfig, source: SourceTable, seen: Witnesses) -> tuple[Wa
     file = None
     if seen.timestamp is not None and source.cursor is not None:
         file = least_cursor(source.cursor, table.cursor_timezone, seen.timestamp)
-    if state is None:
-        return file, "the timestamp file; the mirror's history says nothing"
-    if state.watermark is None:
+    if state is None or state.watermark is None:
         return None, "the mirror has no watermark yet"
     if file is not None and file.value < state.watermark.value:
         return file, "the timestamp file, older than the mirror's watermark"
     return state.watermark, "the mirror's watermark"
 
 
-def _integer_start(seen: Witnesses) -> tuple[Watermark | None, str]:
-    """Return the watermark of the newest state that holds: integers know no time."""
-    found = _uncontradicted(seen)
-    if found is None:
+def _integer_start(table: TableConfig, source: SourceTable, seen: Witnesses) -> tuple[Watermark | None, str]:
+    """Return the watermark of the newest state that holds: integers know no time.
+
+    Never one above a newer state's: a cursor that went back was compared since.
+    """
+    walked = _uncontradicted(table, source, seen)
+    marks = [state.watermark for state in walked]
+    if not walked:
         return None, _TOO_OLD
-    when = "" if found is seen.state else " at the timestamp file's time"
-    return found.watermark, "the mirror's watermark" + when
+    if None in marks:
+        return None, "the mirror has no watermark yet"
+    when = "" if len(walked) == 1 else " at the timestamp file's time"
+    return min(filter(None, marks), key=lambda mark: mark.value), "the mirror's watermark" + when
 
 
-def _snapshot_start(snapshots: SourceSnapshots, seen: Witnesses) -> Start:
+def _snapshot_start(
+    snapshots: SourceSnapshots, table: TableConfig, source: SourceTable, seen: Witnesses
+) -> Start:
     """Return the rows appended since the newest state that holds, or all."""
-    found = _uncontradicted(seen)
-    if found is None:
+    walked = _uncontradicted(table, source, seen)
+    if not walked:
         return Start(FULL, None, _TOO_OLD)
-    after, reason = snapshots.since(found.fingerprint)
+    after, reason = snapshots.since(walked[-1].fingerprint)
     return Start(FULL if after is None else INCREMENTAL, None, reason, after)
 
 
-def _uncontradicted(seen: Witnesses) -> MirrorState | None:
-    """Return the newest recorded state that the timestamp file does not contradict."""
-    return next((state for state in seen.states if not _is_past(state, seen.timestamp)), None)
+def _uncontradicted(table: TableConfig, source: SourceTable, seen: Witnesses) -> tuple[MirrorState, ...]:
+    """Return the states from the newest back to the one that the timestamp file does not contradict.
+
+    None where there is no such state of this source and this cursor: what another one recorded further
+    back says nothing of these rows.
+    """
+    walked: list[MirrorState] = []
+    for state in seen.states:
+        if state.source != source.identity or not _same_cursor(table, source, state):
+            break
+        walked.append(state)
+        if not _is_past(state, seen.timestamp):
+            return tuple(walked)
+    return ()
 
 
 def _is_past(state: MirrorState, timestamp: datetime | None) -> bool:

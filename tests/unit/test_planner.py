@@ -78,7 +78,7 @@ def facts(
     timestamp: datetime | None = NOON - MINUTE,
     source: SourceTable | DatamartError = SOURCE,
 ) -> Facts:
-    horizon = None if isinstance(source, DatamartError) else Horizon(NOON, NOON)
+    horizon = None if isinstance(source, DatamartError) else Horizon(NOON, NOON + SECOND)
     return Facts(timestamp, {"queue": TableFacts(source, mirror, horizon)})
 
 
@@ -203,15 +203,21 @@ def test_r11_a_compaction_does_not_lose_the_watermark() -> None:
     assert step.window.lower == at(NOON - MINUTE)
 
 
-def test_r11_where_the_history_is_gone_the_timestamp_file_says_where_to_start() -> None:
-    rest = replace(mirror(), snapshots=mirror(None, state(at(NOON))).snapshots[:1])
-    step = planned(facts(rest, timestamp=NOON - DAY), with_state("full_load", lookback_minutes=5))
-    assert (step.load_type, step.window.lower) == ("incremental", at(NOON - DAY - 5 * MINUTE))
-
-
-def test_r11_a_mirror_that_may_have_been_rolled_back_and_has_no_history_is_loaded_fully() -> None:
-    rest = replace(mirror(), snapshots=mirror(None, state(at(NOON))).snapshots[:1], is_superseded=True)
-    assert planned(facts(rest, timestamp=NOON - DAY)).load_type == "full"
+@pytest.mark.parametrize("superseded", [False, True])
+@pytest.mark.parametrize("file", [NOON - DAY, NOON + DAY])
+def test_r11_where_the_history_is_gone_all_rows_are_compared(*, superseded: bool, file: datetime) -> None:
+    snapshots = mirror(None, state(at(NOON))).snapshots[:1]
+    known = facts(replace(mirror(), snapshots=snapshots, is_superseded=superseded), timestamp=file)
+    step = planned(known)
+    assert (step.load_type, step.window.lower, step.doubted) == ("reconcile", None, True)
+    assert step.reason == "the mirror's history does not say any more up to where it is complete"
+    undigested = replace(SOURCE, is_digested=False)
+    assert (
+        planned(
+            replace(known, tables=facts(known.tables["queue"].mirror, source=undigested).tables)
+        ).load_type
+        == "full"
+    )
 
 
 def test_a_mirror_that_never_saw_a_cursor_value_is_read_whole_but_deletes_nothing() -> None:

@@ -324,11 +324,15 @@ class LakeCatalog:
 
 
 def _primary_key(table: Table) -> tuple[str, ...]:
-    """Return the identifier fields, or what the property says of a key that cannot be these."""
+    """Return the identifier fields, in the order in which the table was given its key.
+
+    That order is in a property alone, as are keys that cannot be identifier fields.
+    """
+    told = tuple(json.loads(table.properties.get(_PRIMARY_KEY, "[]")))
     identifiers = table.schema().identifier_field_names()
-    if identifiers:
-        return tuple(field.name for field in table.schema().fields if field.name in identifiers)
-    return tuple(json.loads(table.properties.get(_PRIMARY_KEY, "[]")))
+    if not identifiers or set(told) == identifiers:
+        return told
+    return tuple(field.name for field in table.schema().fields if field.name in identifiers)
 
 
 def _ancestors(table: Table) -> list[Snapshot]:

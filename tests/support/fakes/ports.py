@@ -12,7 +12,7 @@ from iceberg_datamart.config import Config
 from iceberg_datamart.errors import CommitConflictError, TimestampFileConflictError
 from iceberg_datamart.planner import Wishes
 from iceberg_datamart.ports import Merged
-from iceberg_datamart.reading import Column, JdbcRead, Probe, RejectedRow, SourceTable
+from iceberg_datamart.reading import Column, JdbcRead, Probe, RejectedRow, SourceTable, StoredPart
 from iceberg_datamart.receipt import CommitReceipt, Snapshot, TableHistory
 from iceberg_datamart.runner import Run, World
 from iceberg_datamart.slices import SliceDigest, Slices, Slicing
@@ -111,7 +111,8 @@ class FakeSource:
     """A database: rows by table, and its clock; `held_back` is how far the horizon trails it.
 
     `unreachable` is raised when a session is opened, `lost` when its point is fixed, and `faults` when
-    a table is described. `numbers` are those of the columns.
+    a table is described. `numbers` are those of the columns, `recipe` is how they are read, and `points`
+    counts those that were fixed.
     """
 
     tables: dict[str, SourceRows]
@@ -122,6 +123,9 @@ class FakeSource:
     lost: Exception | None = None
     faults: dict[str, Exception] = field(default_factory=dict)
     numbers: dict[str, int] = field(default_factory=dict)
+    recipe: dict[str, str] = field(default_factory=dict)
+    parts: dict[str, tuple[StoredPart, ...]] = field(default_factory=dict)
+    points: int = 0
     reads: dict[str, SourceRows] = field(default_factory=dict)
     sessions: list[FakeSourceSession] = field(default_factory=list)
 
@@ -147,7 +151,9 @@ class FakeSourceSession:
         if self._source.lost is not None:
             raise self._source.lost
         self._tables = {name: dict(rows) for name, rows in self._source.tables.items()}
-        return Horizon(self._source.clock - self._source.held_back, self._source.clock)
+        self._source.points += 1
+        clock, held_back = self._source.clock, self._source.held_back
+        return Horizon(clock - held_back, clock, transaction=self._source.points)
 
     def describe(self, table: str, config: TableConfig) -> SourceTable:
         if table in self._source.faults:
@@ -156,7 +162,10 @@ class FakeSourceSession:
         kind = None if config.cursor is None else CursorKind.TIMESTAMPTZ
         columns = tuple(column for column in COLUMNS if column.name not in config.exclude)
         identity, numbers = f"{self._source.identity}/{config.from_}", dict(self._source.numbers)
-        return SourceTable(identity, columns, ("id",), True, kind, numbers=numbers)
+        recipe, parts = self._source.recipe, self._source.parts.get(config.from_.table, ())
+        return SourceTable(
+            *(identity, columns, ("id",), True, kind), numbers=numbers, recipe=dict(recipe), parts=parts
+        )
 
     def probe(self, table: str, window: ReadWindow) -> Probe:
         whole = self._window(table, window)
@@ -216,6 +225,7 @@ class FakeLake:
         self.rejected: dict[str, list[RejectedRow]] = {}
         self.effects = [] if effects is None else effects
         self.maintained: list[MartMaintenance] = []
+        self.properties: dict[str, dict[str, str]] = {}
         self.closed = False
         self._source = source
         self._lock = Lock()
@@ -224,7 +234,8 @@ class FakeLake:
         if table not in self.snapshots:
             return None
         columns = {column.name: column.type for column in (*COLUMNS, *LINEAGE)}
-        return TableHistory(columns, ("id",), self.snapshots[table])
+        properties = dict(self.properties.get(table, {}))
+        return TableHistory(columns, ("id",), self.snapshots[table], properties=properties)
 
     def held_columns(
         self, table: str, columns: Sequence[Column], mirror: TableHistory | None
@@ -234,6 +245,7 @@ class FakeLake:
 
     def create_mirror(self, merge: MirrorMerge) -> None:
         self.snapshots.setdefault(merge.table, ())
+        self.properties.setdefault(merge.table, {}).update(merge.properties)
 
     def digests(
         self, table: str, mirror: TableHistory, columns: Sequence[str], slicing: Slicing

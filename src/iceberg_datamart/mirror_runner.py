@@ -11,7 +11,7 @@ from iceberg_datamart.keys import require_unique
 from iceberg_datamart.ports import MirrorMerge
 from iceberg_datamart.reading import JdbcRead
 from iceberg_datamart.receipt import RECIPE, MirrorState
-from iceberg_datamart.recipe import recipe_digest, recipe_text
+from iceberg_datamart.recipe import recipe_digest, recipe_text, whole_recipe
 from iceberg_datamart.report import MERGED, SKIPPED, UNCHANGED, Outcome
 from iceberg_datamart.schema import IGNORE, recorded_numbers, unread_columns
 from iceberg_datamart.setbacks import fell_below, parts_text, setback
@@ -36,11 +36,11 @@ def described(session: SourceSession, lake: Lake, name: str, table: TableConfig)
     """Return what the source says of a table; with `on_schema_change: ignore`, but for new columns."""
     source = session.describe(name, table)
     mirror = lake.history(name) if table.on_schema_change == IGNORE else None
-    if mirror is None or mirror.current is None:
-        return source
-    unread = unread_columns(source, mirror.columns, table.cursor)
-    known = table.model_copy(update={"exclude": (*table.exclude, *unread)})
-    return session.describe(name, known) if unread else source
+    if mirror is not None and mirror.current is not None:
+        unread = unread_columns(source, mirror.columns, table.cursor)
+        known = table.model_copy(update={"exclude": (*table.exclude, *unread)})
+        source = session.describe(name, known) if unread else source
+    return replace(source, recipe=whole_recipe(source, table))
 
 
 def merge_window(run: Run, step: MergeWindow) -> Outcome:

@@ -6,8 +6,13 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
+from iceberg_datamart.watermark import CursorKind
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from iceberg_datamart.config import TableConfig
+    from iceberg_datamart.reading import SourceTable
 
 # How the names of columns begin in a recipe; all other names are those of settings and properties.
 COLUMN = "column "
@@ -23,6 +28,25 @@ def column_entry(name: str) -> str:
 def with_hidden(shown: str, *hidden: object) -> str:
     """Return a recipe's value: `shown` to people, and another one wherever one of `hidden` is another."""
     return f"{shown}{_HIDDEN}{hashlib.sha256(repr(hidden).encode()).hexdigest()[:12]}"
+
+
+def whole_recipe(source: SourceTable, table: TableConfig) -> dict[str, str]:
+    """Return what the source told with its columns, and the settings that decide what the mirror holds."""
+    configured = {f"columns.{name}.type": found.type for name, found in table.columns.items()}
+    rejecting = [check.model_dump_json() for check in table.checks if check.on_fail == "reject"]
+    zoned = source.cursor is CursorKind.TIMESTAMP
+    settings = {
+        "primary_key": ", ".join(sorted(source.primary_key)),
+        "cursor": table.cursor,
+        "cursor_timezone": table.cursor_timezone if zoned else None,
+        "soft_delete": table.soft_delete,
+        "checks": with_hidden("those that reject rows", *sorted(rejecting)) if rejecting else None,
+    }
+    return {
+        **{column_entry(column.name): column.type for column in source.columns},
+        **source.recipe,
+        **{name: text for name, text in {**settings, **configured}.items() if text is not None},
+    }
 
 
 def recipe_digest(recipe: Mapping[str, str]) -> str | None:

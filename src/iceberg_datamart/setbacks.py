@@ -83,7 +83,7 @@ def _parts(state: MirrorState, source: SourceTable) -> str | None:
     files = {int(oid): int(file or oid) for oid, _, file in pairs}
     for part in source.parts:
         if part.oid not in files and part.holds_rows:
-            return f"'{part.name}' is a new part of it and holds rows already"
+            return f"'{part.name}' was added to it, with what it holds"
         if files.get(part.oid, part.file) != part.file:
             return f"'{part.name}' was truncated, restarted or rewritten"
     return None

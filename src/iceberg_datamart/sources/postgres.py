@@ -12,7 +12,17 @@ import psycopg
 from psycopg import sql
 
 from iceberg_datamart.errors import SourceError, UnfitValueError
-from iceberg_datamart.reading import DELETED, Column, JdbcRead, Probe, RejectedRow, SharedKeys, SourceTable
+from iceberg_datamart.reading import (
+    DELETED,
+    Column,
+    IntegerCursor,
+    JdbcRead,
+    Probe,
+    RejectedRow,
+    SharedKeys,
+    SourceTable,
+    StoredPart,
+)
 from iceberg_datamart.slices import SliceDigest, Slices, Slicing, is_number
 from iceberg_datamart.sources import postgres_catalog as catalog
 from iceberg_datamart.sources.postgres_connection import (
@@ -25,6 +35,7 @@ from iceberg_datamart.sources.postgres_connection import (
 from iceberg_datamart.sources.postgres_digests import digests_query, in_slices
 from iceberg_datamart.sources.postgres_jdbc import credentials_of, jdbc_url
 from iceberg_datamart.sources.postgres_keys import shared_keys_query
+from iceberg_datamart.sources.postgres_recipe import recipe_of
 from iceberg_datamart.sources.postgres_rejects import (
     digest_of,
     fitting,
@@ -34,6 +45,7 @@ from iceberg_datamart.sources.postgres_rejects import (
     rejected_sql,
     unfits_of,
 )
+from iceberg_datamart.sources.postgres_storage import parts_of, point_of, require_ordered, sequences_of
 from iceberg_datamart.sources.postgres_table import EVERYTHING, NEWER, DescribedTable
 from iceberg_datamart.sources.postgres_types import (
     cursor_kind,
@@ -46,6 +58,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from iceberg_datamart.config import PostgresSource, TableConfig
+    from iceberg_datamart.sources.postgres_types import PostgresColumn
 
 _FEW_ROWS = 10_000
 _LEAST_SLICES, _MOST_SLICES = 1024, 65_536
@@ -75,8 +88,14 @@ class PostgresSession:
             self._snapshot = export_snapshot(self._connection, self._name)
         except psycopg.Error as error:
             raise translated(self._name, error) from error
+        transaction, timeline = self._point()
+        self._horizon = replace(self._horizon, transaction=transaction, timeline=timeline)
         self.warnings = [f"source '{self._name}' {inexact}"] if inexact is not None else []
         return self._horizon
+
+    def _point(self) -> tuple[int, int | None]:
+        with self._savepoint():
+            return point_of(self._connection)
 
     def close(self) -> None:
         """End the snapshot; no read can import it from here on."""
@@ -116,15 +135,37 @@ class PostgresSession:
             key_is_unique=catalog.guarantees_unique(self._connection, relation, tuple(key)),
             cursor=kind,
             numbers={column.name: column.number for column in selected},
+            recipe=recipe_of(
+                self._connection,
+                relation,
+                [(column, found) for column, found in zip(selected, wires, strict=True) if found is not None],
+                key,
+                config.soft_delete,
+            ),
+            parts=parts_of(self._connection, relation),
         )
         cursor = None if kind is None or config.cursor is None else (config.cursor, kind)
         known_wires = tuple(filter(None, wires))
         unfits = unfits_of(selected, known_wires, key)
         described = DescribedTable(found, relation, known_wires, config, cursor, unfits)
-        if kind is CursorKind.INTEGER:
-            described = replace(described, committed=self._greatest_committed(described))
+        if kind is CursorKind.INTEGER and config.cursor is not None:
+            described = self._with_integers(table, described, cursors[config.cursor])
         self._described[table] = described
-        return found
+        return described.table
+
+    def _with_integers(self, table: str, described: DescribedTable, cursor: PostgresColumn) -> DescribedTable:
+        """Return the table with what is known of its integer cursor. Raises: see `require_ordered`."""
+        sequences = sequences_of(self._connection, described.relation, cursor.number)
+        require_ordered(table, cursor.name, sequences)
+        greatest, when = self._greatest_committed(described)
+        drawn = max((found.last for found in sequences if found.last is not None), default=None)
+        restarts = tuple(StoredPart(found.oid, found.file, found.name) for found in sequences)
+        known = replace(
+            described.table,
+            integers=IntegerCursor(greatest, drawn),
+            parts=(*described.table.parts, *restarts),
+        )
+        return replace(described, table=known, committed=(greatest, when))
 
     def _greatest_committed(self, described: DescribedTable) -> tuple[int | None, datetime]:
         """Return an integer cursor's greatest value, and a time when it was known to be committed."""

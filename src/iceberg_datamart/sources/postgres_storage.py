@@ -1,0 +1,130 @@
+"""In which files PostgreSQL stores a table, and where the sequence of its cursor stands (R20)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from psycopg import Error
+from psycopg.rows import class_row
+
+from iceberg_datamart.errors import SourceError
+from iceberg_datamart.reading import StoredPart
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+    from iceberg_datamart.sources.postgres_catalog import Relation
+
+# A relation, its partitions and children, and of a view all that its query reads; what a materialized view
+# reads is in its own file. TRUNCATE, rewriting ALTER TABLE, VACUUM FULL and CLUSTER give a new file:
+# https://www.postgresql.org/docs/current/storage-file-layout.html
+_PARTS = """
+with recursive read as (
+    select %(oid)s::oid as oid
+  union
+    select parts.oid from read cross join lateral (
+        select i.inhrelid as oid from pg_inherits i where i.inhparent = read.oid
+      union all
+        select d.refobjid from pg_class c join pg_rewrite w on w.ev_class = c.oid
+        join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = w.oid
+        where c.oid = read.oid and c.relkind = 'v'
+          and d.refclassid = 'pg_class'::regclass and d.refobjid <> c.oid
+    ) as parts
+)
+select c.oid::int8 as oid, c.relfilenode::int8 as file, concat(n.nspname, '.', c.relname) as name,
+       pg_relation_size(c.oid) > 0 as holds_rows
+from read join pg_class c on c.oid = read.oid join pg_namespace n on n.oid = c.relnamespace
+where c.relkind in ('r', 'm') and c.relfilenode <> 0
+"""
+# The sequences that a column owns, also as an identity, and those from which its default draws.
+_SEQUENCES = """
+select c.oid::int8 as oid, c.relfilenode::int8 as file, concat(n.nspname, '.', c.relname) as name,
+       s.seqcache as cache, s.seqincrement as increment, s.seqcycle as cycles,
+       case when has_sequence_privilege(c.oid, 'USAGE, SELECT') then pg_sequence_last_value(c.oid) end as last
+from pg_sequence s join pg_class c on c.oid = s.seqrelid join pg_namespace n on n.oid = c.relnamespace
+where c.oid in (
+    select d.objid from pg_depend d
+    where d.classid = 'pg_class'::regclass and d.refclassid = 'pg_class'::regclass and d.deptype in ('a', 'i')
+      and d.refobjid = %(oid)s::oid and d.refobjsubid = %(number)s
+  union all
+    select d.refobjid from pg_attrdef f
+    join pg_depend d on d.classid = 'pg_attrdef'::regclass and d.objid = f.oid
+    where f.adrelid = %(oid)s::oid and f.adnum = %(number)s and d.refclassid = 'pg_class'::regclass
+)
+order by c.oid
+"""
+_TRANSACTION = "select txid_snapshot_xmax(txid_current_snapshot())"
+# The log's timeline: https://www.postgresql.org/docs/current/continuous-archiving.html#BACKUP-TIMELINES
+_TIMELINE = """
+select case when pg_is_in_recovery() then (select timeline_id from pg_control_checkpoint())
+            else ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int4 end
+"""
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """A sequence that a cursor column draws from; `last` is None where nothing was drawn, or is not told."""
+
+    oid: int
+    file: int
+    name: str
+    cache: int
+    increment: int
+    cycles: bool
+    last: int | None
+
+
+def parts_of(connection: Connection[Any], relation: Relation) -> tuple[StoredPart, ...]:
+    """Return what the rows of a table or view are stored in; none of a foreign table."""
+    with connection.cursor(row_factory=class_row(StoredPart)) as cursor:
+        return tuple(cursor.execute(_PARTS, {"oid": relation.oid}))
+
+
+def sequences_of(connection: Connection[Any], relation: Relation, number: int) -> tuple[Sequence, ...]:
+    """Return the sequences that the column `number` of a table draws from."""
+    with connection.cursor(row_factory=class_row(Sequence)) as cursor:
+        return tuple(cursor.execute(_SEQUENCES, {"oid": relation.oid, "number": number}))
+
+
+def require_ordered(table: str, cursor: str, sequences: tuple[Sequence, ...]) -> None:
+    """Raise SourceError where a sequence gives numbers that need not grow with time.
+
+    A session with a cache takes numbers ahead and may use them at any later time; so does a program that
+    fills the gaps of a larger increment.
+    """
+    for found in sequences:
+        property_ = _unordered(found)
+        if property_ is None:
+            continue
+        message = (
+            f"cursor column '{cursor}' of table '{table}' draws from sequence {found.name} with {property_}: "
+            "rows that are written later may have smaller numbers, and would never be read"
+        )
+        hint = (
+            f"Set tables.{table}.cursor to a timestamp column, or leave it out to read the whole table; or "
+            f"run ALTER SEQUENCE {found.name} INCREMENT 1 CACHE 1 NO CYCLE and let all sessions reconnect."
+        )
+        raise SourceError(message, hint=hint)
+
+
+def _unordered(sequence: Sequence) -> str | None:
+    """Return the property by which a sequence's numbers need not grow; None where they do."""
+    if sequence.cache > 1:
+        return f"CACHE {sequence.cache}"
+    if sequence.increment != 1:
+        return f"INCREMENT {sequence.increment}"
+    return "CYCLE" if sequence.cycles else None
+
+
+def point_of(connection: Connection[Any]) -> tuple[int, int | None]:
+    """Return the first transaction that this one does not see, and the log's timeline where it is told."""
+    row = connection.execute(_TRANSACTION).fetchone()
+    assert row is not None  # noqa: S101  (a SELECT without FROM has one row)
+    try:
+        with connection.transaction():
+            timeline = connection.execute(_TIMELINE).fetchone()
+    except Error:
+        # Some hosted servers keep their log to themselves.
+        timeline = None
+    return int(row[0]), None if timeline is None else timeline[0]

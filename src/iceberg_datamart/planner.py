@@ -141,13 +141,7 @@ def plan_run(config: Config, facts: Facts, wishes: Wishes) -> Plan:
 
 
 def _column_warnings(step: MergeWindow) -> Iterator[str]:
-    """Yield what becomes of columns that came or went; files and Iceberg tables are then read whole."""
-    if step.load_type == INCREMENTAL and step.window.lower is not None and step.source.is_digested:
-        for name in step.change.new:
-            yield (
-                f"table '{step.table}': column '{name}' is new; rows that are not read again hold NULL until "
-                f"`iceberg-datamart backfill --table {step.table}`"
-            )
+    """Yield what becomes of columns that went; those that came are a reason to compare all rows."""
     for name in step.change.absent:
         yield f"table '{step.table}': column '{name}' is gone from the source; new rows hold NULL"
 
@@ -217,7 +211,7 @@ def _planned(  # noqa: PLR0913, PLR0917  (the facts of one table)
     start = next_start(
         table,
         source,
-        Witnesses(facts.timestamp, told, horizon, change.remade, added=bool(change.added)),
+        Witnesses(facts.timestamp, told, horizon, change.remade, tuple(c.name for c in change.added)),
         asked=_asked(name, facts, wishes, change),
         on_missing=config.state.on_missing,
     )

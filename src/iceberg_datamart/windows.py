@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from iceberg_datamart.recipe import COLUMN, recipe_changes, recipe_digest
+from iceberg_datamart.recipe import COLUMN, column_entry, recipe_changes, recipe_digest
 from iceberg_datamart.setbacks import setback
 from iceberg_datamart.watermark import CursorKind, Watermark, least_cursor, least_instant
 
@@ -32,14 +32,14 @@ class Witnesses:
     """What is known of how far a mirror got: the timestamp file, and the mirror's own history.
 
     `horizon` is the point at which the source is read. `remade` says why no row of the mirror is good any
-    more, whatever its cursor: see `SchemaChange`; `added` says whether the mirror lacks a column.
+    more, whatever its cursor: see `SchemaChange`; `added` names the columns that the mirror lacks.
     """
 
     timestamp: datetime | None
     mirror: TableHistory | None
     horizon: Horizon
     remade: str | None = None
-    added: bool = False
+    added: tuple[str, ...] = ()
 
     @property
     def states(self) -> tuple[MirrorState, ...]:
@@ -153,15 +153,16 @@ def _doubted(source: SourceTable, seen: Witnesses, asked: str) -> Start | None:
     if state is None:
         # What expired may have been any state, and the timestamp file may not have covered this table.
         reason = "the mirror's history does not say any more up to where it is complete"
-        return Start(whole_load(source, added=seen.added), None, reason, doubted=True)
+        return Start(whole_load(source, added=bool(seen.added)), None, reason, doubted=True)
     changes, back = _recipe_changes(state, source, seen), setback(state, source, seen.horizon)
     # A backfill reads every value again, but finds no row that is gone.
     if asked == BACKFILL and back is None and all(name.startswith(COLUMN) for name in changes):
         return None
-    changed = seen.remade or "; ".join(changes.values())
+    lacking = {column_entry(name): f"{column_entry(name)} is new" for name in seen.added}
+    changed = seen.remade or "; ".join({**lacking, **changes}.values())
     if changed:
         return Start(FULL, None, changed, doubted=True)
-    return None if back is None else Start(whole_load(source, added=seen.added), None, back, doubted=True)
+    return None if back is None else Start(whole_load(source, added=False), None, back, doubted=True)
 
 
 def _recipe_changes(state: MirrorState, source: SourceTable, seen: Witnesses) -> dict[str, str]:

@@ -91,11 +91,11 @@ def test_a_column_that_is_gone_is_warned_of() -> None:
     )
 
 
-def test_a_column_that_is_new_is_warned_of_where_rows_are_not_read_again() -> None:
+def test_r19_a_column_that_the_mirror_lacks_makes_a_full_load_that_is_told() -> None:
     history = mirror(columns={"id": "long"})
-    (text,) = plan(history).warnings
-    assert text.startswith("table 'queue': column 'v' is new; rows that are not read again hold NULL until ")
-    assert text.endswith("`iceberg-datamart backfill --table queue`")
+    found = plan(history)
+    assert found.warnings == ("table 'queue': all rows are compared: column 'v' is new",)
+    assert found.table_steps[0].load_type == "full"  # type: ignore[union-attr]
     assert plan(history, "full").warnings == plan(history, "backfill").warnings == ()
 
 

@@ -40,6 +40,7 @@ def whole_recipe(source: SourceTable, table: TableConfig) -> dict[str, str]:
         "cursor": table.cursor,
         "cursor_timezone": table.cursor_timezone if zoned else None,
         "soft_delete": table.soft_delete,
+        "duplicates": None if table.duplicates == "error" else table.duplicates,
         "checks": with_hidden("those that reject rows", *sorted(rejecting)) if rejecting else None,
     }
     return {

@@ -122,30 +122,23 @@ class PostgresSession:
         missing = [column.name for column, found in zip(selected, wires, strict=True) if found is None]
         if missing:
             raise self._needs_a_type(table, relation, missing[0])
+        known_wires = tuple(filter(None, wires))
+        pairs = tuple(zip(selected, known_wires, strict=True))
         cursors = {column.name: column for column in known}
         kind = None if config.cursor is None else cursor_kind(cursors[config.cursor])
         found = SourceTable(
             identity=catalog.identity_of(self._connection, relation),
             columns=tuple(
-                Column(column.name, found.type, nullable=column.name not in key)
-                for column, found in zip(selected, wires, strict=True)
-                if found is not None
+                Column(column.name, found.type, nullable=column.name not in key) for column, found in pairs
             ),
             primary_key=tuple(key),
             key_is_unique=catalog.guarantees_unique(self._connection, relation, tuple(key)),
             cursor=kind,
             numbers={column.name: column.number for column in selected},
-            recipe=recipe_of(
-                self._connection,
-                relation,
-                [(column, found) for column, found in zip(selected, wires, strict=True) if found is not None],
-                key,
-                config.soft_delete,
-            ),
+            recipe=recipe_of(self._connection, relation, pairs, key, config.soft_delete),
             parts=parts_of(self._connection, relation),
         )
         cursor = None if kind is None or config.cursor is None else (config.cursor, kind)
-        known_wires = tuple(filter(None, wires))
         unfits = unfits_of(selected, known_wires, key)
         described = DescribedTable(found, relation, known_wires, config, cursor, unfits)
         if kind is CursorKind.INTEGER and config.cursor is not None:

@@ -20,6 +20,7 @@ DEFINITION = PREFIX + "definition."
 RECIPE = PREFIX + "recipe."
 _CONSUMED = PREFIX + "consumed."
 _REPLACE = "replace"
+_DELETES = ("position-deletes", "equality-deletes", "delete-files")
 # Full loads and reconciles compare every row. Of marts any commit does, where another tool came before it.
 _COMPARES_ALL = {"full", "reconcile", "mart"}
 # Loads that find what no cursor tells of; a rollback undoes that, and an incremental run finds it no more.
@@ -147,8 +148,16 @@ class Snapshot:
 
     @property
     def rows(self) -> int:
-        """Return the rows the table held: data file records less those that position deletes hide."""
+        """Return the rows that its summary counts: data file records less those that position deletes hide.
+
+        See `TableHistory.rows_of` for whether that is so.
+        """
         return self._number("total-records") - self._number("total-position-deletes")
+
+    @property
+    def hides_rows(self) -> bool:
+        """Return whether it has delete files, so that its data files hold more rows than the table."""
+        return any(self._number(f"total-{kind}") for kind in _DELETES)
 
     def changed(self, kind: str) -> int:
         """Return the rows `inserted`, `updated` or `deleted` by this commit, 0 where it is foreign."""
@@ -219,6 +228,22 @@ class TableHistory:
     def definition(self, digest: str) -> str | None:
         """Return the text of a mart's definition; None where its table does not have it."""
         return self.properties.get(DEFINITION + digest)
+
+    def rows_of(self, snapshot: Snapshot) -> int | None:
+        """Return the rows that an ancestor held; None where its summary may count wrongly.
+
+        Each summary adds to the counts of the one before. A compaction leaves delete files behind whose rows
+        are gone, and counts them on: the count is right where no other tool committed beside delete files.
+        """
+        since = self.since(snapshot.snapshot_id)
+        if since is None or "total-records" not in snapshot.summary:
+            return None
+        for older in self.snapshots[len(since) :]:
+            if not older.hides_rows:
+                return snapshot.rows
+            if older.run_id is None:
+                return None
+        return snapshot.rows if self.is_whole else None
 
     def recipe(self, digest: str) -> Mapping[str, str] | None:
         """Return the recipe of a digest that a commit recorded; None where the table does not have it."""

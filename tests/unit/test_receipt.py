@@ -49,6 +49,10 @@ def mirror_states(draw: st.DrawFn) -> MirrorState:
         cursor=draw(st.none() | texts),
         fingerprint=draw(st.none() | texts),
         numbers=draw(st.dictionaries(texts, st.integers(0, 1600), max_size=3)),
+        recipe=draw(st.none() | texts),
+        parts=draw(st.none() | texts),
+        transaction=draw(st.none() | st.integers(0, 2**63)),
+        timeline=draw(st.none() | st.integers(1, 2**31)),
     )
 
 
@@ -198,6 +202,36 @@ def test_hidden_rows_are_not_counted() -> None:
     assert snapshot(1, {"total-records": "10", "total-position-deletes": "3"}).rows == 7
     assert snapshot(1, {"total-records": "10"}).rows == 10
     assert snapshot(1).rows == 0
+
+
+FULL_TABLE = {"total-records": "100", "iceberg-datamart.run-id": "run-1"}
+UPDATED = {**FULL_TABLE, "total-records": "180", "total-position-deletes": "80", "total-delete-files": "1"}
+COMPACTED = {"total-records": "100", "total-position-deletes": "80", "total-delete-files": "1"}
+
+
+@pytest.mark.parametrize(
+    ("summaries", "rows"),
+    [
+        ([FULL_TABLE], 100),
+        ([UPDATED, FULL_TABLE], 100),
+        ([{}, FULL_TABLE], None),
+        ([COMPACTED, UPDATED, FULL_TABLE], None),
+        ([{**UPDATED, "total-records": "181"}, COMPACTED, UPDATED, FULL_TABLE], None),
+        ([{"total-records": "100", "total-delete-files": "0"}, UPDATED, FULL_TABLE], 100),
+    ],
+    ids=["a load", "its own deletes", "no count", "a compaction", "a run after it", "deletes are cleaned up"],
+)
+def test_r20_a_summarys_rows_are_not_believed_beside_delete_files_that_may_hide_nothing(
+    summaries: list[dict[str, str]], rows: int | None
+) -> None:
+    found = history(*(snapshot(len(summaries) - index, summary) for index, summary in enumerate(summaries)))
+    assert found.current is not None
+    assert found.rows_of(found.current) == rows
+
+
+def test_deletes_of_an_expired_past_may_be_anybodys() -> None:
+    found = history(snapshot(5, UPDATED))
+    assert found.rows_of(found.snapshots[0]) is None
 
 
 def test_a_load_without_counts_inserted_what_it_added() -> None:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from iceberg_datamart.cli.output import compact_table
+from iceberg_datamart.cli.output import compact_table, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,7 +34,7 @@ def history_table(history: TableHistory) -> Table:
                 str(snapshot.snapshot_id),
                 snapshot.committed_at.strftime("%H:%M:%S"),
                 *(f"{snapshot.changed(kind):,}" for kind in ("inserted", "updated", "deleted")),
-                f"{snapshot.rows:,}",
+                counted(history.rows_of(snapshot)),
             )
             for snapshot in reversed(history.snapshots)
         ),

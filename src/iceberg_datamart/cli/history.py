@@ -9,7 +9,7 @@ import typer
 from iceberg_datamart.cli.options import ConfigOption, JsonOption, loaded, refuse_nameless
 from iceberg_datamart.cli.output import console, exit_on, print_json, rows_table, short
 from iceberg_datamart.lake.catalog import LakeCatalog
-from iceberg_datamart.receipt import Snapshot, mart_state, mirror_state
+from iceberg_datamart.receipt import Snapshot, TableHistory, mart_state, mirror_state
 from iceberg_datamart.report import error_json
 
 _COLUMNS = ("snapshot_id", "committed_at", "load_type", "inserted", "updated", "deleted")
@@ -29,7 +29,7 @@ def history(
     names = [name for name in (*settings.tables, *settings.marts) if table in (None, name)]
     histories, failures = catalog.surveyed(names)
     shown = {
-        name: [] if found is None else [as_json(snapshot) for snapshot in found.snapshots]
+        name: [] if found is None else [as_json(found, snapshot) for snapshot in found.snapshots]
         for name, found in histories.items()
     }
     if json:
@@ -53,8 +53,8 @@ def show_snapshots(rows: list[dict[str, Any]]) -> None:
             out.print(f"{row['snapshot_id']} joins {mirrors}", markup=False)
 
 
-def as_json(snapshot: Snapshot) -> dict[str, Any]:
-    """Return one snapshot as the documented object."""
+def as_json(history: TableHistory, snapshot: Snapshot) -> dict[str, Any]:
+    """Return one snapshot of a table's history as the documented object."""
     mirror, mart = mirror_state(snapshot.summary), mart_state(snapshot.summary)
     watermark = None if mirror is None or mirror.watermark is None else str(mirror.watermark)
     return {
@@ -69,7 +69,7 @@ def as_json(snapshot: Snapshot) -> dict[str, Any]:
         "inserted": snapshot.changed("inserted"),
         "updated": snapshot.changed("updated"),
         "deleted": snapshot.changed("deleted"),
-        "rows": snapshot.rows,
+        "rows": history.rows_of(snapshot),
         "consumed": dict(mart.consumed) if mart else None,
     }
 

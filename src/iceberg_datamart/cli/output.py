@@ -123,6 +123,11 @@ def short(instant: str | None) -> str | None:
     return None if instant is None else instant[:19].replace("T", " ")
 
 
+def counted(rows: int | None) -> str:
+    """Return a number of rows as people read it."""
+    return "not known" if rows is None else f"{rows:,}"
+
+
 def compact_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, texts: int) -> Table:
     """Return a table without a frame: the first `texts` columns to the left, numbers to the right."""
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))

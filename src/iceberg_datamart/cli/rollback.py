@@ -71,7 +71,7 @@ def _as_json(found: Rollback, *, dry_run: bool) -> dict[str, Any]:
         "dry_run": dry_run,
         "from_snapshot_id": current.snapshot_id,
         "to_snapshot_id": found.target.snapshot_id,
-        "undone": [snapshot_json(snapshot) for snapshot in found.undone],
+        "undone": [snapshot_json(found.history, snapshot) for snapshot in found.undone],
         "marts": list(found.marts),
         "watermark": None if mark is None else str(mark),
         "owes_comparison": then is not None and found.table not in found.marts and then.owes_comparison,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from iceberg_datamart.cli.options import ConfigOption, JsonOption, loaded
-from iceberg_datamart.cli.output import console, exit_on, print_json, rows_table, short
+from iceberg_datamart.cli.output import console, counted, exit_on, print_json, rows_table, short
 from iceberg_datamart.cli.status_sources import lines, source
 from iceberg_datamart.config import Config
 from iceberg_datamart.errors import MetadataMissingError
@@ -34,7 +34,7 @@ def _print(shown: dict[str, Any]) -> None:
     out.print(rows_table(columns, (_row(n, t) for n, t in shown["tables"].items())))
     columns = ("mart", "rows", "behind", "snapshot_id")
     rows = (
-        {"mart": n, **m, "rows": f"{m['rows']:,}", "behind": ", ".join(m["behind"]) or None}
+        {"mart": n, **m, "rows": counted(m["rows"]), "behind": ", ".join(m["behind"]) or None}
         for n, m in shown["marts"].items()
     )
     out.print(rows_table(columns, rows))
@@ -74,14 +74,14 @@ def _failure(error: MetadataMissingError | None) -> dict[str, Any]:
 
 def _row(name: str, table: dict[str, Any]) -> dict[str, Any]:
     times = {key: short(table[key]) for key in ("watermark", "complete_through")}
-    return {"table": name, "rows": f"{table['rows']:,}", **times}
+    return {"table": name, "rows": counted(table["rows"]), **times}
 
 
 def _table(history: TableHistory | None) -> dict[str, Any]:
     current = None if history is None else history.current
     return {
         "exists": history is not None,
-        "rows": 0 if current is None else current.rows,
+        "rows": 0 if history is None or current is None else history.rows_of(current),
         "snapshot_id": None if current is None else current.snapshot_id,
         "committed_at": None if current is None else current.committed_at.isoformat(),
     }

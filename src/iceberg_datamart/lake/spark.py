@@ -91,8 +91,9 @@ class SparkEngine:
                 if current is None
                 else self._compared(merge, batch, current.snapshot_id)
             )
-        held = 0 if current is None else current.rows
+        counts = bool(merge.checks.counts or (merge.full and changes.deletes))
         try:
+            held = self._rows(merge.table, merge.base) if counts else 0
             _guard(merge, changes.deletes, held)
             return self._committed(merge, changes, held, auditor)
         finally:
@@ -174,8 +175,8 @@ class SparkEngine:
                 first = self._append(shape.name, comparison.rows(), summary, auditor)
                 return Merged(first.inserted, first, warnings=auditor.warnings)
             changes = comparison.first(columns) if current is None else comparison.changeset(columns)
-        held = 0 if current is None else current.rows
         try:
+            held = self._rows(shape.name, maintenance.base) if checks.counts else 0
             passed = checked(self._session, changes, checks, self._views, held, null_safe=shape.null_safe)
             staging = self._staging_for(auditor)
             receipt = changes.commit(self._session, staging, summary, self._lineage())
@@ -195,6 +196,17 @@ class SparkEngine:
     def _staging_for(self, auditor: Auditor) -> Staging:
         """Return what publishes a commit that passes; where nothing is audited, nothing more is read."""
         return self._staging.audited_by(auditor) if auditor.audits else self._staging
+
+    def _rows(self, table: str, base: TableHistory | None) -> int:
+        """Return the rows of a table's current snapshot, counted where its summary may be wrong."""
+        if base is None or base.current is None:
+            return 0
+        known = base.rows_of(base.current)
+        if known is not None:
+            return known
+        with translating(table):
+            relation = self._views.relation(table, base.current.snapshot_id)
+            return int(self._session.sql(f"SELECT count(*) FROM {relation}").collect()[0][0])
 
     def _lineage(self) -> Lineage:
         return Lineage(self._run_id, self._clock.now())
@@ -285,7 +297,7 @@ def _guard(merge: MirrorMerge, deletes: int, held: int) -> None:
     if not merge.full or deletes <= merge.max_delete_fraction * held:
         return
     message = (
-        f"this {merge.state.load_type} run would delete {deletes} of {held} rows, "
+        f"this {merge.state.load_type} run ({merge.reason}) would delete {deletes} of {held} rows, "
         f"more than max_delete_fraction {merge.max_delete_fraction} allows"
     )
     hint = f"If the source is right, set tables.{merge.table}.max_delete_fraction: 1.0 for one run."

@@ -52,10 +52,11 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from iceberg_datamart.config import Config, SourceConfig
+    from iceberg_datamart.overtaking import Overtaken
     from iceberg_datamart.planner import MergeWindow
     from iceberg_datamart.ports import Clock, Lake, RunCounts, SourceSession, TimestampFile
     from iceberg_datamart.reading import SourceTable
-    from iceberg_datamart.receipt import MirrorState, TableHistory
+    from iceberg_datamart.receipt import TableHistory
     from iceberg_datamart.watermark import Horizon
 
 log = logging.getLogger(__name__)
@@ -259,32 +260,27 @@ class Run:
             current = planned.pop() if planned else self._planned_again(step.table)
             if isinstance(current, Refuse):
                 raise current.error
-            later = overtaken_by(current, self._known(step.table).mirror, self.run_id)
-            if later is not None:
-                return self._yielded(later)
+            assert self.facts is not None  # noqa: S101  (prepare came first)
+            said = self.world.timestamp_file.read()
+            overtaken = overtaken_by(current, self.facts, self.run_id, said)
+            if overtaken is not None:
+                return self._yielded(overtaken)
             return merge_window(self, current)
 
         return _retried(attempt)
 
-    def _known(self, table: str) -> TableFacts:
-        assert self.facts is not None  # noqa: S101  (prepare came first)
-        return self.facts.tables[table]
-
     def _planned_again(self, table: str) -> MergeWindow | Refuse:
         assert self.facts is not None  # noqa: S101  (prepare came first)
-        fresh = replace(self._known(table), mirror=self.world.lake.history(table))
+        fresh = replace(self.facts.tables[table], mirror=self.world.lake.history(table))
         facts = replace(self.facts, tables={**self.facts.tables, table: fresh})
         return plan_table(table, self.config, facts, self.wishes)
 
-    def _yielded(self, later: MirrorState) -> Outcome:
-        """Return that there is nothing left to do; but more than an increment that was asked for is owed.
-
-        The table is as complete as `later` says, and not up to what this run would have read.
-        """
+    def _yielded(self, overtaken: Overtaken) -> Outcome:
+        """Return that there is nothing left to do; but more than an increment that was asked for is owed."""
         reason = "another run merged a later state of the source"
         if self.wishes.load_type != INCREMENTAL:
             raise CommitConflictError(reason, hint="Run it again.")
-        return Outcome(UNCHANGED, reason=reason, complete_through=later.complete_through)
+        return Outcome(UNCHANGED, reason=reason, complete_through=overtaken.complete_through)
 
     def _timed(self, name: str, work: Callable[[], Outcome]) -> Outcome:
         """Return the outcome of `work` with its seconds; an error is an outcome, too (R9)."""
@@ -299,8 +295,10 @@ class Run:
 
     def _complete_through(self, name: str, outcome: Outcome) -> datetime | None:
         """Return up to when a table is known complete now; one that failed is where it was before."""
+        if outcome.outcome == UNCHANGED and outcome.reason is not None:
+            return outcome.complete_through
         if outcome.outcome != FAILED:
-            return outcome.complete_through or self.horizons[self.config.tables[name].source].instant
+            return self.horizons[self.config.tables[name].source].instant
         try:
             mirror = self.world.lake.history(name)
         except Exception as error:  # noqa: BLE001  (of one table alone, R9)

@@ -84,7 +84,8 @@ def next_timestamp(
 
     It never goes back, but for a time ahead of all the sources' `clocks`, which no run has read up to.
     """
-    reached = least_instant(filter(None, complete))
+    known = list(complete)
+    reached = None if None in known else least_instant(filter(None, known))
     if reached is None or reached == present:
         return None
     stays = present is not None and reached < present <= max(clocks)

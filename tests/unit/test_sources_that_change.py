@@ -181,20 +181,25 @@ def test_r20_where_the_history_is_gone_no_timestamp_file_vouches_for_a_table() -
     assert equal(found)
 
 
-def test_r20_a_run_that_was_overtaken_is_no_more_complete_than_what_was_merged() -> None:
+@pytest.mark.parametrize("file_is_kept", [True, False], ids=["told by the file", "told by the commit"])
+def test_r20_a_run_that_was_overtaken_is_no_more_complete_than_what_was_merged(*, file_is_kept: bool) -> None:
     found = one_table()
     found.source.tables["queue"][4] = ("read by both", found.source.clock)
-    late = found.new_run()
+    late, before = found.new_run(), found.file.content
     plan = late.prepare()
     found.source.tables["queue"][3] = ("new", found.source.clock)
     found.source.clock += MINUTE
     newer = found.run().tables["queue"]
+    if not file_is_kept:
+        found.file.content = before
     outcome = late.execute(plan).tables["queue"]
     assert (outcome.outcome, outcome.reason) == (
         "unchanged",
         "another run merged a later state of the source",
     )
-    assert outcome.complete_through == newer.complete_through
+    # The file alone does not say of which table it speaks: then what was recorded before the plan counts.
+    assert outcome.complete_through == (NOON if file_is_kept else newer.complete_through)
+    assert equal(found)
 
 
 def test_r20_clocks_do_not_tell_which_of_two_runs_read_later() -> None:

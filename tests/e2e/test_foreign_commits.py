@@ -85,10 +85,10 @@ def test_r11_all_foreign_maintenance_until_no_summary_is_left_loses_neither_rows
     change(connection, 3)
     maintain_away(laptop)
     connection.execute("delete from purchase where purchase_id = 5")
-    assert laptop.plan()["customer"]["load_type"] == "incremental"
+    assert laptop.plan()["customer"]["load_type"] == "reconcile"
     laptop.run()
-    oracle.follow(full=False)
-    oracle.check(laptop)
+    oracle.follow(full=True)
+    oracle.check(laptop, against_source=True)
     assert laptop.status()["tables"]["customer"]["watermark"] is not None
     maintain_away(laptop)
     laptop.timestamp_file.unlink()
@@ -105,7 +105,7 @@ FOREIGN = (
 )
 
 
-def test_r11_a_mirror_rolled_back_and_expired_is_loaded_fully(
+def test_r11_a_mirror_rolled_back_and_expired_is_compared_whole(
     laptop: Laptop, connection: Connection, oracle: Oracle
 ) -> None:
     mirror = "datamart.datamart.customer"
@@ -121,7 +121,7 @@ def test_r11_a_mirror_rolled_back_and_expired_is_loaded_fully(
         "older_than => timestamp '2100-01-01 00:00:00', retain_last => 1)"
     )
     assert laptop.status()["tables"]["customer"]["watermark"] is None
-    assert laptop.plan()["customer"]["load_type"] == "full"
+    assert laptop.plan()["customer"]["load_type"] == "reconcile"
     laptop.run()
     oracle.check(laptop, against_source=True)
 

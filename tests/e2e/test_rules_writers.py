@@ -41,7 +41,7 @@ def test_r11_foreign_compaction_loses_no_state(
     oracle.check(laptop, against_source=True)
 
 
-def test_r11_where_history_is_gone_the_file_serves(
+def test_r11_where_history_is_gone_all_rows_are_compared(
     laptop: Laptop, connection: Connection, oracle: Oracle
 ) -> None:
     laptop.spark_sql("delete from datamart.datamart.customer where customer_id = -1")

@@ -46,11 +46,11 @@ test: test-glue-5.1 test-glue-4.0  ## Everything, on real PostgreSQL, Spark and 
 
 test-glue-5.1: check $(GLUE_4_0)/.made
 	$(BIN)/python tests/support/worlds/jars.py
-	$(BIN)/pytest -n 2 --dist loadfile --durations 25 $(SLOW) tests/contracts tests/sources tests/faults tests/runtimes tests/infra
+	$(BIN)/pytest -n 2 --dist worksteal --durations 25 -m 'not matrix' $(SLOW) tests/contracts tests/sources tests/faults tests/runtimes tests/infra
 
 test-glue-4.0: $(GLUE_4_0)/.made
 	$(GLUE_4_0)/bin/python tests/support/worlds/jars.py
-	$(GLUE_4_0)/bin/pytest -n 2 --dist loadfile --durations 10 $(SLOW)
+	$(GLUE_4_0)/bin/pytest -n 2 --dist worksteal --durations 10 -m 'runtime and not matrix' $(SLOW)
 
 soak: setup  ## Storms of changes, crashes and other writers for MINUTES; ROUNDS of two runs at once
 	ROUNDS=$(ROUNDS) $(BIN)/pytest tests/faults/test_two_runs.py

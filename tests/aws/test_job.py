@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from support.servers.s3_server import S3Server
     from support.worlds.laptop import Databases, Ended
 
+pytestmark = pytest.mark.runtime
+
 MART = "account_settlements"
 # Of new tables alone, of which a rollback makes none.
 WAREHOUSE = "s3://unused/"

@@ -153,6 +153,7 @@ def test_a_key_that_another_tool_doubled_is_not_published_again(
     oracle.check(laptop, against_source=True)
 
 
+@pytest.mark.runtime
 def test_r1_the_watermark_of_refused_rows_is_in_their_own_snapshot_alone(
     laptop: Laptop, connection: Connection, oracle: Oracle
 ) -> None:

@@ -149,6 +149,7 @@ def test_the_first_load_is_checked(laptop: Laptop, connection: Connection) -> No
     found.check(laptop, against_source=True)
 
 
+@pytest.mark.runtime
 def test_a_row_that_stays_as_it_was_because_another_was_rejected_counts_for_unique(
     laptop: Laptop, connection: Connection, oracle: Oracle
 ) -> None:

@@ -38,6 +38,7 @@ def mark(connection: Connection, sets: str, where: str) -> None:
     connection.execute(f"update purchase set {sets}, updated_at = clock_timestamp() where {where}")
 
 
+@pytest.mark.runtime
 def test_soft_deleted_rows_leave_mirror_and_mart_and_come_back(
     laptop: Laptop, connection: Connection
 ) -> None:

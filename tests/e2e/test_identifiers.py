@@ -115,6 +115,7 @@ def configured(laptop: Laptop, named: Named) -> Oracle:
     )
 
 
+@pytest.mark.runtime
 @FEW
 @example(
     place=(f"sch.e\"m'a%s{DROP}"[:60], f'ta`b"l.e %{DROP}'[:60]),

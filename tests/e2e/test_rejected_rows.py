@@ -86,6 +86,7 @@ def test_r10_a_row_that_does_not_fit_is_kept_with_its_reason_and_the_others_are_
     measure.check(laptop, against_source=True)
 
 
+@pytest.mark.runtime
 @pytest.mark.usefixtures("measure")
 def test_r10_the_kept_row_has_every_value_in_full(laptop: Laptop, connection: Connection) -> None:
     exact = "0.1234567890123456789012345678901234567890"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from iceberg_datamart.config_file import load_config
 from iceberg_datamart.lake.catalog import LakeCatalog
 from iceberg_datamart.lake.runtime import present_runtime
@@ -59,6 +61,7 @@ def catalog_of(laptop: Laptop) -> LakeCatalog:
     return LakeCatalog(config.catalog, config.database)
 
 
+@pytest.mark.runtime
 def test_of_every_pair_of_types_the_plan_follows_the_legal_changes_and_refuses_all_others(
     laptop: Laptop, connection: Connection
 ) -> None:
@@ -105,6 +108,7 @@ LEGAL = {
 VALUES = {"g": "'x' || i", "l": "timestamptz '2023-01-01Z'", **dict.fromkeys("dek", "array[i, null]")}
 
 
+@pytest.mark.runtime
 def test_rows_of_every_legal_change_are_followed_by_mirror_and_mart(
     laptop: Laptop, connection: Connection
 ) -> None:
@@ -186,6 +190,7 @@ CHANGES = {
 _KINDS = ("columns_added", "columns_widened", "columns_absent", "columns_renamed", "columns_made_anew")
 
 
+@pytest.mark.runtime
 def test_a_column_that_comes_goes_or_changes_its_name_is_followed_by_mirror_and_mart(
     laptop: Laptop, connection: Connection
 ) -> None:

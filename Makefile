@@ -134,6 +134,8 @@ lock: setup  ## Requirement files anew; needs uv
 	uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url \
 	    --override requirements/glue-4.0.in \
 	    --extra local --extra dev --quiet --no-header --output-file requirements/glue-4.0.txt pyproject.toml
+	echo uv | uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-annotate \
+	    --quiet --no-header --output-file requirements/uv.txt -
 	uv pip compile --python-platform x86_64-manylinux2014 --python-version 3.10 --only-binary :all: --generate-hashes \
 	    --no-emit-index-url --quiet --no-header --output-file infra/requirements/glue-4.0.txt pyproject.toml
 	uv pip compile --python-platform x86_64-manylinux_2_28 --python-version 3.11 --only-binary :all: --generate-hashes \

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from iceberg_datamart import crash_points
@@ -29,9 +30,8 @@ def _crash(_: str) -> None:
 
 
 def crashed(laptop: Laptop, trap: Trap, *arguments: str) -> bool:
-    """Run with the trap set; return whether it ended the run. Its `spring` is replaced by an exception."""
-    trap.spring = _crash
-    crash_points.trap, ended = trap, False
+    """Run with a trap such as this, whose crash is an exception; return whether it ended the run."""
+    crash_points.trap, ended = (trap := replace(trap, spring=_crash)), False
     try:
         laptop.command("run", *arguments)
     except Crash:

@@ -321,7 +321,7 @@ class Storm:
         self.hidden = self.ever_hidden = True
 
     def _write(self, text: str) -> list[tuple[Any, ...]]:
-        cursor = self.connection.execute(text)  # type: ignore[arg-type]
+        cursor = self.connection.execute(text)
         return cursor.fetchall() if cursor.description else []
 
     def _some(self, table: str, count: int = 3) -> str:

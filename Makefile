@@ -14,6 +14,7 @@ ROWS ?= 50000
 SIZE ?= S
 MINUTES ?= 30
 ROUNDS ?= 20
+KILLS ?= 30
 
 PURE := tests/unit tests/golden tests/test_architecture.py
 # On each runtime; single long tests first, so that no worker ends with one.
@@ -117,7 +118,8 @@ test-glue-4.0:
 	@test "$$CI" != true  # There nobody reads this.
 endif
 
-soak: setup  ## Storms of changes, crashes and other writers for MINUTES; ROUNDS of two runs at once
+soak: setup  ## Storms of changes, crashes and other writers for MINUTES; ROUNDS of two runs at once; KILLS of one
+	KILLS=$(KILLS) $(BIN)/pytest tests/faults/test_kill.py
 	ROUNDS=$(ROUNDS) $(BIN)/pytest tests/faults/test_two_runs.py
 	MINUTES=$(MINUTES) $(BIN)/pytest -s tests/faults/test_soak.py
 	$(BIN)/pytest tests/e2e/test_identifiers.py tests/e2e/test_time_travel.py  # examples that `make test` never has

@@ -4,57 +4,125 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.10 || command -v p
 RUNS = $(if $(shell $(1) -c "" 2>/dev/null && echo yes),$(1))
 PYENV_ROOT ?= $(HOME)/.pyenv
 PYTHON_3_10 ?= $(firstword $(foreach each,python3.10 $(wildcard $(PYENV_ROOT)/versions/3.10.*/bin/python3.10),$(call RUNS,$(each))))
+# Installs in a third of the time; pip does where it is not installed.
+UV ?= $(shell command -v uv)
 BIN := .venv/bin
 GLUE_4_0 := .venv-glue-4.0
+HAS_GLUE_4_0 = $(or $(wildcard $(GLUE_4_0)/.made),$(PYTHON_3_10))
 DEMO ?= demo
 ROWS ?= 50000
 SIZE ?= S
 MINUTES ?= 30
 ROUNDS ?= 20
-# On each runtime.
-SLOW := tests/e2e tests/aws
+KILLS ?= 30
 
-.PHONY: demo setup check test test-glue-5.1 test-glue-4.0 soak broken bench lock clean
+PURE := tests/unit tests/golden tests/test_architecture.py
+# On each runtime; single long tests first, so that no worker ends with one.
+PLACES := $(wildcard tests/aws tests/faults tests/lake tests/e2e tests/cases tests/contracts tests/sources)
+# Which of them, by markers: pyproject.toml says what they mean.
+ON_GLUE_5_1 ?= not matrix
+ON_GLUE_4_0 ?= runtime and not matrix
+# Seconds of each test, anew each time.
+TIMINGS ?= .timings/test
+# To whichever worker is free, but for tests that share what is dear to make: tests/support/groups.py.
+SPREAD := -n 2 --dist loadgroup
+SUB := $(MAKE) --no-print-directory
+
+.PHONY: demo setup environments jars check style pure test matrix foreword everything test-glue-5.1 test-glue-4.0
+.PHONY: soak broken bench lock clean
 
 demo: setup  ## A PostgreSQL, six tables, their mirrors and mart, and the proof, in folder `demo`
 	$(BIN)/iceberg-datamart demo --directory $(DEMO) --rows $(ROWS)
 
 setup: .venv/.made  ## The environment in .venv
 
+environments: .venv/.made $(if $(HAS_GLUE_4_0),$(GLUE_4_0)/.made)
+
+# A person sees each package; a log needs none of it.
+QUIET := $(if $(shell test -t 2 && echo yes),,--quiet)
+# $(call INSTALL,environment,file of hashes). Files are compiled when they are first imported: most never are.
+ifneq ($(UV),)
+PIP = $(UV) pip install $(QUIET) --python $(1)/bin/python
+else
+PIP = $(1)/bin/pip install $(QUIET) --disable-pip-version-check --no-compile
+endif
+define INSTALL
+	@echo "$(1): $(if $(UV),uv,pip) installs what $(2) names; with 500 MB to download, a minute or two"
+	$(PIP) --require-hashes -r $(2)
+	$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+	@echo "$(1): done"
+endef
+
 .venv/.made: requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; ok = (3, 10) <= sys.version_info < (3, 12); \
 	    sys.exit(not ok and "Python 3.10 or 3.11 is needed (Spark 3.5): make PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@touch $@
+	$(call INSTALL,.venv,requirements/dev.txt)
 
 $(GLUE_4_0)/.made: requirements/glue-4.0.txt pyproject.toml
 	@test -n "$(PYTHON_3_10)" || { echo "Glue 4.0 runs on Python 3.10: make PYTHON_3_10=/path/to/python3.10"; exit 1; }
 	$(PYTHON_3_10) -m venv $(GLUE_4_0)
-	$(GLUE_4_0)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/glue-4.0.txt
-	$(GLUE_4_0)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@touch $@
+	$(call INSTALL,$(GLUE_4_0),requirements/glue-4.0.txt)
+
+# One after the other, for two Ivys at a time spoil each other's cache.
+jars: environments
+	$(BIN)/python tests/support/worlds/jars.py
+	$(if $(HAS_GLUE_4_0),$(GLUE_4_0)/bin/python tests/support/worlds/jars.py)
 
 check: setup  ## Format, lint, types and pure tests, in seconds
+	@+$(SUB) -j2 --output-sync=target style pure
+
+style: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest -q -n 2 tests/unit tests/golden tests/test_architecture.py
 
-test: test-glue-5.1 test-glue-4.0  ## Everything, on real PostgreSQL, Spark and Iceberg, on both runtimes
+pure: setup
+	$(BIN)/pytest -q -n 2 --timings $(TIMINGS)/pure.json $(PURE)
 
-test-glue-5.1: check $(GLUE_4_0)/.made
-	$(BIN)/python tests/support/worlds/jars.py
-	$(BIN)/pytest -n 2 --dist loadfile --durations 25 $(SLOW) tests/contracts tests/sources tests/faults tests/runtimes tests/infra
+test: foreword  ## All that a change can break, on real PostgreSQL, Spark and Iceberg
+	@+$(SUB) everything
 
-test-glue-4.0: $(GLUE_4_0)/.made
-	$(GLUE_4_0)/bin/python tests/support/worlds/jars.py
-	$(GLUE_4_0)/bin/pytest -n 2 --dist loadfile --durations 10 $(SLOW)
+matrix:  ## The same with every variation, all of it on both runtimes: an hour or two
+	@+$(SUB) everything TIMINGS=.timings/matrix ON_GLUE_5_1= ON_GLUE_4_0=
+	@echo "Paste the table into docs/reliability.md."
 
-soak: setup  ## Storms of changes, crashes and other writers for MINUTES; ROUNDS of two runs at once
+foreword:
+	@echo "make test: about 20 minutes on two cores; the first time a few more, for the environments and jars."
+	@echo "  needs   Python 3.10 or 3.11 and 4 GB of memory; PyPI and Maven Central the first time"
+	@echo "  wants   Python 3.10 as well (else Glue 4.0 is left out), Terraform (else infra/ is)"
+	@echo "  starts  PostgreSQL, S3, AWS's stand-in and Spark on free ports of this machine alone; all end with it"
+	@echo "  writes  .venv, $(GLUE_4_0), .timings, and temporary folders; 'make clean' removes the first three"
+
+everything:
+	@rm -rf $(TIMINGS)
+	@+$(SUB) -j2 environments
+	@+$(SUB) -j3 --output-sync=target style pure jars
+	@+$(SUB) test-glue-5.1
+	@+$(SUB) test-glue-4.0
+	@$(BIN)/python tests/support/timings.py $(TIMINGS)
+
+test-glue-5.1: environments
+	HYPOTHESIS_PROFILE=repeatable $(BIN)/pytest $(SPREAD) -m '$(ON_GLUE_5_1)' --timings $(TIMINGS)/glue-5.1.json \
+	    tests/infra $(if $(HAS_GLUE_4_0),tests/runtimes) $(PLACES)
+
+ifneq ($(HAS_GLUE_4_0),)
+test-glue-4.0: environments
+	HYPOTHESIS_PROFILE=repeatable $(GLUE_4_0)/bin/pytest $(SPREAD) -m '$(ON_GLUE_4_0)' \
+	    --timings $(TIMINGS)/glue-4.0.json $(PLACES)
+else
+test-glue-4.0:
+	@echo "!!! NOT TESTED: Glue 4.0, which runs on Python 3.10, and none was found."
+	@echo "!!! Install it, or name it: make test PYTHON_3_10=/path/to/python3.10"
+	@test "$$CI" != true  # There nobody reads this.
+endif
+
+soak: setup  ## Storms of changes, crashes and other writers for MINUTES; ROUNDS of two runs at once; KILLS of one
+	KILLS=$(KILLS) $(BIN)/pytest tests/faults/test_kill.py
 	ROUNDS=$(ROUNDS) $(BIN)/pytest tests/faults/test_two_runs.py
 	MINUTES=$(MINUTES) $(BIN)/pytest -s tests/faults/test_soak.py
+	$(BIN)/pytest tests/e2e/test_identifiers.py tests/e2e/test_time_travel.py  # examples that `make test` never has
 
 broken: setup  ## Each rule broken on purpose, and the test that notices
 	$(BIN)/python tests/support/faults/broken_on_purpose.py
@@ -68,10 +136,12 @@ lock: setup  ## Requirement files anew; needs uv
 	uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url \
 	    --override requirements/glue-4.0.in \
 	    --extra local --extra dev --quiet --no-header --output-file requirements/glue-4.0.txt pyproject.toml
+	echo uv | uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-annotate \
+	    --quiet --no-header --output-file requirements/uv.txt -
 	uv pip compile --python-platform x86_64-manylinux2014 --python-version 3.10 --only-binary :all: --generate-hashes \
 	    --no-emit-index-url --quiet --no-header --output-file infra/requirements/glue-4.0.txt pyproject.toml
 	uv pip compile --python-platform x86_64-manylinux_2_28 --python-version 3.11 --only-binary :all: --generate-hashes \
 	    --no-emit-index-url --quiet --no-header --output-file infra/requirements/glue-5.1.txt pyproject.toml
 
 clean:  ## Remove what the targets made, but for a demo folder
-	rm -rf .venv $(GLUE_4_0) .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf .venv $(GLUE_4_0) .timings .pytest_cache .ruff_cache .mypy_cache .hypothesis

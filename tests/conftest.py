@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,9 +23,13 @@ if TYPE_CHECKING:
 
     Connection = psycopg.Connection[Any]
 
+pytest_plugins = ["support.timings", "support.groups"]
+
 # Time limits for single examples fail on a busy machine and tell nothing.
 hypothesis_settings.register_profile("steady", deadline=None)
-hypothesis_settings.load_profile("steady")
+# The same examples each time: `make test` asks for them where each is a run.
+hypothesis_settings.register_profile("repeatable", deadline=None, derandomize=True)
+hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 
 def pytest_report_header() -> list[str]:

@@ -6,13 +6,8 @@ import ast
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import pytest
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "iceberg_datamart"
@@ -70,6 +65,7 @@ EFFECTS = (
     *("lake", "sources", "embedded", "demo", "cli"),
     *("timestamp_file", "run_counts", "s3_state", "cloudwatch", "world"),
 )
+IMPURE = {"os", "pathlib", "subprocess", "socket", "shutil", "tempfile", "threading", "logging", "random"}
 # What stands in sources/ and is no kind of source: all kinds may use it.
 NO_KINDS = {"aws"}
 CLOCKS = {"datetime.now", "datetime.utcnow", "datetime.today", "date.today", "time.time", "time.time_ns"}
@@ -79,184 +75,236 @@ MOST_LINES, MOST_FUNCTION_LINES = 400, 40
 
 
 @dataclass(frozen=True)
-class Module:
-    """One file of the package; `name` is dotted, without the package's own name."""
+class File:
+    """One Python file, read once, as Python 3.10 understands it."""
 
     path: Path
-    name: str
-    tree: ast.Module
+
+    @property
+    def label(self) -> str:
+        """Return the file's path within the repository."""
+        return str(self.path.relative_to(ROOT))
+
+    @cached_property
+    def text(self) -> str:
+        """Return what the file holds."""
+        return self.path.read_text("utf-8")
+
+    @cached_property
+    def nodes(self) -> list[ast.AST]:
+        """Return all that the file says. Raises: SyntaxError, where Python 3.10 cannot read it."""
+        return list(ast.walk(ast.parse(self.text, feature_version=(3, 10))))
+
+
+@dataclass(frozen=True)
+class Module(File):
+    """One file of the package."""
+
+    @cached_property
+    def name(self) -> str:
+        """Return the dotted name, without the package's own."""
+        parts = self.path.relative_to(PACKAGE).with_suffix("").parts
+        return ".".join(part for part in parts if part != "__init__") or "__init__"
 
     @property
     def place(self) -> str:
         """Return the folder of the package that the module is in, or its own name."""
-        return self.name.split(".", maxsplit=1)[0]
+        return first(self.name)
 
-    def imports(self) -> Iterator[str]:
+    @cached_property
+    def imports(self) -> list[str]:
         """Return every module that is imported anywhere in the file, also only for its types."""
-        for node in ast.walk(self.tree):
+        found = []
+        for node in self.nodes:
             if isinstance(node, ast.Import):
-                yield from (alias.name for alias in node.names)
+                found += [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom) and node.module is not None:
-                yield node.module
-                yield from (f"{node.module}.{alias.name}" for alias in node.names)
+                found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        return found
 
+    @cached_property
     def own_imports(self) -> set[str]:
         """Return the imported modules of this package, without its name."""
-        return {name.removeprefix(NAME + ".") for name in self.imports() if name.startswith(NAME + ".")}
+        return {name.removeprefix(NAME + ".") for name in self.imports if name.startswith(NAME + ".")}
 
+    @cached_property
     def attributes(self) -> set[str]:
         """Return every `name.attribute` that the file uses."""
-        nodes = [node for node in ast.walk(self.tree) if isinstance(node, ast.Attribute)]
-        return {f"{node.value.id}.{node.attr}" for node in nodes if isinstance(node.value, ast.Name)}
+        found = [node for node in self.nodes if isinstance(node, ast.Attribute)]
+        return {f"{node.value.id}.{node.attr}" for node in found if isinstance(node.value, ast.Name)}
 
 
-def modules(folder: Path = PACKAGE) -> list[Module]:
-    found = []
-    for path in sorted(folder.rglob("*.py")):
-        parts = path.relative_to(folder).with_suffix("").parts
-        name = ".".join(part for part in parts if part != "__init__") or "__init__"
-        found.append(Module(path, name, ast.parse(path.read_text("utf-8"))))
-    return found
+def first(name: str) -> str:
+    """Return what stands before the first dot."""
+    return name.split(".", maxsplit=1)[0]
 
 
-MODULES = modules()
+MODULES = [Module(path) for path in sorted(PACKAGE.rglob("*.py"))]
 BY_NAME = {module.name: module for module in MODULES}
+PURE_MODULES = [BY_NAME[name] for name in sorted(PURE) if name in BY_NAME]
 # All Python files that people maintain.
 # The stand-in for Glue's library has that one's names.
-FILES = sorted(
-    path
+FILES = [
+    File(path)
     for top in ("src", "tests", "jobs", "bench")
-    for path in (ROOT / top).rglob("*.py")
+    for path in sorted((ROOT / top).rglob("*.py"))
     if "awsglue" not in path.parts
-)
+]
 
 
-def named(path: Path) -> str:
-    return str(path.relative_to(ROOT))
+def none(offences: list[str]) -> None:
+    """Fail with all that is wrong, a line for each."""
+    assert not offences, "\n".join(["", *offences])
 
 
-@pytest.mark.parametrize("name", sorted(PURE | RUNNERS))
-def test_the_modules_above_the_line_are_there(name: str) -> None:
-    assert name in BY_NAME, f"{name}.py is gone: take it out of the lists in {Path(__file__).name}"
+def test_the_modules_above_the_line_are_there() -> None:
+    gone = sorted((PURE | RUNNERS) - BY_NAME.keys())
+    none([f"{name}.py is gone: take it out of the lists in {Path(__file__).name}" for name in gone])
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)
-def test_a_foreign_package_is_used_only_where_it_belongs(module: Module) -> None:
-    for name in module.imports():
-        places, advice = PLACES.get(name.split(".", maxsplit=1)[0], ((module.place,), ""))
-        assert module.place in places, f"{named(module.path)} imports {name}: {advice}"
+def test_a_foreign_package_is_used_only_where_it_belongs() -> None:
+    offences = []
+    for module in MODULES:
+        for name in module.imports:
+            places, advice = PLACES.get(first(name), ((module.place,), ""))
+            if module.place not in places:
+                offences.append(f"{module.label} imports {name}: {advice}")
+    none(offences)
 
 
-@pytest.mark.parametrize("name", sorted(PURE))
-def test_a_pure_module_imports_no_effect(name: str) -> None:
-    for imported in BY_NAME[name].own_imports():
-        place = imported.split(".", maxsplit=1)[0]
-        assert place not in EFFECTS, (
-            f"{name}.py imports {imported}: give it a value, or a protocol in ports.py"
-        )
-        assert place not in RUNNERS, f"{name}.py imports {imported}: rules do not know who runs them"
-
-
-@pytest.mark.parametrize("name", sorted(RUNNERS))
-def test_a_runner_knows_the_world_through_ports_only(name: str) -> None:
-    for imported in BY_NAME[name].own_imports():
-        place = imported.split(".", maxsplit=1)[0]
-        assert place not in EFFECTS, (
-            f"{name}.py imports {imported}: use a protocol of ports.py; world.py fills it"
-        )
-
-
-@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)
-def test_the_clock_is_read_below_the_line_only(module: Module) -> None:
-    if module.place in EFFECTS:
-        return
-    read = module.attributes() & CLOCKS
-    assert not read, (
-        f"{named(module.path)} reads the clock ({read}): take the instant as a parameter, or ports.Clock"
-    )
-    timed = set() if module.name in RUNNERS else module.attributes() & TIMERS
-    assert not timed, (
-        f"{named(module.path)} uses {timed}: measuring and waiting belong in a runner or an adapter"
+def test_a_pure_module_imports_no_effect() -> None:
+    advice = "give it a value, or a protocol in ports.py; rules do not know who runs them"
+    none(
+        [
+            f"{module.label} imports {name}: {advice}"
+            for module in PURE_MODULES
+            for name in sorted(module.own_imports)
+            if first(name) in EFFECTS or first(name) in RUNNERS
+        ]
     )
 
 
-@pytest.mark.parametrize("name", sorted(PURE))
-def test_a_pure_module_touches_neither_files_nor_the_environment(name: str) -> None:
-    forbidden = {
-        "os",
-        "pathlib",
-        "subprocess",
-        "socket",
-        "shutil",
-        "tempfile",
-        "threading",
-        "logging",
-        "random",
-    }
-    used = {imported.split(".", maxsplit=1)[0] for imported in BY_NAME[name].imports()} & forbidden
-    assert not used, f"{name}.py imports {used}: hand the value in from an adapter or the command line"
+def test_a_runner_knows_the_world_through_ports_only() -> None:
+    none(
+        [
+            f"{runner}.py imports {name}: use a protocol of ports.py; world.py fills it"
+            for runner in sorted(RUNNERS)
+            for name in sorted(BY_NAME[runner].own_imports)
+            if first(name) in EFFECTS
+        ]
+    )
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)
-def test_sources_and_the_lake_do_not_know_each_other(module: Module) -> None:
+def test_the_clock_is_read_below_the_line_only() -> None:
+    offences = []
+    for module in MODULES:
+        if module.place in EFFECTS:
+            continue
+        advice = "take the instant as a parameter, or ports.Clock"
+        offences += [f"{module.label} uses {name}: {advice}" for name in sorted(module.attributes & CLOCKS)]
+        if module.name not in RUNNERS:
+            advice = "measuring and waiting belong in a runner or an adapter"
+            offences += [
+                f"{module.label} uses {name}: {advice}" for name in sorted(module.attributes & TIMERS)
+            ]
+    none(offences)
+
+
+def test_a_pure_module_touches_neither_files_nor_the_environment() -> None:
+    advice = "hand the value in from an adapter or the command line"
+    none(
+        [
+            f"{module.label} imports {name}: {advice}"
+            for module in PURE_MODULES
+            for name in sorted({first(name) for name in module.imports} & IMPURE)
+        ]
+    )
+
+
+def test_sources_and_the_lake_do_not_know_each_other() -> None:
     strangers = {"sources": "lake", "lake": "sources"}
-    stranger = strangers.get(module.place)
-    if stranger is None:
-        return
-    met = {name for name in module.own_imports() if name.split(".", maxsplit=1)[0] == stranger}
-    assert not met, (
-        f"{named(module.path)} imports {met}: a value of reading.py passes between sources and lake"
+    none(
+        [
+            f"{module.label} imports {name}: a value of reading.py passes between sources and lake"
+            for module in MODULES
+            for name in sorted(module.own_imports)
+            if first(name) == strangers.get(module.place)
+        ]
     )
 
 
-@pytest.mark.parametrize(
-    "module", [m for m in MODULES if m.place == "sources"], ids=lambda module: module.name
-)
-def test_a_kind_of_source_does_not_know_another(module: Module) -> None:
-    kind = module.name.removeprefix("sources.").split("_", maxsplit=1)[0]
-    others = {name.removeprefix("sources.") for name in module.own_imports() if name.startswith("sources.")}
-    met = {name.split(".", maxsplit=1)[0] for name in others}
-    strange = {name for name in met if name.split("_", maxsplit=1)[0] != kind} - NO_KINDS
-    assert not strange, (
-        f"{named(module.path)} imports {strange}: what kinds share is a value in reading.py or ports.py"
+def test_a_kind_of_source_does_not_know_another() -> None:
+    none(
+        [
+            f"{module.label} imports {name}: what kinds share is a value in reading.py or ports.py"
+            for module in MODULES
+            if module.place == "sources"
+            for name in sorted(other_kinds(module))
+        ]
     )
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)
-def test_no_adapter_imports_the_command_line_or_the_world(module: Module) -> None:
-    if module.place in {"cli", "job", "world"}:
-        return
-    met = {name for name in module.own_imports() if name.split(".", maxsplit=1)[0] in {"cli", "world"}}
-    assert not met, (
-        f"{named(module.path)} imports {met}: what both need belongs below, in a module of its own"
+def other_kinds(module: Module) -> set[str]:
+    """Return the modules of other kinds of source that a module of `sources` imports."""
+    own = {name.removeprefix("sources.") for name in module.own_imports if name.startswith("sources.")}
+    mine = kind(module.name.removeprefix("sources."))
+    return {first(name) for name in own if kind(name) != mine} - NO_KINDS
+
+
+def kind(name: str) -> str:
+    """Return the kind of source that a module in `sources` is of: `postgres_types` is of `postgres`."""
+    return first(name).split("_", maxsplit=1)[0]
+
+
+def test_no_adapter_imports_the_command_line_or_the_world() -> None:
+    none(
+        [
+            f"{module.label} imports {name}: what both need belongs below, in a module of its own"
+            for module in MODULES
+            if module.place not in {"cli", "job", "world"}
+            for name in sorted(module.own_imports)
+            if first(name) in {"cli", "world"}
+        ]
     )
 
 
-@pytest.mark.parametrize("path", FILES, ids=named)
-def test_every_module_is_named_after_what_it_holds(path: Path) -> None:
-    parts = {part.lower().lstrip("_") for part in path.relative_to(ROOT).with_suffix("").parts}
-    assert not parts & NAMELESS, (
-        f"{named(path)}: name the module after the thing in it, by a word of the glossary"
+def test_every_module_is_named_after_what_it_holds() -> None:
+    none(
+        [
+            f"{file.label}: name the module after the thing in it, by a word of the glossary"
+            for file in FILES
+            if NAMELESS & {part.lower().lstrip("_") for part in Path(file.label).with_suffix("").parts}
+        ]
     )
 
 
-@pytest.mark.parametrize("path", FILES, ids=named)
-def test_no_file_and_no_function_is_long(path: Path) -> None:
-    text = path.read_text("utf-8")
-    lines = len(text.splitlines())
-    assert lines <= MOST_LINES, (
-        f"{named(path)} has {lines} lines: split it at the seam between two of its promises"
-    )
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            length = (node.end_lineno or node.lineno) - node.lineno + 1
-            where = f"{named(path)}:{node.lineno} {node.name}"
-            assert length <= MOST_FUNCTION_LINES, f"{where} has {length} lines: name its steps as functions"
+def test_no_file_and_no_function_is_long() -> None:
+    offences = []
+    for file in FILES:
+        lines = len(file.text.splitlines())
+        if lines > MOST_LINES:
+            offences.append(
+                f"{file.label} has {lines} lines: split it at the seam between two of its promises"
+            )
+        for node in file.nodes:
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                length = (node.end_lineno or node.lineno) - node.lineno + 1
+                if length > MOST_FUNCTION_LINES:
+                    where = f"{file.label}:{node.lineno} {node.name}"
+                    offences.append(f"{where} has {length} lines: name its steps as functions")
+    none(offences)
 
 
-@pytest.mark.parametrize("path", FILES, ids=named)
-def test_every_file_is_python_3_10(path: Path) -> None:
-    ast.parse(path.read_text("utf-8"), feature_version=(3, 10))
+def test_every_file_is_python_3_10() -> None:
+    none([problem for file in FILES for problem in [unreadable(file)] if problem is not None])
+
+
+def unreadable(file: File) -> str | None:
+    """Return what Python 3.10 cannot read in a file."""
+    try:
+        return None if file.nodes else "nothing is in it"
+    except SyntaxError as error:
+        return f"{file.label}:{error.lineno}: {error.msg}"
 
 
 def test_the_command_line_starts_without_spark() -> None:

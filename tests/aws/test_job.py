@@ -16,6 +16,7 @@ from support.oracles import athena
 from support.oracles.oracle import assert_same, rows_of
 from support.servers import aws_server
 from support.shops.settlements import JOIN, KEYS, Settlements, open_settlements
+from support.worlds import warm_process
 from support.worlds.cloud import TARGET, Cloud
 from support.worlds.laptop import problems
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from support.oracles.oracle import Oracle, Row
     from support.servers.s3_server import S3Server
     from support.worlds.laptop import Databases, Ended
+    from support.worlds.warm_process import WarmProcess
+
+pytestmark = pytest.mark.runtime
 
 MART = "account_settlements"
 # Of new tables alone, of which a rollback makes none.
@@ -54,18 +58,16 @@ class Story:
     said: dict[str, bytes | None] = field(default_factory=dict)
     joins: dict[int, list[Row]] = field(default_factory=dict)
 
-    def tell(self, name: str, load_type: str, *arguments: str, in_glue: bool = True) -> dict[str, Any]:
-        """Run the job once and return its report."""
-        ended = self.cloud.job(load_type, *arguments, in_glue=in_glue)
+    def tell(self, name: str, ended: Ended) -> dict[str, Any]:
+        """Note how a run ended and return its report."""
         self.ended[name], self.said[name] = ended, self.cloud.timestamp()
         assert ended.stdout, ended.stderr
         return ended.report
 
-    def succeed(self, name: str, load_type: str, *arguments: str, in_glue: bool = True) -> None:
-        """Run the job, which must leave mirrors and mart as PostgreSQL says."""
-        report = self.tell(name, load_type, *arguments, in_glue=in_glue)
-        assert report["status"] == "succeeded", f"{problems(report)}\n{self.ended[name].stderr}"
-        whole = load_type == "full" or "missing" in name
+    def succeed(self, name: str, ended: Ended, *, whole: bool = False) -> None:
+        """Note a run that must have left mirrors and mart as PostgreSQL says; `whole`: by a full load."""
+        report = self.tell(name, ended)
+        assert report["status"] == "succeeded", f"{problems(report)}\n{ended.stderr}"
         self.oracle.follow(full=whole)
         self.oracle.check(self.cloud, against_source=whole)
         snapshot = self.cloud.table(MART).metadata.current_snapshot_id
@@ -75,41 +77,44 @@ class Story:
 
 @pytest.fixture(scope="module")
 def story(databases: Databases, s3: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
-    """Yield the job's life: seven runs, each a process of its own."""
+    """Yield the job's life: seven runs; one in Glue and one outside are processes of their own."""
     database = databases.new()
     with aws_server.running() as aws, databases.connected(database) as connection:
         url = databases.server.url(database)
         cloud = Cloud(tmp_path_factory.mktemp("job"), url, aws=aws, s3=s3, prefix="job")
         oracle = open_settlements(cloud, connection, rows=200)
         cloud.crawl(KEYS)
-        yield lived(Story(cloud, oracle), connection)
+        story = Story(cloud, oracle)
+        story.succeed("full", cloud.job("full"), whole=True)
+        with warm_process.running(cloud.directory, cloud.in_glue) as process:
+            go_on(story, connection, process)
+        yield story
 
 
-def lived(story: Story, connection: psycopg.Connection[Any]) -> Story:
-    system = Settlements(connection, Random(5))  # noqa: S311  (dice, no secrets)
-    story.succeed("full", "full")
+def go_on(story: Story, connection: psycopg.Connection[Any], process: WarmProcess) -> None:
+    """Let the source change and the job run, six times."""
+    cloud, system = story.cloud, Settlements(connection, Random(5))  # noqa: S311  (dice, no secrets)
     # One side alone changes: no settlement is new.
     system.update("account", 3)
     system.move(2)
-    story.succeed("incremental", "incremental")
+    story.succeed("incremental", cloud.job_in(process, "incremental"))
     connection.execute("alter table adjustment rename to adjustment_elsewhere")
     system.insert("settlement_transaction", 7)
-    story.tell("failing table", "incremental")
+    story.tell("failing table", cloud.job_in(process, "incremental"))
     connection.execute("alter table adjustment_elsewhere rename to adjustment")
     system.delete("queue", 1)
-    story.cloud.remove_timestamp()
-    story.succeed("missing file", "incremental", in_glue=False)
+    cloud.remove_timestamp()
+    story.succeed("missing file", cloud.job("incremental", in_glue=False), whole=True)
     system.update("account", 2)
-    first = story.cloud.table("account").metadata.snapshots[0].snapshot_id
-    story.succeed("rerun of a mirror", "incremental", "--snapshot_id", str(first))
+    first = cloud.table("account").metadata.snapshots[0].snapshot_id
+    story.succeed("rerun of a mirror", cloud.job_in(process, "incremental", "--snapshot_id", str(first)))
     before = min(story.joins, key=lambda each: each != next(iter(story.joins)))
-    story.tell("rerun of a mart", "incremental", "--snapshot_id", str(before))
-    current = story.cloud.table("account").metadata.current_snapshot_id
+    story.tell("rerun of a mart", cloud.job_in(process, "incremental", "--snapshot_id", str(before)))
+    current = cloud.table("account").metadata.current_snapshot_id
     assert current is not None
-    catalog = CatalogConfig(type="glue", warehouse=WAREHOUSE, properties=story.cloud.properties)
+    catalog = CatalogConfig(type="glue", warehouse=WAREHOUSE, properties=cloud.properties)
     LakeCatalog(catalog, TARGET).roll_back("account", current, first)
-    story.succeed("after a rollback", "incremental")
-    return story
+    story.succeed("after a rollback", cloud.job_in(process, "incremental"))
 
 
 def test_a_full_run_loads_the_six_tables_and_their_join(story: Story) -> None:
@@ -190,7 +195,7 @@ def test_no_password_is_in_any_output_or_in_sparks_own_event_log(story: Story) -
     secrets = {unquote(urlsplit(story.cloud.url).password or ""), story.cloud.s3.secret_key}
     texts = [ended.stdout + ended.stderr for ended in story.ended.values()]
     logs = [path.read_text() for path in story.cloud.events.iterdir()]
-    assert len(logs) >= 4
+    assert len(logs) == 3, "one of each process"
     assert any("spark.sql.catalog.datamart" in log or "SparkListenerSQLExecutionStart" in log for log in logs)
     assert not [secret for secret in secrets for text in (*texts, *logs) if secret in text]
 
@@ -203,12 +208,14 @@ def test_a_reader_that_shares_no_code_reads_the_mart_at_every_snapshot_as_postgr
         assert_same(f"mart at {snapshot_id}", found, expected, ("queue_id", "transaction_id"))
 
 
-@pytest.mark.parametrize("table", [*KEYS, MART])
-def test_athena_can_read_every_table(story: Story, table: str) -> None:
-    described = story.cloud.glue_table(table)
-    assert described["DatabaseName"] == TARGET
-    location = described["Parameters"]["metadata_location"]
-    assert athena.problems_at(location, story.cloud.properties, described) == []
+def test_athena_can_read_every_table(story: Story) -> None:
+    described = {table: story.cloud.glue_table(table) for table in (*KEYS, MART)}
+    assert {each["DatabaseName"] for each in described.values()} == {TARGET}
+    problems_of = {
+        table: athena.problems_at(each["Parameters"]["metadata_location"], story.cloud.properties, each)
+        for table, each in described.items()
+    }
+    assert {table: found for table, found in problems_of.items() if found} == {}
 
 
 def test_the_metrics_of_each_run_reach_cloudwatch(story: Story) -> None:

@@ -10,6 +10,7 @@ import yaml
 
 from iceberg_datamart.lake.staging import Staging
 from iceberg_datamart.receipt import mirror_state
+from support.shops.copies import open_copies
 from support.shops.shop import open_shop
 from support.shops.shop_rules import UNCHANGED, outcomes, prepared, rename
 
@@ -23,70 +24,66 @@ if TYPE_CHECKING:
 
 MART = "customer_purchases"
 FOREIGN_KEY = {"type": "foreign_key", "columns": ["customer_id"], "table": "customer"}
-# For each kind of audit: the table, the audit, a change that it does not allow, what it says of it, and
-# a change that mends it.
-KINDS = [
-    (
-        "purchase",
+# By a table's or mart's name: its audit, a change that it does not allow, what it says of it, and a change
+# that corrects it. The tables are copies of `purchase`; `sold` and `held` are those of the two marts.
+KINDS: dict[str, tuple[dict[str, Any], str, str, str]] = {
+    "counted": (
         {"type": "row_count", "min": 60, "max": 62},
-        "insert into purchase select i, 1, 1, clock_timestamp() from generate_series(61, 63) as i",
+        "insert into counted select i, 1, 1, clock_timestamp() from generate_series(61, 63) as i",
         "audit 'row_count': 63 rows; max is 62",
-        "delete from purchase where purchase_id > 60",
+        "delete from counted where purchase_id > 60",
     ),
-    (
-        "purchase",
+    "pointing": (
         FOREIGN_KEY,
         (
-            "update purchase set customer_id = 90 + purchase_id, updated_at = clock_timestamp() "
+            "update pointing set customer_id = 90 + purchase_id, updated_at = clock_timestamp() "
             "where purchase_id in (3, 7)"
         ),
         (
             "audit 'foreign_key (customer_id)': 2 rows point to no row of 'customer', "
             "the first: purchase_id=3, customer_id=93; purchase_id=7, customer_id=97"
         ),
-        "update purchase set customer_id = null, updated_at = clock_timestamp() where purchase_id in (3, 7)",
+        "update pointing set customer_id = null, updated_at = clock_timestamp() where purchase_id in (3, 7)",
     ),
-    (
-        "purchase",
+    "limited": (
         {
             "type": "sql",
             "name": "limit of each customer",
-            "sql": "SELECT c.name, sum(p.amount) AS spent FROM {purchase} AS p JOIN {customer} AS c\n"
+            "sql": "SELECT c.name, sum(p.amount) AS spent FROM {limited} AS p JOIN {customer} AS c\n"
             "USING (customer_id) GROUP BY c.name HAVING sum(p.amount) > 1000 -- of {{all}}",
         },
-        "update purchase set amount = 990, updated_at = clock_timestamp() where purchase_id = 3",
+        "update limited set amount = 990, updated_at = clock_timestamp() where purchase_id = 3",
         "audit 'limit of each customer': 1 row found: name=customer 4, spent=1143.75",
-        "update purchase set amount = 1, updated_at = clock_timestamp() where purchase_id = 3",
+        "update limited set amount = 1, updated_at = clock_timestamp() where purchase_id = 3",
     ),
-    (
-        MART,
+    "all_sold": (
         {"type": "row_count", "max": 60},
-        "insert into purchase select 61, 1, 1, clock_timestamp()",
+        "insert into sold select 61, 1, 1, clock_timestamp()",
         "audit 'row_count': 61 rows; max is 60",
-        "update purchase set customer_id = null, updated_at = clock_timestamp() where purchase_id = 61",
+        "update sold set customer_id = null, updated_at = clock_timestamp() where purchase_id = 61",
     ),
-    (
-        MART,
+    "all_held": (
         {
             "type": "sql",
-            "name": "all sold",
-            "sql": "with held as (select purchase_id from {customer_purchases}) select purchase_id, amount "
-            "from {purchase} where purchase_id not in (select purchase_id from held)",
+            "name": "all held",
+            "sql": "with seen as (select purchase_id from {all_held}) select purchase_id, amount "
+            "from {held} where purchase_id not in (select purchase_id from seen)",
         },
-        "update purchase set customer_id = null, updated_at = clock_timestamp() where purchase_id = 3",
-        "audit 'all sold': 1 row found: purchase_id=3, amount=3.75",
-        "update purchase set customer_id = 3, updated_at = clock_timestamp() where purchase_id = 3",
+        "update held set customer_id = null, updated_at = clock_timestamp() where purchase_id = 3",
+        "audit 'all held': 1 row found: purchase_id=3, amount=3.75",
+        "update held set customer_id = 3, updated_at = clock_timestamp() where purchase_id = 3",
     ),
-]
-DOUBLED = {
-    "customer": "values (3, 'twice', timestamp '2025-01-01', 'x', timestamp '2025-01-01')",
-    MART: f"select * from datamart.datamart.{MART} where purchase_id = 3",
+}
+MARTS = {"all_sold": "sold", "all_held": "held"}
+COPIES = {
+    "customer": "customer",
+    **dict.fromkeys(("counted", "pointing", "limited", "sold", "held"), "purchase"),
 }
 
 
 def auditing(laptop: Laptop, table: str, *audits: dict[str, Any]) -> Laptop:
     """Give a table or mart these audits, and no others."""
-    blocks = laptop.settings["marts" if table == MART else "tables"]
+    blocks = laptop.settings["marts" if table in laptop.settings["marts"] else "tables"]
     blocks[table] = {**blocks[table], "audits": list(audits)}
     return laptop.save()
 
@@ -101,58 +98,85 @@ def part(report: dict[str, Any], table: str) -> dict[str, Any]:
     return {**report["tables"], **report["marts"]}[table]
 
 
-@pytest.mark.parametrize(("table", "audit", "change", "said", "mend"), KINDS, ids=lambda v: str(v)[:24])
-def test_what_an_audit_does_not_allow_is_staged_and_not_published(  # noqa: PLR0913, PLR0917  (fixtures)
-    laptop: Laptop,
-    connection: Connection,
-    oracle: Oracle,
-    table: str,
-    audit: dict[str, Any],
-    change: str,
-    said: str,
-    mend: str,
+def test_what_an_audit_does_not_allow_is_staged_and_not_published(
+    laptop: Laptop, connection: Connection
 ) -> None:
-    auditing(laptop, table, audit)
+    oracle = open_copies(laptop, connection, COPIES, MARTS)
+    laptop.run()
+    for name, (audit, _, _, _) in KINDS.items():
+        auditing(laptop, name, audit)
     assert outcomes(laptop.run()) == UNCHANGED
-    before, snapshots = published(laptop, table), laptop.snapshot_ids()[table]
-    connection.execute(change)
+    before = {name: published(laptop, name) for name in KINDS}
+    snapshots = laptop.snapshot_ids()
+    for _, change, _, _ in KINDS.values():
+        connection.execute(change)
     rename(connection, "goes on")
     report = laptop.failing_run()
-    assert report["tables"]["customer"]["outcome"] == "merged"
-    found = part(report, table)
-    (staged,) = set(laptop.snapshot_ids()[table]) - set(snapshots)
-    assert (found["outcome"], found["staged_snapshot_id"], found["snapshot_id"]) == ("failed", staged, None)
-    assert found["error"]["type"] == "AuditError"
-    assert found["error"]["message"] == f"staged snapshot {staged} fails {said}"
-    assert published(laptop, table) == before
-    connection.execute(mend)
+    assert {report["tables"][name]["outcome"] for name in ("customer", *MARTS.values())} == {"merged"}
+    for name, (_, _, said, _) in KINDS.items():
+        shown = part(report, name)
+        (staged,) = set(laptop.snapshot_ids()[name]) - set(snapshots[name])
+        outcome = (shown["outcome"], shown["staged_snapshot_id"], shown["snapshot_id"])
+        assert outcome == ("failed", staged, None), name
+        assert shown["error"]["type"] == "AuditError", name
+        assert shown["error"]["message"] == f"staged snapshot {staged} fails {said}"
+    assert {name: published(laptop, name) for name in KINDS} == before
+    for _, _, _, correction in KINDS.values():
+        connection.execute(correction)
     report = laptop.run()
-    assert part(report, table)["staged_snapshot_id"] is None
+    assert {part(report, name)["staged_snapshot_id"] for name in KINDS} == {None}
     oracle.check(laptop, against_source=True)
     assert outcomes(laptop.run()) == UNCHANGED
 
 
-@pytest.mark.parametrize("table", DOUBLED)
 def test_a_key_that_another_tool_doubled_is_not_published_again(
-    laptop: Laptop, connection: Connection, oracle: Oracle, table: str
+    laptop: Laptop, connection: Connection
 ) -> None:
-    auditing(laptop, table, {"type": "unique_key"})
-    rename(connection, "passes")
+    copies = {"customer": "customer", "twice": "customer", "purchase": "purchase"}
+    oracle = open_copies(laptop, connection, copies, {MART: "purchase"})
+    doubled = {
+        "twice": (
+            "values (3, 'twice', timestamp '2025-01-01', 'x', timestamp '2025-01-01')",
+            "customer_id=3",
+        ),
+        MART: (
+            f"select * from datamart.datamart.{MART} where purchase_id = 3",
+            "customer_id=4, purchase_id=3",
+        ),
+    }
+    for table in doubled:
+        auditing(laptop, table, {"type": "unique_key"})
     laptop.run()
-    sound = laptop.history(table)[0]["snapshot_id"]
-    laptop.spark_sql(f"insert into datamart.datamart.{table} {DOUBLED[table]}")
-    before = published(laptop, table)
-    rename(connection, "goes on", "customer_id = 5")
-    found = part(laptop.failing_run(), table)
-    key = "customer_id=3" if table == "customer" else "customer_id=4, purchase_id=3"
-    said = f"staged snapshot {found['staged_snapshot_id']} fails audit 'unique_key': 1 key has several rows: "
-    assert found["error"]["message"] == said + key
-    assert published(laptop, table) == before
-    laptop.spark_sql(f"call datamart.system.rollback_to_snapshot('datamart.datamart.{table}', {sound})")
+    rename_in_both(connection, "passes", 3)
+    laptop.run()
+    sound = {table: laptop.history(table)[0]["snapshot_id"] for table in doubled}
+    for table, (rows, _) in doubled.items():
+        laptop.spark_sql(f"insert into datamart.datamart.{table} {rows}")
+    before = {table: published(laptop, table) for table in doubled}
+    rename_in_both(connection, "goes on", 5)
+    report = laptop.failing_run()
+    for table, (_, key) in doubled.items():
+        shown = part(report, table)
+        staged = f"staged snapshot {shown['staged_snapshot_id']}"
+        said = f"{staged} fails audit 'unique_key': 1 key has several rows: {key}"
+        assert shown["error"]["message"] == said
+    assert {table: published(laptop, table) for table in doubled} == before
+    for table, snapshot in sound.items():
+        laptop.spark_sql(
+            f"call datamart.system.rollback_to_snapshot('datamart.datamart.{table}', {snapshot})"
+        )
     laptop.run()
     oracle.check(laptop, against_source=True)
 
 
+def rename_in_both(connection: Connection, name: str, key: int) -> None:
+    for table in ("customer", "twice"):
+        connection.execute(
+            f"update {table} set name = '{name}', updated_at = clock_timestamp() where customer_id = {key}"
+        )
+
+
+@pytest.mark.runtime
 def test_r1_the_watermark_of_refused_rows_is_in_their_own_snapshot_alone(
     laptop: Laptop, connection: Connection, oracle: Oracle
 ) -> None:
@@ -202,35 +226,36 @@ def test_a_first_load_that_is_refused_leaves_an_empty_table_and_the_next_one_fil
     assert outcomes(laptop.run()) == UNCHANGED
 
 
-@pytest.mark.parametrize("parallel", [1, 4])
 def test_a_row_whose_parent_comes_in_the_same_run_passes(
-    laptop: Laptop, connection: Connection, oracle: Oracle, parallel: int
+    laptop: Laptop, connection: Connection, oracle: Oracle
 ) -> None:
     purchase = {**laptop.settings["tables"]["purchase"], "audits": [FOREIGN_KEY]}
     laptop.settings["tables"] = {"purchase": purchase, "customer": laptop.settings["tables"]["customer"]}
-    laptop.settings["run"] = {"parallel_tables": parallel}
-    laptop.file.write_text(yaml.safe_dump(laptop.settings, sort_keys=False), encoding="utf-8")
-    for number in (21, 22):
+    for number, parallel in ((21, 1), (22, 4), (23, 4)):
+        laptop.settings["run"] = {"parallel_tables": parallel}
+        laptop.file.write_text(yaml.safe_dump(laptop.settings, sort_keys=False), encoding="utf-8")
         connection.execute(
             f"insert into customer values ({number}, 'new', now()); "
             f"insert into purchase values ({number + 40}, {number}, 1, now())"
         )
         report = laptop.run()
         assert list(report["tables"]) == ["purchase", "customer"]
-        assert report["tables"]["purchase"]["inserted"] == 1
+        assert report["tables"]["purchase"]["inserted"] == 1, f"{parallel} at a time"
     oracle.check(laptop, against_source=True)
 
 
-def test_a_table_that_does_not_run_is_audited_against_as_it_is(
-    laptop: Laptop, connection: Connection, oracle: Oracle
+def test_a_table_that_does_not_run_is_audited_against_as_it_is_and_named_where_no_run_has_made_it(
+    laptop: Laptop, connection: Connection
 ) -> None:
+    oracle = open_shop(laptop, connection)
     auditing(laptop, "purchase", FOREIGN_KEY)
+    error = laptop.failing_run("--table", "purchase")["tables"]["purchase"]["error"]
+    assert error["message"] == "tables.purchase.audits[0]: the mirror 'customer' does not exist yet"
+    laptop.run()
     connection.execute("insert into customer values (21, 'new', now())")
     connection.execute("insert into purchase values (61, 21, 1, now())")
-    found = laptop.failing_run("--table", "purchase")["tables"]["purchase"]
-    assert found["error"]["message"].endswith(
-        "1 row points to no row of 'customer': purchase_id=61, customer_id=21"
-    )
+    error = laptop.failing_run("--table", "purchase")["tables"]["purchase"]["error"]
+    assert error["message"].endswith("1 row points to no row of 'customer': purchase_id=61, customer_id=21")
     laptop.run()
     oracle.check(laptop, against_source=True)
 
@@ -265,40 +290,37 @@ def test_a_warning_is_published_and_told_and_an_error_beside_it_is_not(
     oracle.check(laptop, against_source=True)
 
 
-@pytest.mark.parametrize(
-    ("audit", "said"),
-    [
-        ({"type": "sql", "sql": "SELECT amuont FROM {purchase}"}, "amuont"),
-        ({"type": "sql", "sql": "SELECT FROM WHERE {purchase}"}, ""),
-        ({**FOREIGN_KEY, "columns": {"customer_id": "zz"}}, "zz"),
-    ],
-)
+UNREADABLE: dict[str, tuple[dict[str, Any], str]] = {
+    "misspelt": ({"type": "sql", "sql": "SELECT amuont FROM {misspelt}"}, "amuont"),
+    "no_sql": ({"type": "sql", "sql": "SELECT FROM WHERE {no_sql}"}, ""),
+    "no_column": ({**FOREIGN_KEY, "columns": {"customer_id": "zz"}}, "zz"),
+}
+
+
 def test_an_audit_that_spark_cannot_read_is_refused_before_anything_is_staged(
-    laptop: Laptop, connection: Connection, oracle: Oracle, audit: dict[str, Any], said: str
-) -> None:
-    auditing(laptop, "purchase", {"type": "unique_key"}, audit)
-    before = laptop.snapshot_ids()["purchase"]
-    connection.execute("update purchase set amount = 1, updated_at = clock_timestamp() where purchase_id = 3")
-    ended = laptop.command("run")
-    error = ended.report["tables"]["purchase"]["error"]
-    assert (ended.exit_code, error["type"]) == (2, "ConfigError")
-    assert error["message"].startswith("tables.purchase.audits[1]: ")
-    assert said in error["message"]
-    assert laptop.snapshot_ids()["purchase"] == before
-    auditing(laptop, "purchase")
-    laptop.run()
-    oracle.check(laptop, against_source=True)
-
-
-def test_a_mirror_that_an_audit_needs_and_no_run_has_made_is_named(
     laptop: Laptop, connection: Connection
 ) -> None:
-    found = open_shop(laptop, connection)
-    auditing(laptop, "purchase", FOREIGN_KEY)
-    error = laptop.failing_run("--table", "purchase")["tables"]["purchase"]["error"]
-    assert error["message"] == "tables.purchase.audits[0]: the mirror 'customer' does not exist yet"
+    copies = {"customer": "customer", **dict.fromkeys(UNREADABLE, "purchase")}
+    oracle = open_copies(laptop, connection, copies)
     laptop.run()
-    found.check(laptop, against_source=True)
+    for name, (audit, _) in UNREADABLE.items():
+        auditing(laptop, name, {"type": "unique_key"}, audit)
+        connection.execute(
+            f"update {name} set amount = 1, updated_at = clock_timestamp() where purchase_id = 3"
+        )
+    before = laptop.snapshot_ids()
+    ended = laptop.command("run")
+    assert ended.exit_code == 2
+    for name, (_, said) in UNREADABLE.items():
+        error = ended.report["tables"][name]["error"]
+        assert error["type"] == "ConfigError", name
+        assert error["message"].startswith(f"tables.{name}.audits[1]: ")
+        assert said in error["message"]
+    assert laptop.snapshot_ids() == before
+    for name in UNREADABLE:
+        auditing(laptop, name)
+    laptop.run()
+    oracle.check(laptop, against_source=True)
 
 
 def test_r12_a_table_that_another_run_filled_meanwhile_is_a_conflict_and_no_failed_audit(

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from iceberg_datamart.lake.staging import Staging
+from support.shops.copies import open_copies
 from support.shops.shop import open_shop
-from support.shops.shop_rules import UNCHANGED, outcomes, prepared, rename
+from support.shops.shop_rules import UNCHANGED, outcomes, prepared
 
 if TYPE_CHECKING:
     import psycopg
@@ -19,45 +20,46 @@ if TYPE_CHECKING:
 
     Connection = psycopg.Connection[Any]
 
-# For each kind of check: the table, the check, a change that it does not allow, and what it says of it.
-KINDS = [
-    (
+# By a table's name: what it is a copy of, its check, a change that the check does not allow, what is said.
+KINDS: dict[str, tuple[str, dict[str, Any], str, str]] = {
+    "filled": (
         "purchase",
         {"type": "not_null", "columns": ["amount", "customer_id"]},
-        "update purchase set customer_id = null, updated_at = now() where purchase_id in (7, 8)",
+        "update filled set customer_id = null, updated_at = now() where purchase_id in (7, 8)",
         "check 'not_null (amount, customer_id)': 2 rows fail it, the first: purchase_id=7; purchase_id=8",
     ),
-    (
+    "single": (
         "customer",
         {"type": "unique", "columns": ["name"]},
-        "update customer set name = 'customer 9', updated_at = now() where customer_id = 3",
+        "update single set name = 'customer 9', updated_at = now() where customer_id = 3",
         "check 'unique (name)': 1 row fails it: customer_id=3",
     ),
-    (
+    "listed": (
         "customer",
         {"type": "accepted_values", "column": "name", "values": ["renamed", "it's"]},
-        "update customer set updated_at = now(), name = case customer_id when 3 then 'odd' else 'it''s' end",
+        "update listed set updated_at = now(), name = case customer_id when 3 then 'odd' else 'it''s' end",
         "check 'accepted_values (name)': 1 row fails it: customer_id=3",
     ),
-    (
+    "ranged": (
         "purchase",
         {"type": "range", "column": "amount", "min": 0, "max": "999.99"},
-        "update purchase set amount = 10 ^ purchase_id, updated_at = now() where purchase_id in (1, 3)",
+        "update ranged set amount = 10 ^ purchase_id, updated_at = now() where purchase_id in (1, 3)",
         "check 'range (amount)': 1 row fails it: purchase_id=3",
     ),
-    (
+    "positive": (
         "purchase",
         {"type": "expression", "name": "amounts are positive", "sql": "amount > 0 -- not free"},
-        "update purchase set amount = 0, updated_at = now() where purchase_id = 3",
+        "update positive set amount = 0, updated_at = now() where purchase_id = 3",
         "check 'amounts are positive': 1 row fails it: purchase_id=3",
     ),
-    (
+    "growing": (
         "purchase",
         {"type": "row_count_change", "max_increase": 0.1},
-        "insert into purchase select i, 1, 1, now() from generate_series(61, 67) as i",
+        "insert into growing select i, 1, 1, now() from generate_series(61, 67) as i",
         "check 'row_count_change': 60 rows would become 67; max_increase is 0.1",
     ),
-]
+}
+REJECTING = tuple(name for name in KINDS if name != "growing")
 
 
 def checking(laptop: Laptop, table: str, *checks: dict[str, Any]) -> Laptop:
@@ -75,59 +77,62 @@ def rejected(laptop: Laptop, table: str) -> list[tuple[str, dict[str, Any]]]:
     return [(row["reason"], json.loads(row["row"])) for row in found]
 
 
-@pytest.mark.parametrize(("table", "check", "change", "said"), KINDS, ids=lambda value: str(value)[:24])
-def test_what_a_check_does_not_allow_is_not_committed_or_else_said(  # noqa: PLR0913, PLR0917  (fixtures)
-    laptop: Laptop,
-    connection: Connection,
-    oracle: Oracle,
-    table: str,
-    check: dict[str, Any],
-    change: str,
-    said: str,
+def test_what_a_check_does_not_allow_is_not_committed_or_else_said(
+    laptop: Laptop, connection: Connection
 ) -> None:
-    checking(laptop, table, check)
+    oracle = open_copies(laptop, connection, {name: copied for name, (copied, *_) in KINDS.items()})
+    laptop.run()
+    for name, (_, check, _, _) in KINDS.items():
+        checking(laptop, name, check)
     assert outcomes(laptop.run()) == UNCHANGED
-    before = state(laptop, table)
-    connection.execute(change)
-    error = laptop.failing_run()["tables"][table]["error"]
-    assert (error["type"], error["message"]) == ("CheckError", said)
-    assert state(laptop, table) == before
-    checking(laptop, table, {**check, "on_fail": "warn"})
-    report = laptop.run()["tables"][table]
-    assert (report["outcome"], report["warnings"]) == ("merged", [f"table '{table}': {said}"])
+    before = {name: state(laptop, name) for name in KINDS}
+    for _, _, change, _ in KINDS.values():
+        connection.execute(change)
+    errors = {name: part["error"] for name, part in laptop.failing_run()["tables"].items()}
+    assert {name: error["message"] for name, error in errors.items()} == {n: k[3] for n, k in KINDS.items()}
+    assert {error["type"] for error in errors.values()} == {"CheckError"}
+    assert {name: state(laptop, name) for name in KINDS} == before
+    for name, (_, check, _, _) in KINDS.items():
+        checking(laptop, name, {**check, "on_fail": "warn"})
+    report = laptop.run()["tables"]
+    assert {name: (part["outcome"], part["warnings"]) for name, part in report.items()} == {
+        name: ("merged", [f"table '{name}': {said}"]) for name, (_, _, _, said) in KINDS.items()
+    }
     oracle.check(laptop, against_source=True)
 
 
-@pytest.mark.parametrize(
-    ("table", "check", "change"), [kind[:3] for kind in KINDS[:5]], ids=lambda value: str(value)[:24]
-)
-def test_rows_that_a_check_rejects_are_kept_aside_once_and_the_others_committed(  # noqa: PLR0913, PLR0917
-    laptop: Laptop,
-    connection: Connection,
-    oracle: Oracle,
-    table: str,
-    check: dict[str, Any],
-    change: str,
+def keyed(laptop: Laptop, name: str) -> dict[int, dict[str, Any]]:
+    """Return the mirror's rows by their key."""
+    return {row[f"{KINDS[name][0]}_id"]: row for row in laptop.rows(name)}
+
+
+def test_rows_that_a_check_rejects_are_kept_aside_once_and_the_others_committed(
+    laptop: Laptop, connection: Connection
 ) -> None:
-    checking(laptop, table, {**check, "name": "strict", "on_fail": "reject"})
-    good = {row[f"{table}_id"]: row for row in laptop.rows(table)}
-    values = "'renamed'" if table == "customer" else "1, 1"
-    connection.execute(f"insert into {table} select 100, {values}, now()")
-    connection.execute(change)
-    report = laptop.run()["tables"][table]
-    wrong = {row[f"{table}_id"] for _, row in rejected(laptop, table)}
-    assert wrong in ({7, 8}, {3})
-    assert {reason for reason, _ in rejected(laptop, table)} == {"check 'strict'"}
-    assert (report["rejected"], report["inserted"]) == (len(wrong), 1)
-    now = {row[f"{table}_id"]: row for row in laptop.rows(table)}
-    assert {key: now[key] for key in wrong} == {key: good[key] for key in wrong}, (
-        "the last good version stays"
-    )
+    oracle = open_copies(laptop, connection, {name: KINDS[name][0] for name in REJECTING})
+    laptop.run()
+    good = {name: keyed(laptop, name) for name in REJECTING}
+    for name in REJECTING:
+        copied, check, change, _ = KINDS[name]
+        checking(laptop, name, {**check, "name": "strict", "on_fail": "reject"})
+        values = "'renamed'" if copied == "customer" else "1, 1"
+        connection.execute(f"insert into {name} select 100, {values}, now()")
+        connection.execute(change)
+    report = laptop.run()["tables"]
+    for name in REJECTING:
+        wrong = {row[f"{KINDS[name][0]}_id"] for _, row in rejected(laptop, name)}
+        assert wrong == ({7, 8} if name == "filled" else {3}), name
+        assert {reason for reason, _ in rejected(laptop, name)} == {"check 'strict'"}, name
+        assert (report[name]["rejected"], report[name]["inserted"]) == (len(wrong), 1), name
+        now = keyed(laptop, name)
+        last_good = {key: good[name][key] for key in wrong}
+        assert {key: now[key] for key in wrong} == last_good, f"{name}: the last good version stays"
     before = laptop.files(), laptop.snapshot_ids()
     for arguments in ((), ("--load-type", "full")):
         assert outcomes(laptop.run(*arguments)) == UNCHANGED
         assert (laptop.files(), laptop.snapshot_ids()) == before
-    checking(laptop, table)
+    for name in REJECTING:
+        checking(laptop, name)
     laptop.run("--load-type", "full")
     oracle.check(laptop, against_source=True)
 
@@ -149,57 +154,47 @@ def test_the_first_load_is_checked(laptop: Laptop, connection: Connection) -> No
     found.check(laptop, against_source=True)
 
 
-def test_a_row_that_stays_as_it_was_because_another_was_rejected_counts_for_unique(
-    laptop: Laptop, connection: Connection, oracle: Oracle
+UNIQUE_NAME = {"type": "unique", "columns": ["name"]}
+NO_CUSTOMER = {"type": "not_null", "columns": ["customer_id"]}
+
+
+@pytest.mark.runtime
+def test_unique_counts_rows_as_they_will_be_and_a_rejected_row_fails_no_other_check(
+    laptop: Laptop, connection: Connection
 ) -> None:
-    checking(laptop, "customer", {"type": "unique", "columns": ["name"], "on_fail": "reject"})
-    rename(connection, "customer 20", "customer_id = 1")
-    rename(connection, "customer 1", "customer_id = 2")
-    rename(connection, "customer 2", "customer_id = 3")
-    rename(connection, "free", "customer_id = 4")
+    copies = {"chained": "customer", "swapped": "customer", "doubly": "purchase"}
+    oracle = open_copies(laptop, connection, copies)
+    checking(laptop, "chained", {**UNIQUE_NAME, "on_fail": "reject"})
+    checking(laptop, "swapped", UNIQUE_NAME)
+    ranged = {"type": "range", "column": "amount", "min": 0}
+    checking(laptop, "doubly", ranged, {**NO_CUSTOMER, "on_fail": "reject"})
     laptop.run()
-    names = {row["customer_id"]: row["name"] for row in laptop.rows("customer")}
+    # Each of these takes the name of a row that keeps it, because it is rejected for the same reason.
+    for key, name in {1: "customer 20", 2: "customer 1", 3: "customer 2", 4: "free"}.items():
+        write(connection, "chained", f"name = '{name}'", f"customer_id = {key}")
+    write(connection, "doubly", "amount = -1, customer_id = null", "purchase_id = 3")
+    assert laptop.run()["tables"]["doubly"]["rejected"] == 1
+    names = {row["customer_id"]: row["name"] for row in laptop.rows("chained")}
     assert len(set(names.values())) == 20
     assert [names[key] for key in (1, 2, 3, 4)] == ["customer 1", "customer 2", "customer 3", "free"]
-    rename(connection, "elsewhere", "customer_id = 20")
-    laptop.run("--load-type", "full")
-    oracle.check(laptop, against_source=True)
-
-
-def test_rows_that_swap_their_values_are_unique(
-    laptop: Laptop, connection: Connection, oracle: Oracle
-) -> None:
-    checking(laptop, "customer", {"type": "unique", "columns": ["name"]})
-    connection.execute(
-        "update customer set updated_at = now(), name = 'customer ' || (3 - customer_id) "
-        "where customer_id < 3"
-    )
-    connection.execute("delete from customer where customer_id = 20")
-    rename(connection, "customer 20", "customer_id = 19")
-    laptop.run("--load-type", "full")
-    oracle.check(laptop, against_source=True)
-
-
-def test_a_rejected_row_does_not_fail_other_checks(
-    laptop: Laptop, connection: Connection, oracle: Oracle
-) -> None:
-    checking(
-        laptop,
-        "purchase",
-        {"type": "range", "column": "amount", "min": 0},
-        {"type": "not_null", "columns": ["customer_id"], "on_fail": "reject"},
-    )
-    connection.execute(
-        "update purchase set amount = -1, customer_id = null, updated_at = now() where purchase_id = 3"
-    )
-    assert laptop.run()["tables"]["purchase"]["rejected"] == 1
-    connection.execute(
-        "update purchase set customer_id = 1, updated_at = clock_timestamp() where purchase_id = 3"
-    )
-    laptop.failing_run()
-    connection.execute("update purchase set amount = 1, updated_at = clock_timestamp() where purchase_id = 3")
+    write(connection, "chained", "name = 'elsewhere'", "customer_id = 20")
+    write(connection, "swapped", "name = 'customer ' || (3 - customer_id)", "customer_id < 3")
+    connection.execute("delete from swapped where customer_id = 20")
+    write(connection, "swapped", "name = 'customer 20'", "customer_id = 19")
+    write(connection, "doubly", "customer_id = 1", "purchase_id = 3")
+    report = laptop.failing_run("--load-type", "full")["tables"]
+    assert {name: part["error"] is None for name, part in report.items()} == {
+        "chained": True,
+        "swapped": True,
+        "doubly": False,
+    }
+    write(connection, "doubly", "amount = 1", "purchase_id = 3")
     laptop.run()
     oracle.check(laptop, against_source=True)
+
+
+def write(connection: Connection, table: str, sets: str, where: str) -> None:
+    connection.execute(f"update {table} set {sets}, updated_at = clock_timestamp() where {where}")
 
 
 def test_r2_a_crash_after_a_check_rejected_and_before_the_commit_keeps_the_row_once(

@@ -101,6 +101,7 @@ def test_d3_a_table_that_failed_once_loses_no_rows(
     assert joined(connection) - Counter(old.appended), "the old script must lose the purchase"
 
 
+@pytest.mark.runtime
 def test_d4_updates_reruns_and_full_loads_double_no_row(
     laptop: Laptop, connection: Connection, oracle: Oracle, old: OldScript
 ) -> None:
@@ -206,6 +207,7 @@ def test_d9_a_failure_is_told_and_the_next_run_resumes(
     assert laptop.timestamp() != said
 
 
+@pytest.mark.runtime
 def test_d10_columns_that_change_reach_mirror_and_mart_or_stop_one_table_alone(
     laptop: Laptop, connection: Connection, old: OldScript
 ) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from support.faults.other_tool import MAINTENANCE, MART, maintain, maintain_away, roll_back
 from support.oracles.oracle import SHADOW
 from support.shops.shop import open_shop
@@ -26,6 +28,7 @@ def change(connection: Connection, number: int) -> None:
     connection.execute("insert into purchase (customer_id, amount, updated_at) values (1, 7, now())")
 
 
+@pytest.mark.runtime
 def test_r4_whatever_is_rolled_back_and_how_far_the_next_run_makes_good(
     laptop: Laptop, connection: Connection, oracle: Oracle
 ) -> None:
@@ -73,6 +76,7 @@ def test_r4_a_mirror_rolled_back_to_before_the_first_merge_is_loaded_fully(
     oracle.check(laptop, against_source=True)
 
 
+@pytest.mark.runtime
 def test_r11_all_foreign_maintenance_until_no_summary_is_left_loses_neither_rows_nor_state(
     laptop: Laptop, connection: Connection, oracle: Oracle
 ) -> None:
@@ -149,6 +153,7 @@ def test_r8_the_mart_is_the_join_also_of_what_another_tool_changed_until_reconci
     assert laptop.run()["warnings"] == []
 
 
+@pytest.mark.runtime
 def test_r8_what_another_tool_changes_in_a_mart_is_undone_by_the_next_run_even_a_quiet_one(
     laptop: Laptop, oracle: Oracle
 ) -> None:

@@ -90,30 +90,59 @@ def test_the_tables_are_read_at_one_point_and_no_row_is_missed_that_commits_late
     shop.check(laptop, against_source=True)
 
 
-def test_a_table_that_is_not_in_the_catalog_fails_alone_and_is_loaded_once_it_is_there(
-    laptop: Laptop, aws: AwsServer, shop: Oracle
+# By a crawled table's name: what the crawler wrote that cannot be read, and what is said of it.
+CRAWLED = {
+    "mysql": ({"classification": "mysql"}, "has classification 'mysql', which is not read"),
+    "parquet": ({"classification": "parquet"}, "files, which have no primary key"),
+    "iceberg": (
+        {"classification": "", "table_type": "ICEBERG"},
+        "metadata_location '', which is no address on S3",
+    ),
+}
+
+
+def mirrored(laptop: Laptop, table: str, crawled: str, source: str = "prd") -> None:
+    laptop.settings["tables"][table] = {"source": source, "from": crawled, "cursor": "updated_at"}
+
+
+def test_a_table_to_which_the_catalog_does_not_lead_fails_alone_and_is_loaded_once_it_does(
+    laptop: Laptop, connection: Connection, aws: AwsServer, shop: Oracle
 ) -> None:
-    name = laptop.settings["tables"]["purchase"]["from"]
-    crawled = aws.client("glue").get_table(DatabaseName=DATABASE, Name=name)["Table"]
-    aws.client("glue").delete_table(DatabaseName=DATABASE, Name=name)
-    report = laptop.failing_run()
-    error = report["tables"]["purchase"]["error"]
-    assert error["message"] == f"there is no table '{name}' in the Glue database '{DATABASE}'"
-    assert "tables.purchase.from" in error["hint"]
-    assert report["tables"]["customer"]["outcome"] == "merged"
+    glue, url, name = aws.client("glue"), laptop.url, laptop.settings["tables"]["purchase"]["from"]
+    ours = glue.get_table(DatabaseName=DATABASE, Name=name)["Table"]["Parameters"]["connectionName"]
+    glue.delete_table(DatabaseName=DATABASE, Name=name)
+    another = connect(aws, url)
+    for table, (parameters, _) in CRAWLED.items():
+        mirrored(laptop, table, crawl(aws, url, table, "any", **parameters))
+    laptop.settings["sources"]["second"] = {"type": "glue", "database": DATABASE}
+    laptop.settings["sources"]["third"] = {"type": "glue", "database": "nowhere"}
+    mirrored(laptop, "unconnected", crawl(aws, url, "unconnected", None))
+    mirrored(laptop, "other", crawl(aws, url, "other", another))
+    mirrored(laptop, "lost", crawl(aws, url, "lost", "gone"), "second")
+    mirrored(laptop, "nowhere", name, "third")
+    connection.execute("create table other (like purchase including all); insert into other table purchase")
+    expected = {
+        "purchase": f"there is no table '{name}' in the Glue database '{DATABASE}'",
+        **{table: words for table, (_, words) in CRAWLED.items()},
+        "unconnected": "does not say through which Glue connection",
+        "other": f"was crawled through connection '{another}', others of source 'prd' through",
+        "lost": "there is no Glue connection 'gone'",
+        "nowhere": "Glue database 'nowhere'",
+    }
+    report = laptop.save().failing_run()["tables"]
+    for table, words in expected.items():
+        assert words in report[table]["error"]["message"], table
+    assert "tables.purchase.from" in report["purchase"]["error"]["hint"]
+    assert "sources.third.database" in report["nowhere"]["error"]["hint"]
+    assert report["customer"]["outcome"] == "merged"
     assert laptop.timestamp() is None, "not every table is complete"
-    crawl(aws, laptop.url, "purchase", crawled["Parameters"]["connectionName"])
-    laptop.run()
+    crawl(aws, url, "purchase", ours)
+    for table in (*CRAWLED, "unconnected", "lost", "nowhere"):
+        del laptop.settings["tables"][table]
+    del laptop.settings["sources"]["third"]
+    laptop.settings["tables"]["other"]["source"] = "second"
+    assert laptop.save().run()["tables"]["other"]["inserted"] == 60
     shop.check(laptop, against_source=True)
-
-
-def test_a_database_that_is_not_in_the_catalog_fails_its_tables(laptop: Laptop, shop: Oracle) -> None:
-    del shop
-    laptop.settings["sources"]["prd"]["database"] = "nowhere"
-    laptop.save()
-    error = laptop.failing_run()["tables"]["customer"]["error"]
-    assert "Glue database 'nowhere'" in error["message"]
-    assert "sources.prd.database" in error["hint"]
 
 
 def test_a_column_added_since_the_crawl_is_read(laptop: Laptop, connection: Connection, shop: Oracle) -> None:
@@ -130,52 +159,6 @@ def test_a_source_may_change_its_type_without_a_full_load(laptop: Laptop, shop: 
         table["from"] = f"public.{name}"
     laptop.save()
     assert {step["load_type"] for step in laptop.plan().values()} == {"incremental"}
-    laptop.run()
-    shop.check(laptop, against_source=True)
-
-
-@pytest.mark.parametrize(
-    ("parameters", "words"),
-    [
-        ({"classification": "mysql"}, "has classification 'mysql', which is not read"),
-        ({"classification": "parquet"}, "files, which have no primary key"),
-        ({"classification": "", "table_type": "ICEBERG"}, "metadata_location '', which is no address on S3"),
-    ],
-)
-def test_a_table_that_cannot_be_read_fails_alone(
-    laptop: Laptop, aws: AwsServer, shop: Oracle, parameters: dict[str, str], words: str
-) -> None:
-    del shop
-    crawl(aws, laptop.url, "purchase", "any", **parameters)
-    report = laptop.failing_run()
-    assert words in report["tables"]["purchase"]["error"]["message"]
-    assert report["tables"]["customer"]["outcome"] == "merged"
-
-
-def test_a_connection_that_is_not_there_is_named(laptop: Laptop, aws: AwsServer, shop: Oracle) -> None:
-    del shop
-    crawl_all(laptop, aws, "gone")
-    report = laptop.failing_run()
-    assert "there is no Glue connection 'gone'" in report["tables"]["purchase"]["error"]["message"]
-
-
-def test_a_crawled_table_without_a_connection_is_told_apart(
-    laptop: Laptop, aws: AwsServer, shop: Oracle
-) -> None:
-    del shop
-    crawl(aws, laptop.url, "purchase", None)
-    error = laptop.failing_run()["tables"]["purchase"]["error"]
-    assert "does not say through which Glue connection" in error["message"]
-
-
-def test_tables_of_two_connections_need_two_sources(laptop: Laptop, aws: AwsServer, shop: Oracle) -> None:
-    another = connect(aws, laptop.url)
-    crawl(aws, laptop.url, "purchase", another)
-    error = laptop.failing_run()["tables"]["purchase"]["error"]
-    assert f"was crawled through connection '{another}', others of source 'prd' through" in error["message"]
-    laptop.settings["sources"]["second"] = {"type": "glue", "database": DATABASE}
-    laptop.settings["tables"]["purchase"]["source"] = "second"
-    laptop.save()
     laptop.run()
     shop.check(laptop, against_source=True)
 

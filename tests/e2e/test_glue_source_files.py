@@ -11,8 +11,9 @@ from support.oracles.oracle import assert_same
 from support.servers import aws_server, s3_server
 from support.shops.glue_shop import DATABASE
 from support.shops.table_files import COLUMNS, WRITERS, at, expected
+from support.worlds import warm_process
 from support.worlds.jars import reading_files
-from support.worlds.laptop import SMALL_SPARK, problems
+from support.worlds.laptop import PROGRAM, SMALL_SPARK, problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,14 +46,27 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
         yield server
 
 
+@pytest.fixture(scope="module")
+def environment(aws: AwsServer, s3: S3Server) -> dict[str, str]:
+    keys = {"AWS_ACCESS_KEY_ID": s3.access_key, "AWS_SECRET_ACCESS_KEY": s3.secret_key}
+    return {**aws.environment, **keys, "AWS_ENDPOINT_URL_S3": s3.endpoint}
+
+
+@pytest.fixture(scope="module")
+def warm(
+    environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[warm_process.WarmProcess]:
+    """Yield one process for all tests: Hadoop's S3A is not among the jars of the tests' own JVM."""
+    with warm_process.running(tmp_path_factory.mktemp("warm"), environment) as process:
+        yield process
+
+
 class Files:
     """A laptop whose tables are files in a bucket, described by the catalog."""
 
-    def __init__(self, laptop: Laptop, aws: AwsServer, s3: S3Server) -> None:
-        self.laptop, self.glue, self.s3 = laptop, aws.client("glue"), s3
+    def __init__(self, laptop: Laptop, aws: AwsServer, s3: S3Server, warm: warm_process.WarmProcess) -> None:
+        self.laptop, self.glue, self.s3, self.warm = laptop, aws.client("glue"), s3, warm
         self.folder = f"{laptop.directory.name}/tables"
-        keys = {"AWS_ACCESS_KEY_ID": s3.access_key, "AWS_SECRET_ACCESS_KEY": s3.secret_key}
-        self.environment = {**aws.environment, **keys, "AWS_ENDPOINT_URL_S3": s3.endpoint}
         laptop.configure({}, {})
         laptop.settings["sources"] = {"prd": {"type": "glue", "database": DATABASE}}
         laptop.settings["spark"]["properties"] = {**SMALL_SPARK, **reading_files(s3.endpoint)}
@@ -117,7 +131,8 @@ class Files:
         return ended.report
 
     def ended(self, verb: str, *arguments: str) -> Ended:
-        return self.laptop.process(verb, "--json", *arguments, environment=self.environment)
+        words = ("--config", str(self.laptop.file), "--json", *arguments)
+        return self.warm.run(PROGRAM, verb, *words)
 
     def check(self, table: str, *parts: list[dict[str, Any]]) -> None:
         """Assert that a mirror holds exactly these rows."""
@@ -125,10 +140,11 @@ class Files:
 
 
 @pytest.fixture
-def files(laptop: Laptop, aws: AwsServer, s3: S3Server) -> Files:
-    return Files(laptop, aws, s3)
+def files(laptop: Laptop, aws: AwsServer, s3: S3Server, warm: warm_process.WarmProcess) -> Files:
+    return Files(laptop, aws, s3, warm)
 
 
+@pytest.mark.runtime
 def test_every_format_is_mirrored_by_its_newest_versions(files: Files) -> None:
     for kind in WRITERS:
         files.add(f"of_{kind}", kind)
@@ -195,14 +211,6 @@ def test_a_file_that_does_not_fit_fails_its_table_and_nothing_of_it_is_written(f
     assert files.laptop.timestamp() is None
 
 
-def test_verify_says_that_files_are_compared_by_full_loads(files: Files) -> None:
-    files.add("a_json", "json")
-    files.put("a_json", FIRST, NORTH, "a")
-    files.run()
-    ended = files.ended("verify")
-    assert "--load-type full" in ended.report["tables"]["a_json"]["error"]["hint"]
-
-
 ODD: dict[str, tuple[dict[str, Any], dict[str, str], str]] = {
     "keyless_csv": ({"primary_key": None}, {}, "files, which have no primary key"),
     "texts_csv": ({"cursor": "name"}, {}, "cursor column 'name' has type string"),
@@ -212,22 +220,28 @@ ODD: dict[str, tuple[dict[str, Any], dict[str, str], str]] = {
 }
 
 
-def test_a_table_of_files_that_cannot_be_followed_is_refused(files: Files) -> None:
+def test_a_table_of_files_that_cannot_be_followed_is_refused_and_verify_names_the_full_load(
+    files: Files,
+) -> None:
     for table, (settings, parameters, _) in ODD.items():
         files.add(table, "csv", **parameters)
         files.put(table, FIRST, NORTH, "a")
         files.laptop.settings["tables"][table].update(settings)
     files.laptop.save()
+    files.add("a_json", "json")
+    files.put("a_json", FIRST, NORTH, "a")
     ended = files.ended("run")
     assert ended.exit_code == 1
     for table, (_, _, words) in ODD.items():
         assert words in ended.report["tables"][table]["error"]["message"]
+    ended = files.ended("verify")
+    assert "--load-type full" in ended.report["tables"]["a_json"]["error"]["hint"]
 
 
-def test_a_bucket_that_is_not_there_fails_the_table(files: Files) -> None:
+def test_a_bucket_that_is_not_there_fails_the_table(files: Files, environment: dict[str, str]) -> None:
     files.add("lost_csv", "csv")
     files.put("lost_csv", FIRST, NORTH, "a")
-    files.environment["AWS_SECRET_ACCESS_KEY"] = "another"
-    ended = files.ended("run")
+    wrong = {**environment, "AWS_SECRET_ACCESS_KEY": "another"}
+    ended = files.laptop.process("run", "--json", environment=wrong)
     error = ended.report["tables"]["lost_csv"]["error"]
     assert "s3://iceberg-logics-sandeep" in error["message"]

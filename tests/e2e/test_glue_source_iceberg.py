@@ -21,8 +21,9 @@ from support.oracles.oracle import assert_same
 from support.servers import aws_server, s3_server
 from support.shops.glue_shop import DATABASE
 from support.shops.table_files import at
+from support.worlds import warm_process
 from support.worlds.jars import reading_files
-from support.worlds.laptop import SMALL_SPARK, problems
+from support.worlds.laptop import PROGRAM, SMALL_SPARK, problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,13 +50,22 @@ def aws() -> Iterator[AwsServer]:
         yield server
 
 
+@pytest.fixture(scope="module")
+def warm(
+    aws: AwsServer, s3: S3Server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[warm_process.WarmProcess]:
+    """Yield one process for all tests: Hadoop's S3A is not among the jars of the tests' own JVM."""
+    keys = {"AWS_ACCESS_KEY_ID": s3.access_key, "AWS_SECRET_ACCESS_KEY": s3.secret_key}
+    environment = {**aws.environment, **keys, "AWS_ENDPOINT_URL_S3": s3.endpoint}
+    with warm_process.running(tmp_path_factory.mktemp("warm"), environment) as process:
+        yield process
+
+
 class Ledger:
     """A laptop that mirrors one Iceberg table, which PyIceberg writes."""
 
-    def __init__(self, laptop: Laptop, aws: AwsServer, s3: S3Server) -> None:
-        self.laptop = laptop
-        keys = {"AWS_ACCESS_KEY_ID": s3.access_key, "AWS_SECRET_ACCESS_KEY": s3.secret_key}
-        self.environment = {**aws.environment, **keys, "AWS_ENDPOINT_URL_S3": s3.endpoint}
+    def __init__(self, laptop: Laptop, aws: AwsServer, s3: S3Server, warm: warm_process.WarmProcess) -> None:
+        self.laptop, self.warm = laptop, warm
         properties = {**aws.properties, **s3.properties, **_keys_of_glue(aws)}
         self.catalog = load_catalog("other", type="glue", **properties)
         self.catalog.create_namespace_if_not_exists(DATABASE)
@@ -82,7 +92,8 @@ class Ledger:
         return pa.Table.from_pylist(found, schema=self.table.schema().as_arrow())
 
     def ended(self, verb: str, *arguments: str) -> Ended:
-        return self.laptop.process(verb, "--json", *arguments, environment=self.environment)
+        words = ("--config", str(self.laptop.file), "--json", *arguments)
+        return self.warm.run(PROGRAM, verb, *words)
 
     def run(self, *arguments: str) -> dict[str, Any]:
         """Run the job; return what became of the table, whose mirror must equal it then."""
@@ -114,10 +125,11 @@ def _keys_of_glue(aws: AwsServer) -> dict[str, str]:
 
 
 @pytest.fixture
-def ledger(laptop: Laptop, aws: AwsServer, s3: S3Server) -> Ledger:
-    return Ledger(laptop, aws, s3)
+def ledger(laptop: Laptop, aws: AwsServer, s3: S3Server, warm: warm_process.WarmProcess) -> Ledger:
+    return Ledger(laptop, aws, s3, warm)
 
 
+@pytest.mark.runtime
 def test_appended_rows_are_read_alone_and_all_else_is_compared_whole(ledger: Ledger) -> None:
     ledger.table.append(ledger.rows(1, 2, 3, 4))
     first = ledger.run()

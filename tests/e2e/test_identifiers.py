@@ -115,6 +115,7 @@ def configured(laptop: Laptop, named: Named) -> Oracle:
     )
 
 
+@pytest.mark.runtime
 @FEW
 @example(
     place=(f"sch.e\"m'a%s{DROP}"[:60], f'ta`b"l.e %{DROP}'[:60]),
@@ -156,36 +157,40 @@ def test_names_and_keys_of_any_signs_are_read_merged_and_joined(
         assert ended.exit_code == 0, ended.stdout
 
 
-@pytest.mark.parametrize(
-    ("taken", "words"),
-    [
-        (["_file"], "'_file', a name that mirrors need"),
-        (["_run_id"], "'_run_id', a name that mirrors need"),
-        (["_datamart_change"], "'_datamart_change', a name that mirrors need"),
-        (["a b", "a_x20b"], "'a b' and 'a_x20b' would have the same name in Parquet files"),
-    ],
-)
+# By a table's name: columns that cannot be together in a mirror, and what is said of the first.
+TAKEN = {
+    "file": (["_file"], "'_file', a name that mirrors need"),
+    "run": (["_run_id"], "'_run_id', a name that mirrors need"),
+    "change": (["_datamart_change"], "'_datamart_change', a name that mirrors need"),
+    "space": (["a b", "a_x20b"], "'a b' and 'a_x20b' would have the same name in Parquet files"),
+}
+
+
 def test_names_that_cannot_work_are_refused_before_anything_is_written(
-    laptop: Laptop, connection: Connection, taken: list[str], words: str
+    laptop: Laptop, connection: Connection
 ) -> None:
-    named = Named(connection, "s", "t", ["k", "l", "m", *taken])
-    connection.execute("create table canary (id int primary key)")
-    named.create(["x"])
-    oracle = configured(laptop, named)
-    before = laptop.files()
-    for name in ("a b", "a_b"):
-        error = laptop.failing_run("--table", name)["tables"][name]["error"]
-        assert words in error["message"]
-        assert f"tables.{name}.exclude" in error["hint"]
-        laptop.settings["tables"][name]["exclude"] = taken[:1]
-    assert laptop.files() == before
-    laptop.save().run()
-    named.columns.remove(taken[0])
-    configured(laptop, named)
-    oracle = Oracle(
-        connection, "s", {name: Mirrored("t", ("k", "l"), named.select()) for name in oracle.tables}, {}
+    tables = {}
+    for name, (taken, _) in TAKEN.items():
+        tables[name] = Named(connection, f"s {name}", name, ["k", "l", "m", *taken])
+        tables[name].create(["x"])
+    laptop.configure(
+        {name: {"from": f"s {name}.{name}", "cursor": "m"} for name in TAKEN},
+        {"pairs": {"from": "file", "joins": [{"table": "run", "on": ["k", "l"]}]}},
     )
-    oracle.check(laptop, against_source=True)
+    before = laptop.files()
+    report = laptop.failing_run()["tables"]
+    assert laptop.files() == before
+    for name, (taken, words) in TAKEN.items():
+        assert words in report[name]["error"]["message"]
+        assert f"tables.{name}.exclude" in report[name]["error"]["hint"]
+        laptop.settings["tables"][name]["exclude"] = taken[:1]
+        tables[name].columns.remove(taken[0])
+    laptop.save().run()
+    for name, named in tables.items():
+        mirror = {name: Mirrored(name, ("k", "l"), named.select())}
+        Oracle(connection, named.schema, mirror, {}).check(laptop, against_source=True)
+    (pair,) = laptop.rows("pairs")
+    assert (pair["k"], pair["l"]) == ("x", "x")
 
 
 def test_columns_that_differ_by_case_alone_stay_apart_in_a_mirror_and_are_refused_in_a_mart(

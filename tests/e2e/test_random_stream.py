@@ -19,6 +19,7 @@ QUIET = {5, 10}
 LATE = {2: 3, 8: 10}  # a transaction that opens before the one run commits before the other
 
 
+@pytest.mark.runtime
 @pytest.mark.parametrize("seed", [11])
 def test_r8_mirrors_and_mart_are_exact_after_every_run(
     laptop: Laptop, databases: Databases, database: str, seed: int

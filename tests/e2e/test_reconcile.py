@@ -51,6 +51,7 @@ def words(laptop: Laptop, connection: Connection) -> tuple[dict[Any, str], dict[
     return held, {str(key): value for key, value in connection.execute("select id, words from thing")}
 
 
+@pytest.mark.runtime
 @pytest.mark.parametrize("key", KEYS)
 def test_equal_rows_of_every_type_have_equal_digests(
     laptop: Laptop, connection: Connection, key: str
@@ -93,6 +94,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.runtime
 def test_a_change_in_any_column_is_found_and_mended(laptop: Laptop, connection: Connection) -> None:
     things(laptop, connection)
     laptop.run()

@@ -9,12 +9,12 @@ import pytest
 
 from iceberg_datamart.lake.rejected import RejectedRows
 from iceberg_datamart.lake.staging import Staging
+from support.oracles.oracle import Mirrored, Oracle
 from support.shops.shop_rules import UNCHANGED, measures, outcomes, prepared
 
 if TYPE_CHECKING:
     import psycopg
 
-    from support.oracles.oracle import Oracle
     from support.worlds.laptop import Laptop
 
     Connection = psycopg.Connection[Any]
@@ -45,59 +45,83 @@ def ids(laptop: Laptop) -> list[int]:
     return sorted(row["id"] for row in laptop.rows("measure"))
 
 
-@pytest.mark.parametrize(
-    ("values", "reason"),
-    [
-        ("2, 1.005, null, now()", "1.005 in column 'amount' does not fit decimal(10, 2)"),
-        ("2, 123456789.5, null, now()", "123456789.5 in column 'amount' does not fit decimal(10, 2)"),
-        ("2, 'NaN', null, now()", "NaN in column 'amount' does not fit decimal(10, 2)"),
-        ("2, 1, 'infinity', now()", "infinity in column 'day' does not fit a column of type date"),
-        ("2, 1, null, 'infinity'", "infinity in column 'at' does not fit a column of type timestamptz"),
-        ("2, 1, null, '-infinity'", "-infinity in column 'at' does not fit a column of type timestamptz"),
-        ("null, 1, null, null", "NULL in key column 'id'"),
+EXACT = "0.1234567890123456789012345678901234567890"
+# By a table's name: the values of a row that does not fit, and why.
+UNFIT = {
+    "cents": ("2, 1.005, null, now()", "1.005 in column 'amount' does not fit decimal(10, 2)"),
+    "millions": ("2, 123456789.5, null, now()", "123456789.5 in column 'amount' does not fit decimal(10, 2)"),
+    "no_number": ("2, 'NaN', null, now()", "NaN in column 'amount' does not fit decimal(10, 2)"),
+    "no_day": ("2, 1, 'infinity', now()", "infinity in column 'day' does not fit a column of type date"),
+    "after_all": (
+        "2, 1, null, 'infinity'",
+        "infinity in column 'at' does not fit a column of type timestamptz",
+    ),
+    "before_all": (
+        "2, 1, null, '-infinity'",
+        "-infinity in column 'at' does not fit a column of type timestamptz",
+    ),
+    "no_key": ("null, 1, null, null", "NULL in key column 'id'"),
+    "no_key_no_number": (
+        "null, 'NaN', null, now()",
+        "NULL in key column 'id'; NaN in column 'amount' does not fit decimal(10, 2)",
+    ),
+    "exact": (
+        f"2, {EXACT}, 'infinity', '2025-01-02T03:04:05.123456Z'",
         (
-            "null, 'NaN', null, now()",
-            "NULL in key column 'id'; NaN in column 'amount' does not fit decimal(10, 2)",
+            f"{EXACT} in column 'amount' does not fit decimal(10, 2); "
+            "infinity in column 'day' does not fit a column of type date"
         ),
-    ],
-)
+    ),
+}
+
+
+def open_unfit(laptop: Laptop, connection: Connection) -> Oracle:
+    """Make a table like `measure` for each case, with one row, and their settings."""
+    for name in UNFIT:
+        connection.execute(f"create table {name} (id int, amount numeric, day date, at timestamptz)")
+        connection.execute(f"insert into {name} values (1, 99999999.99, '2025-01-01', '2025-01-01Z')")
+    table = {"cursor": "at", "primary_key": ["id"], **DECIMAL}
+    laptop.configure({name: {"from": f"public.{name}", **table} for name in UNFIT}, {})
+    select = "select id, amount, day, at from"
+    mirrors = {name: Mirrored(name, ("id",), f"{select} {name}") for name in UNFIT}
+    return Oracle(connection, "public", mirrors, {})
+
+
+@pytest.mark.runtime
 def test_r10_a_row_that_does_not_fit_is_kept_with_its_reason_and_the_others_are_merged(
-    laptop: Laptop, connection: Connection, measure: Oracle, values: str, reason: str
+    laptop: Laptop, connection: Connection
 ) -> None:
-    connection.execute(f"insert into measure values ({values}), (3, 3, null, now())")
+    oracle = open_unfit(laptop, connection)
+    laptop.run()
+    for name, (values, _) in UNFIT.items():
+        connection.execute(f"insert into {name} values ({values}), (3, 3, null, now())")
     ended = laptop.command("run")
-    report = ended.report["tables"]["measure"]
-    assert (ended.exit_code, report["outcome"], report["inserted"], report["rejected"]) == (0, "merged", 1, 1)
-    said = f"table 'measure': 1 rejected, kept in 'measure__rejected'; the first: {reason}"
-    assert report["warnings"] == [said]
-    assert said in ended.stderr
-    kept = rejected(laptop)
-    assert [(row["reason"], row["_run_id"]) for row in kept] == [(reason, ended.report["run_id"])]
-    assert json.loads(kept[0]["row"]).keys() == {"id", "amount", "day", "at"}
-    assert ids(laptop) == [1, 3]
+    assert ended.exit_code == 0
+    for name, (_, reason) in UNFIT.items():
+        report = ended.report["tables"][name]
+        assert (report["outcome"], report["inserted"], report["rejected"]) == ("merged", 1, 1), name
+        said = f"table '{name}': 1 rejected, kept in '{name}__rejected'; the first: {reason}"
+        assert report["warnings"] == [said]
+        assert said in ended.stderr
+        (kept,) = rejected(laptop, name)
+        assert (kept["reason"], kept["_run_id"]) == (reason, ended.report["run_id"])
+        assert json.loads(kept["row"]).keys() == {"id", "amount", "day", "at"}
+        assert sorted(row["id"] for row in laptop.rows(name)) == [1, 3], name
+    assert json.loads(rejected(laptop, "exact")[0]["row"], parse_float=str) == {
+        "id": 2,
+        "amount": EXACT,
+        "day": "infinity",
+        "at": "2025-01-02T03:04:05.123456+00:00",
+    }, "every value is kept in full"
     before = laptop.files(), laptop.snapshot_ids()
     for arguments in ((), ("--load-type", "full")):
         assert outcomes(laptop.run(*arguments)) == UNCHANGED
         assert (laptop.files(), laptop.snapshot_ids()) == before
-    connection.execute(
-        "update measure set id = coalesce(id, 9), amount = 1.50, day = null, at = clock_timestamp()"
-    )
-    assert laptop.run()["tables"]["measure"]["rejected"] == 0
-    measure.check(laptop, against_source=True)
-
-
-@pytest.mark.usefixtures("measure")
-def test_r10_the_kept_row_has_every_value_in_full(laptop: Laptop, connection: Connection) -> None:
-    exact = "0.1234567890123456789012345678901234567890"
-    connection.execute(f"insert into measure values (2, {exact}, 'infinity', '2025-01-02T03:04:05.123456Z')")
-    laptop.run()
-    (row,) = rejected(laptop)
-    assert json.loads(row["row"], parse_float=str) == {
-        "id": 2,
-        "amount": exact,
-        "day": "infinity",
-        "at": "2025-01-02T03:04:05.123456+00:00",
-    }
+    fitting = "id = coalesce(id, 9), amount = 1.50, day = null, at = clock_timestamp()"
+    for name in UNFIT:
+        connection.execute(f"update {name} set {fitting}")
+    assert {part["rejected"] for part in laptop.run()["tables"].values()} == {0}
+    oracle.check(laptop, against_source=True)
 
 
 def test_an_excluded_column_is_not_kept(laptop: Laptop, connection: Connection) -> None:

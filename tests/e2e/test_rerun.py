@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from support.faults.other_tool import MART, roll_back
 from support.oracles.oracle import assert_same, rows_of
 from support.shops.reruns import KEY, equal, newest, rerun, rows_at
@@ -54,6 +56,7 @@ def lived(laptop: Laptop, connection: Connection) -> dict[int, list[Row]]:
     return held
 
 
+@pytest.mark.runtime
 def test_every_snapshot_of_a_mart_is_its_join_whatever_came_after(
     laptop: Laptop, connection: Connection
 ) -> None:
@@ -71,6 +74,7 @@ def test_every_snapshot_of_a_mart_is_its_join_whatever_came_after(
     assert_same("as_it_was", laptop.rows("as_it_was"), held[narrowed], KEY)
 
 
+@pytest.mark.runtime
 def test_into_writes_the_join_of_a_snapshot_into_a_table_of_its_own(
     laptop: Laptop, connection: Connection, oracle: Oracle
 ) -> None:

@@ -31,6 +31,7 @@ def newest(laptop: Laptop, table: str) -> dict[str, Any]:
     return laptop.history(table)[0]
 
 
+@pytest.mark.runtime
 def test_a_dry_run_tells_the_rows_the_marts_and_the_next_window_and_changes_nothing(
     laptop: Laptop, connection: Connection, oracle: Oracle
 ) -> None:
@@ -65,6 +66,7 @@ def test_a_dry_run_tells_the_rows_the_marts_and_the_next_window_and_changes_noth
     assert outcomes(laptop.run()) == UNCHANGED
 
 
+@pytest.mark.runtime
 def test_a_mart_that_is_rolled_back_follows_its_mirrors_by_itself(
     laptop: Laptop, connection: Connection, oracle: Oracle
 ) -> None:

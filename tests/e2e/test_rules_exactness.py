@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from support.oracles.oracle import Oracle, assert_same, rows_of
 from support.shops.shop_rules import rename
 
@@ -71,6 +73,7 @@ def test_r7_an_integer_cursor_reads_numbers_that_commit_late(
 # R8
 
 
+@pytest.mark.runtime
 def test_r8_the_mart_names_the_snapshots_that_it_is_the_join_of(
     laptop: Laptop, connection: Connection, oracle: Oracle
 ) -> None:

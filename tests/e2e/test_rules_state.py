@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     Connection = psycopg.Connection[Any]
 
 
+@pytest.mark.runtime
 def test_r1_rows_and_watermark_are_in_one_snapshot(
     laptop: Laptop, connection: Connection, oracle: Oracle
 ) -> None:
@@ -44,6 +45,7 @@ def test_r1_rows_and_watermark_are_in_one_snapshot(
 # R3
 
 
+@pytest.mark.runtime
 def test_r3_a_rerun_commits_nothing_and_writes_no_file(
     laptop: Laptop, connection: Connection, oracle: Oracle
 ) -> None:
@@ -72,6 +74,7 @@ def test_r4_a_rewound_file_is_obeyed_and_harmless(laptop: Laptop, oracle: Oracle
     oracle.check(laptop, against_source=True)
 
 
+@pytest.mark.runtime
 def test_r4_a_rewound_file_finds_changes_that_no_cursor_told_of(
     laptop: Laptop, connection: Connection, oracle: Oracle
 ) -> None:
@@ -103,6 +106,7 @@ def test_r4_a_file_that_is_ahead_skips_nothing(
     oracle.check(laptop, against_source=True)
 
 
+@pytest.mark.runtime
 def test_r4_a_rollback_rewinds_the_mirror_and_the_mart_follows(
     laptop: Laptop, connection: Connection, oracle: Oracle
 ) -> None:

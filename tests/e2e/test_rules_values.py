@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from support.shops.shop_rules import measures
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     Connection = psycopg.Connection[Any]
 
 
+@pytest.mark.runtime
 def test_r10_an_unbounded_numeric_names_a_value_and_the_mend(laptop: Laptop, connection: Connection) -> None:
     measures(laptop, connection)
     connection.execute("insert into measure values (1, 0.123456789012345678901234567890, null, now())")
@@ -27,6 +30,7 @@ def test_r10_an_unbounded_numeric_names_a_value_and_the_mend(laptop: Laptop, con
 DECIMAL = {"columns": {"amount": {"type": "decimal(10, 2)"}}}
 
 
+@pytest.mark.runtime
 def test_r10_a_not_a_number_leaves_the_last_good_version_in_mirror_and_mart(
     laptop: Laptop, connection: Connection, oracle: Oracle
 ) -> None:
@@ -41,6 +45,7 @@ def test_r10_a_not_a_number_leaves_the_last_good_version_in_mirror_and_mart(
     oracle.check(laptop, against_source=True)
 
 
+@pytest.mark.runtime
 def test_r10_of_rows_with_the_same_key_the_newest_stays(laptop: Laptop, connection: Connection) -> None:
     measures(laptop, connection, duplicates="newest", **DECIMAL)
     connection.execute(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from iceberg_datamart.lake.staging import Staging
 from support.faults.other_tool import roll_back
 from support.shops.shop import open_shop
@@ -11,7 +13,6 @@ from support.shops.shop_rules import UNCHANGED, outcomes, prepared, rename
 
 if TYPE_CHECKING:
     import psycopg
-    import pytest
 
     from support.oracles.oracle import Oracle
     from support.worlds.laptop import Databases, Laptop
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     Connection = psycopg.Connection[Any]
 
 
+@pytest.mark.runtime
 def test_r11_foreign_compaction_loses_no_state(
     laptop: Laptop, connection: Connection, oracle: Oracle
 ) -> None:
@@ -63,6 +65,7 @@ def test_r11_where_history_is_gone_all_rows_are_compared(
 # R12
 
 
+@pytest.mark.runtime
 def test_r12_of_two_overlapping_runs_neither_doubles_a_row(
     laptop: Laptop, connection: Connection, oracle: Oracle
 ) -> None:
@@ -76,6 +79,7 @@ def test_r12_of_two_overlapping_runs_neither_doubles_a_row(
     oracle.check(laptop, against_source=True)
 
 
+@pytest.mark.runtime
 def test_r12_two_first_loads_fill_the_tables_once(laptop: Laptop, connection: Connection) -> None:
     found = open_shop(laptop, connection)
     with prepared(laptop) as first, prepared(laptop) as second:
@@ -111,6 +115,7 @@ def test_r12_a_full_load_is_not_undone_by_an_older_reading(
     oracle.check(laptop, against_source=True)
 
 
+@pytest.mark.runtime
 def test_r12_a_commit_between_staging_and_publishing_is_noticed(
     laptop: Laptop, connection: Connection, oracle: Oracle, monkeypatch: pytest.MonkeyPatch
 ) -> None:

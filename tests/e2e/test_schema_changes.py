@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from iceberg_datamart.config_file import load_config
 from iceberg_datamart.lake.catalog import LakeCatalog
 from iceberg_datamart.lake.runtime import present_runtime
@@ -59,6 +61,7 @@ def catalog_of(laptop: Laptop) -> LakeCatalog:
     return LakeCatalog(config.catalog, config.database)
 
 
+@pytest.mark.runtime
 def test_of_every_pair_of_types_the_plan_follows_the_legal_changes_and_refuses_all_others(
     laptop: Laptop, connection: Connection
 ) -> None:
@@ -105,6 +108,7 @@ LEGAL = {
 VALUES = {"g": "'x' || i", "l": "timestamptz '2023-01-01Z'", **dict.fromkeys("dek", "array[i, null]")}
 
 
+@pytest.mark.runtime
 def test_rows_of_every_legal_change_are_followed_by_mirror_and_mart(
     laptop: Laptop, connection: Connection
 ) -> None:
@@ -190,6 +194,7 @@ CHANGES = {
 _KINDS = ("columns_added", "columns_widened", "columns_absent", "columns_renamed", "columns_made_anew")
 
 
+@pytest.mark.runtime
 def test_a_column_that_comes_goes_or_changes_its_name_is_followed_by_mirror_and_mart(
     laptop: Laptop, connection: Connection
 ) -> None:
@@ -228,31 +233,26 @@ def test_a_column_that_comes_goes_or_changes_its_name_is_followed_by_mirror_and_
     assert (laptop.files(), laptop.snapshot_ids()) == before
 
 
-def test_a_column_that_comes_back_after_a_run_is_read_whole(laptop: Laptop, connection: Connection) -> None:
-    laptop.configure(make(connection, "gone", "back"), {})
+def test_a_column_that_comes_back_or_is_made_anew_as_it_was_is_a_full_load_once(
+    laptop: Laptop, connection: Connection
+) -> None:
+    laptop.configure(make(connection, "gone", "back", "same"), {})
     laptop.run()
     alter(connection, "gone", "drop v_gone")
     alter(connection, "back", "rename v_back to w_back")
-    laptop.run()
+    connection.execute("alter table same add x int; update same set x = v_same")
+    alter(connection, "same", "drop v_same; alter table same rename x to v_same")
+    assert laptop.run()["tables"]["same"]["rows_read"] == 12
+    check(laptop, connection, "same", "select * from same")
+    assert [s["load_type"] for s in laptop.history("same")] == ["full", "full"]
     connection.execute("update back set w_back = 8")
     alter(connection, "gone", "add v_gone int default 4")
     alter(connection, "back", "rename w_back to v_back")
-    assert {step["load_type"] for step in laptop.plan().values()} == {"full"}
+    loads = {"gone": "full", "back": "full", "same": "incremental"}
+    assert {t: step["load_type"] for t, step in laptop.plan().items()} == loads
     laptop.run()
-    for t in ("gone", "back"):
+    for t in ("gone", "back", "same"):
         check(laptop, connection, t, f"select * from {t}")
-    assert outcomes(laptop.run()) == UNCHANGED
-
-
-def test_a_column_made_anew_as_it_was_is_a_full_load_once(laptop: Laptop, connection: Connection) -> None:
-    laptop.configure(make(connection, "same"), {})
-    laptop.run()
-    connection.execute("alter table same add x int; update same set x = v_same")
-    alter(connection, "same", "drop v_same; alter table same rename x to v_same")
-    report = laptop.run()
-    assert report["tables"]["same"]["rows_read"] == 12
-    check(laptop, connection, "same", "select * from same")
-    assert [s["load_type"] for s in laptop.history("same")] == ["full", "full"]
     before = laptop.files(), laptop.snapshot_ids()
     assert outcomes(laptop.run()) == UNCHANGED
     assert (laptop.files(), laptop.snapshot_ids()) == before

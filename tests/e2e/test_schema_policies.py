@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from support.oracles.oracle import rows_of
 from support.shops.changing_tables import alter, check, columns_of, insert_one, make, touch
 from support.shops.shop_rules import UNCHANGED, outcomes
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 # --- what is refused
 
 
+@pytest.mark.runtime
 def test_an_illegal_type_and_another_key_fail_their_tables_alone_and_the_hints_mend_them(
     laptop: Laptop, connection: Connection
 ) -> None:

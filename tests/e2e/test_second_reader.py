@@ -85,6 +85,7 @@ def a_working_week(laptop: Laptop, connection: Connection, other: Connection) ->
     return told
 
 
+@pytest.mark.runtime
 def test_every_snapshot_of_every_table_is_read_as_postgresql_held_it_then(
     laptop: Laptop, connection: Connection, other: Connection
 ) -> None:
@@ -133,6 +134,7 @@ RESTS = """
 """
 
 
+@pytest.mark.runtime
 def test_every_type_arrives_with_its_value(laptop: Laptop, connection: Connection) -> None:
     schema = TYPES.read_text(encoding="utf-8").replace(":key", "int8").replace(":value", "n")
     for number, word in enumerate((":first", ":second", ":third"), start=1):
@@ -183,6 +185,7 @@ def glue(s3: S3Server) -> Iterator[tuple[AwsServer, dict[str, str]]]:
         yield server, server.environment | keys
 
 
+@pytest.mark.runtime
 def test_tables_of_glue_in_a_bucket_are_read_as_those_on_disk_and_athena_could_read_them(
     laptop: Laptop, connection: Connection, s3: S3Server, glue: tuple[AwsServer, dict[str, str]]
 ) -> None:

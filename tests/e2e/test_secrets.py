@@ -21,6 +21,8 @@ from iceberg_datamart.watermark import ReadWindow
 from iceberg_datamart.world import open_source
 from support.servers import aws_server
 from support.shops.shop import open_shop
+from support.worlds import warm_process
+from support.worlds.laptop import PROGRAM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,16 +98,18 @@ def test_rds_json_gives_user_and_password_and_shows_in_no_output_and_no_log(
     spark = {"spark.eventLog.enabled": "true", "spark.eventLog.dir": events.as_uri()}
     shop.settings["spark"] = {"properties": {**shop.settings["spark"]["properties"], **spark}}
     shop.save()
-    verbs = [["plan"], ["run", "--debug"], ["status", "--json"], ["verify", "--json"]]
-    ended = [shop.process(*words) for words in verbs]
-    assert [each.exit_code for each in ended] == [0] * 4, ended
-    # A failure within Spark, with its whole story.
-    connection.execute("update public.customer set name = 'renamed'")
-    never = {"type": "expression", "sql": "raise_error('on purpose') is null"}
-    shop.settings["tables"]["customer"]["checks"] = [never]
-    shop.save()
-    failed = shop.process("run", "--load-type", "full", "--json", "--debug")
-    assert failed.exit_code == 1, failed.stdout
+    config = ("--config", str(shop.file))
+    with warm_process.running(shop.directory, {}) as process:
+        verbs = [["plan"], ["run", "--debug"], ["status", "--json"], ["verify", "--json"]]
+        ended = [process.run(PROGRAM, *words, *config) for words in verbs]
+        assert [each.exit_code for each in ended] == [0] * 4, ended
+        # A failure within Spark, with its whole story.
+        connection.execute("update public.customer set name = 'renamed'")
+        never = {"type": "expression", "sql": "raise_error('on purpose') is null"}
+        shop.settings["tables"]["customer"]["checks"] = [never]
+        shop.save()
+        failed = process.run(PROGRAM, "run", "--load-type", "full", "--json", "--debug", *config)
+        assert failed.exit_code == 1, failed.stdout
     assert any(events.iterdir())
     found = told(shop, *ended, failed)
     assert "Relation" in found, "the event log holds the plans"

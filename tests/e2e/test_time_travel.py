@@ -100,7 +100,6 @@ class Travel:
 
 @settings(
     max_examples=3,
-    derandomize=True,
     database=None,
     phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),

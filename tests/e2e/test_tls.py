@@ -90,19 +90,27 @@ def jdbc(laptop: Laptop, source: PostgresSource) -> str:
     return "open"
 
 
-@pytest.mark.parametrize("sslmode", ["require", "verify-ca", "verify-full"])
-def test_a_run_reads_through_tls(shop: Laptop, right: int, authority: Authority, sslmode: str) -> None:
-    source = demand(shop, right, sslmode, None if sslmode == "require" else authority)
-    assert shop.run()["tables"]["customer"]["rows_read"] == 20
-    assert jdbc(shop, source) == "open"
-
-
-def test_a_certificate_for_another_host_is_good_enough_for_verify_ca(
-    shop: Laptop, misnamed: int, authority: Authority
+def test_a_run_reads_through_tls_and_verify_ca_takes_a_certificate_for_another_host(
+    shop: Laptop, right: int, misnamed: int, authority: Authority
 ) -> None:
-    source = demand(shop, misnamed, "verify-ca", authority)
-    assert shop.run()["tables"]["customer"]["rows_read"] == 20
-    assert jdbc(shop, source) == "open"
+    wanted = {
+        "require": (right, None),
+        "verify-full": (right, authority),
+        "verify-ca": (right, authority),
+        "verify-ca, misnamed": (misnamed, authority),
+    }
+    sources = {}
+    plain, table = dict(shop.settings["sources"]["prd"]), shop.settings["tables"]["customer"]
+    shop.settings |= {"sources": {}, "tables": {}, "marts": {}}
+    for number, (name, (port, root)) in enumerate(wanted.items()):
+        shop.settings["sources"]["prd"] = dict(plain)
+        shop.settings["tables"][f"customer_{number}"] = {**table, "source": "prd"}
+        sources[name] = demand(shop, port, name.partition(",")[0], root)
+        shop.settings["sources"][f"s{number}"] = shop.settings["sources"].pop("prd")
+        shop.settings["tables"][f"customer_{number}"]["source"] = f"s{number}"
+    report = shop.save().run()["tables"]
+    assert [part["rows_read"] for part in report.values()] == [20] * len(wanted)
+    assert {name: jdbc(shop, source) for name, source in sources.items()} == dict.fromkeys(wanted, "open")
 
 
 def refused(laptop: Laptop, source: PostgresSource) -> tuple[str, str]:

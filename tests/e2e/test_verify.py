@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from support.shops.shop_rules import rename
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ def test_equal_tables_are_equal(laptop: Laptop, oracle: Oracle) -> None:
     oracle.check(laptop, against_source=True)
 
 
+@pytest.mark.runtime
 def test_a_mirror_that_another_tool_changed_is_different(laptop: Laptop, oracle: Oracle) -> None:
     del oracle
     mirror = "datamart.datamart.customer"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -30,22 +31,55 @@ DRIVER_LOOKS = rb'md5\(row.*from "public"\."purchase"'
 ANSWER_LOST, NOT_SENT = True, False
 
 
-@pytest.fixture
-def proxy(laptop: Laptop, databases: Databases) -> Iterator[FaultProxy]:
-    with proxied(databases.server.host, databases.server.port) as opened:
-        laptop.url = opened.url(laptop.url)
-        yield opened
+@dataclass(frozen=True)
+class Shop:
+    """A loaded shop whose source is behind the proxy; every test leaves it whole."""
+
+    laptop: Laptop
+    connection: Connection
+    oracle: Oracle
+    proxy: FaultProxy
+
+
+@pytest.fixture(scope="module")
+def loaded(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    name, server = databases.new(), databases.server
+    with proxied(server.host, server.port) as proxy, databases.connected(name) as connection:
+        laptop = Laptop(tmp_path_factory.mktemp("shop"), proxy.url(server.url(name)))
+        assert proxy.url(laptop.url) == laptop.url, "the source is behind the proxy"
+        oracle = open_shop(laptop, connection)
+        laptop.settings["run"] = {"parallel_tables": 1}
+        laptop.save().run()
+        yield Shop(laptop, connection, oracle, proxy)
 
 
 @pytest.fixture
-def oracle(laptop: Laptop, connection: Connection, proxy: FaultProxy) -> Oracle:
-    """Return the oracle of a loaded shop behind the proxy, in which both tables have changed since."""
-    assert proxy.url(laptop.url) == laptop.url, "the source is behind the proxy"
-    found = open_shop(laptop, connection)
-    laptop.settings["run"] = {"parallel_tables": 1}
-    laptop.save().run()
-    change(connection, "before the run")
-    return found
+def shop(loaded: Shop) -> Shop:
+    """Return the shop, in which both tables have changed since the last run; no fault is planned."""
+    loaded.proxy.refusing, loaded.proxy.delay = False, 0.0
+    loaded.proxy.faults.clear()
+    change(loaded.connection, "before the run")
+    return loaded
+
+
+@pytest.fixture
+def laptop(shop: Shop) -> Laptop:
+    return shop.laptop
+
+
+@pytest.fixture
+def connection(shop: Shop) -> Connection:
+    return shop.connection
+
+
+@pytest.fixture
+def oracle(shop: Shop) -> Oracle:
+    return shop.oracle
+
+
+@pytest.fixture
+def proxy(shop: Shop) -> FaultProxy:
+    return shop.proxy
 
 
 def change(connection: Connection, name: str) -> None:
@@ -86,27 +120,25 @@ def test_a_server_that_is_not_up_yet_is_waited_for(laptop: Laptop, oracle: Oracl
     check(laptop, oracle)
 
 
-@pytest.mark.parametrize(
-    ("setting", "words"),
-    [({"password": "wrong"}, "password authentication failed"), ({"url": "nowhere"}, "does not exist")],
-)
-@pytest.mark.usefixtures("oracle")
-def test_a_refused_login_is_told_at_once(
-    laptop: Laptop, proxy: FaultProxy, setting: dict[str, str], words: str
-) -> None:
-    source = laptop.settings["sources"]["prd"]
-    if "url" in setting:
-        setting = {"url": source["url"].rpartition("/")[0] + "/nowhere"}
-    source.update(setting)
+def test_a_refused_login_is_told_at_once(laptop: Laptop, proxy: FaultProxy) -> None:
+    refused = {
+        "password authentication failed": {"password": "wrong"},
+        "does not exist": {"url": laptop.url.rpartition("/")[0] + "/nowhere"},
+    }
+    right, before = laptop.settings["sources"]["prd"], laptop.timestamp()
+    for words, wrong in refused.items():
+        laptop.settings["sources"]["prd"] = {**right, **wrong}
+        laptop.save()
+        opened = proxy.opened
+        ended = laptop.command("run")
+        assert ended.exit_code == 1
+        errors = [table["error"] for table in ended.report["tables"].values()]
+        assert {error["type"] for error in errors} == {"SourceRefusedError"}
+        assert words in errors[0]["message"]
+        assert proxy.opened == opened + 1, "not tried again"
+        assert laptop.timestamp() == before
+    laptop.settings["sources"]["prd"] = right
     laptop.save()
-    before, opened = laptop.timestamp(), proxy.opened
-    ended = laptop.command("run")
-    assert ended.exit_code == 1
-    errors = [table["error"] for table in ended.report["tables"].values()]
-    assert {error["type"] for error in errors} == {"SourceRefusedError"}
-    assert words in errors[0]["message"]
-    assert proxy.opened == opened + 1, "not tried again"
-    assert laptop.timestamp() == before
 
 
 # --- in the middle

@@ -5,6 +5,9 @@ So Iceberg leaves a table where it takes its own commit for a failed one (iceber
 
 from __future__ import annotations
 
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -13,24 +16,38 @@ import pytest
 
 from support.shops.shop import open_shop
 from support.shops.shop_rules import UNCHANGED, outcomes, rename
+from support.worlds.laptop import Laptop
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import psycopg
 
     from support.oracles.oracle import Oracle
-    from support.worlds.laptop import Laptop
+    from support.worlds.laptop import Databases
 
     Connection = psycopg.Connection[Any]
 
 
-@pytest.fixture
-def oracle(laptop: Laptop, connection: Connection) -> Oracle:
-    """Return the oracle of a shop with two runs behind it."""
-    found = open_shop(laptop, connection)
-    laptop.run()
-    rename(connection, "in the second run")
-    laptop.run()
-    return found
+@dataclass(frozen=True)
+class Shop:
+    """A shop with two runs behind it, which every test leaves whole."""
+
+    laptop: Laptop
+    connection: Connection
+    oracle: Oracle
+
+
+@pytest.fixture(scope="module")
+def shop(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    name = databases.new()
+    with databases.connected(name) as connection:
+        laptop = Laptop(tmp_path_factory.mktemp("shop"), databases.server.url(name))
+        oracle = open_shop(laptop, connection)
+        laptop.run()
+        rename(connection, "in the second run")
+        laptop.run()
+        yield Shop(laptop, connection, oracle)
 
 
 def lose_metadata(laptop: Laptop, table: str) -> Path:
@@ -38,6 +55,18 @@ def lose_metadata(laptop: Laptop, table: str) -> Path:
     file = Path(urlsplit(laptop.table(table).metadata_location).path)
     file.unlink()
     return file
+
+
+@contextmanager
+def without_metadata(laptop: Laptop, table: str) -> Iterator[None]:
+    """Take all metadata files of a table away for a while."""
+    folder = Path(urlsplit(laptop.table(table).metadata_location).path).parent
+    taken = [file.rename(file.with_suffix(".taken")) for file in folder.glob("*.metadata.json")]
+    try:
+        yield
+    finally:
+        for file in taken:
+            file.rename(file.with_suffix(".json"))
 
 
 @pytest.mark.parametrize(
@@ -48,10 +77,12 @@ def lose_metadata(laptop: Laptop, table: str) -> Path:
     ],
 )
 def test_r9_a_lost_metadata_file_is_that_tables_failure_and_repair_mends_it(
-    laptop: Laptop, connection: Connection, oracle: Oracle, broken: str, run: dict[str, str]
+    shop: Shop, broken: str, run: dict[str, str]
 ) -> None:
+    laptop, connection = shop.laptop, shop.connection
     file = lose_metadata(laptop, broken)
-    rename(connection, "while it is broken", "customer_id = 7")
+    time.sleep(1)  # the timestamp file knows no smaller step
+    rename(connection, f"while {broken} is broken", "customer_id = 7")
     connection.execute("insert into purchase (customer_id, amount, updated_at) values (1, 1, now())")
     before = laptop.timestamp()
     report = laptop.failing_run()
@@ -72,7 +103,7 @@ def test_r9_a_lost_metadata_file_is_that_tables_failure_and_repair_mends_it(
 
     assert laptop.command("repair", broken).report["tables"][broken]["outcome"] == "repaired"
     laptop.run()
-    oracle.check(laptop, against_source=True)
+    shop.oracle.check(laptop, against_source=True)
     assert outcomes(laptop.run()) == UNCHANGED
 
 
@@ -83,7 +114,8 @@ def assert_says(error: dict[str, str], table: str, file: Path) -> None:
     assert f"iceberg-datamart repair {table}" in error["hint"]
 
 
-def test_a_dry_run_says_what_would_be_done_and_does_nothing(laptop: Laptop, oracle: Oracle) -> None:
+def test_a_dry_run_says_what_would_be_done_and_does_nothing(shop: Shop) -> None:
+    laptop = shop.laptop
     file = lose_metadata(laptop, "customer")
     for _ in range(2):
         ended = laptop.command("repair", "--dry-run")
@@ -94,32 +126,31 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(laptop: Laptop, orac
         assert Path(urlsplit(found["previous"]).path).exists()
     laptop.command("repair")
     laptop.run()
-    oracle.check(laptop, against_source=True)
+    shop.oracle.check(laptop, against_source=True)
 
 
-def test_where_nothing_is_broken_nothing_is_done(laptop: Laptop, oracle: Oracle) -> None:
+def test_where_nothing_is_broken_nothing_is_done(shop: Shop) -> None:
+    laptop = shop.laptop
     locations = {name: laptop.table(name).metadata_location for name in laptop.snapshot_ids()}
     ended = laptop.command("repair")
     assert ended.exit_code == 0
     assert {found["outcome"] for found in ended.report["tables"].values()} == {"sound"}
     assert {name: laptop.table(name).metadata_location for name in laptop.snapshot_ids()} == locations
-    oracle.check(laptop, against_source=True)
+    shop.oracle.check(laptop, against_source=True)
 
 
-def test_one_lost_file_after_the_other_is_repaired_step_by_step(laptop: Laptop, oracle: Oracle) -> None:
+def test_one_lost_file_after_the_other_is_repaired_step_by_step(shop: Shop) -> None:
+    laptop = shop.laptop
     for _ in range(3):
         lose_metadata(laptop, "customer")
         assert laptop.command("repair").report["tables"]["customer"]["outcome"] == "repaired"
     laptop.run()
-    oracle.check(laptop, against_source=True)
+    shop.oracle.check(laptop, against_source=True)
 
 
-@pytest.mark.usefixtures("oracle")
-def test_where_the_file_before_is_gone_too_a_person_is_told_what_to_do(laptop: Laptop) -> None:
-    folder = lose_metadata(laptop, "customer").parent
-    for file in folder.glob("*.metadata.json"):
-        file.unlink()
-    ended = laptop.command("repair")
+def test_where_the_file_before_is_gone_too_a_person_is_told_what_to_do(shop: Shop) -> None:
+    with without_metadata(shop.laptop, "customer"):
+        ended = shop.laptop.command("repair")
     assert ended.exit_code == 1
     tables = ended.report["tables"]
     assert {name for name, found in tables.items() if found["outcome"] == "failed"} == {"customer"}

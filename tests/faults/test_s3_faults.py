@@ -14,16 +14,18 @@ from support.faults.s3_faults import Request, none, proxied
 from support.servers import s3_server
 from support.shops.shop import open_shop
 from support.shops.shop_rules import rename
+from support.worlds import warm_process
+from support.worlds.laptop import PROGRAM
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import psycopg
 
     from iceberg_datamart.ports import TimestampFile
     from support.faults.s3_faults import Faults
     from support.servers.s3_server import S3Server
-    from support.worlds.laptop import Laptop
+    from support.worlds.laptop import Ended, Laptop
 
     Connection = psycopg.Connection[Any]
 
@@ -56,8 +58,15 @@ def refuse_writes(request: Request) -> str | None:
     return "SlowDown" if request.method in {"PUT", "POST"} else None
 
 
+@pytest.fixture
+def run(laptop: Laptop) -> Iterator[Callable[[], Ended]]:
+    """Yield what runs the job in a process of its own, always the same: its JVM has what S3 needs."""
+    with warm_process.running(laptop.directory, {}) as process:
+        yield lambda: process.run(PROGRAM, "run", "--config", str(laptop.file))
+
+
 def test_runs_over_a_throttling_s3_end_well_or_change_nothing(
-    laptop: Laptop, connection: Connection, server: tuple[S3Server, Faults]
+    laptop: Laptop, connection: Connection, server: tuple[S3Server, Faults], run: Callable[[], Ended]
 ) -> None:
     s3, faults = server
     oracle = open_shop(laptop, connection)
@@ -65,7 +74,7 @@ def test_runs_over_a_throttling_s3_end_well_or_change_nothing(
     laptop.settings["state"]["timestamp_file"] = f"{PREFIX}/last.csv"
     laptop.save()
     faults.refused = slow_down_every(5)
-    ended = laptop.process("run")
+    ended = run()
     assert ended.exit_code == 0, ended.stdout + ended.stderr
     assert faults.fired["SlowDown"] > 3, "retries were needed"
     faults.refused = none
@@ -76,13 +85,13 @@ def test_runs_over_a_throttling_s3_end_well_or_change_nothing(
     before = laptop.snapshot_ids(), said(s3)
     faults.refused = refuse_writes
     rename(connection, "while nothing can be written")
-    ended = laptop.process("run")
+    ended = run()
     assert ended.exit_code in {1, 75}
     assert "Traceback" not in ended.stderr
     assert "SlowDown" in ended.stderr + ended.stdout or "on purpose" in ended.stderr + ended.stdout
     faults.refused = none
     assert (laptop.snapshot_ids(), said(s3)) == before, "nothing is advanced"
-    assert laptop.process("run").exit_code == 0
+    assert run().exit_code == 0
     oracle.check(laptop, against_source=True)
 
 

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from support.worlds.terraform import Workspace
 
-pytestmark = pytest.mark.slow
 REGION = "eu-central-1"
 # moto 5.2 cannot delete the first two, and answers the revoking of grants as Terraform does not expect.
 GRANTS = ("job_location", "job_database", "job_tables", "job_source", "reader_database", "reader_tables")

@@ -63,7 +63,6 @@ def test_the_locked_requirements_are_those_of_the_package(version: str) -> None:
     assert [name for name in wanted if name.lower() not in locked] == []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("version", ["4.0", "5.1"])
 def test_the_wheels_are_for_the_runtimes_python_and_c_library(version: str) -> None:
     script = ["infra/wheels.sh", version]

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from iceberg_datamart.config import Config
 from iceberg_datamart.errors import CommitConflictError, TimestampFileConflictError
@@ -23,8 +23,8 @@ from iceberg_datamart.watermark import CursorKind, Horizon, Watermark, microseco
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from iceberg_datamart.config import PostgresSource, TableConfig
-    from iceberg_datamart.ports import MartMaintenance, MirrorMerge
+    from iceberg_datamart.config import GlueSource, PostgresSource, TableConfig
+    from iceberg_datamart.ports import Lake, MartMaintenance, MirrorMerge
     from iceberg_datamart.report import RunReport
     from iceberg_datamart.watermark import ReadWindow
 
@@ -112,7 +112,7 @@ class FakeSource:
 
     `unreachable` is raised when a session is opened, `lost` when its point is fixed, and `faults` when
     a table is described. `numbers` are those of the columns, `recipe` is how they are read, and `points`
-    counts those that were fixed.
+    counts those that were fixed. `others` are sources of other names.
     """
 
     tables: dict[str, SourceRows]
@@ -128,9 +128,11 @@ class FakeSource:
     points: int = 0
     reads: dict[str, SourceRows] = field(default_factory=dict)
     sessions: list[FakeSourceSession] = field(default_factory=list)
+    others: dict[str, FakeSource] = field(default_factory=dict)
 
-    def open(self, name: str, config: PostgresSource) -> FakeSourceSession:
-        del name, config
+    def open(self, name: str, config: PostgresSource | GlueSource) -> FakeSourceSession:
+        if name in self.others:
+            return self.others[name].open(name, config)
         if self.unreachable is not None:
             raise self.unreachable
         self.sessions.append(FakeSourceSession(self))
@@ -265,6 +267,7 @@ class FakeLake:
     def merge(self, merge: MirrorMerge) -> Merged:
         self.create_mirror(merge)
         self._refuse(merge.table, merge.base)
+        assert isinstance(merge.read, JdbcRead)
         batch, old = self._source.reads[merge.read.relation], self.rows.get(merge.table, {})
         compared = old if merge.slices is None else set(merge.slices.numbers)
         kept = {key: row for key, row in old.items() if not (merge.full and key in compared)}
@@ -327,7 +330,9 @@ class FakeWorld:
     def new_run(self, **wishes: Any) -> Run:
         """Return the next run, its id greater than all before."""
         self.runs += 1
-        world = World(self.lake, self.file, self.run_counts, FakeClock(), self.source.open)
+        # It lacks what only `verify` and files ask of a lake.
+        lake = cast("Lake", self.lake)
+        world = World(lake, self.file, self.run_counts, FakeClock(), self.source.open)
         return Run(self.config, Wishes(**wishes), world, f"run-{self.runs}")
 
     def run(self, **wishes: Any) -> RunReport:

@@ -33,8 +33,7 @@ def two_sources() -> tuple[FakeWorld, FakeSource]:
         marts={},
     )
     other = FakeSource(found.source.tables, reads=found.source.reads)
-    prd = found.source.open
-    found.source.open = lambda name, config: (other.open if name == "other" else prd)(name, config)
+    found.source.others["other"] = other
     return found, other
 
 

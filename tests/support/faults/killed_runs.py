@@ -62,7 +62,7 @@ def running_job(
     """Yield a run that has just been started; it dies by itself at a crash point, if one is given."""
     environment = {**os.environ, crash_points.VARIABLE: crash_at}
     stderr = laptop.directory / f"{name}.stderr"
-    command = [PROGRAM, "run", "--config", laptop.file, *arguments]
+    command = [str(PROGRAM), "run", "--config", str(laptop.file), *arguments]
     # A file, since a pipe's end would stay open in what the job leaves running.
     with (
         stderr.open("wb") as errors,

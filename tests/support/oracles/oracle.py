@@ -32,7 +32,7 @@ def rows_of(connection: psycopg.Connection[Any], query: str, schema: str) -> lis
         cursor.execute(sql.SQL("set search_path = {}").format(sql.Identifier(schema)))
         cursor.execute("set timezone = 'UTC'; set intervalstyle = 'iso_8601'")
         # Not prepared: a statement that is fails once its columns have other types.
-        found = list(cursor.execute(query, prepare=False))  # type: ignore[arg-type]
+        found = list(cursor.execute(query, prepare=False))
         cursor.execute("reset search_path; reset intervalstyle")
         return found if present_runtime().zoneless_timestamps else [_zoned(row) for row in found]
 
@@ -166,4 +166,4 @@ class Oracle:
         names = {"shadow": sql.Identifier(SHADOW), "schema": sql.Identifier(self.schema)}
         if table is not None:
             names["table"] = sql.Identifier(table.table)
-        self.connection.execute(sql.SQL(text).format(**names))  # type: ignore[arg-type]
+        self.connection.execute(sql.SQL(text).format(**names))

@@ -46,7 +46,8 @@ def snapshot_ids(metadata_location: str, s3: S3 | None = None) -> list[int]:
 
 def metadata(metadata_location: str, s3: S3 | None = None) -> dict[str, Any]:
     """Return the metadata file's JSON."""
-    return json.loads(_asked("read_text", metadata_location, None, s3)[0]["content"])
+    found: dict[str, Any] = json.loads(_asked("read_text", metadata_location, None, s3)[0]["content"])
+    return found
 
 
 def queried(query: str) -> list[dict[str, Any]]:

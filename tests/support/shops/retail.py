@@ -271,7 +271,7 @@ class Retail:
         }
         parts["customer"] = parts["customer"].replace("DICE", str(self.dice.random()))
         self.connection.execute('set search_path = "Retail Ops"')
-        self.connection.execute(text.format(**parts))  # type: ignore[arg-type]
+        self.connection.execute(text.format(**parts))
 
 
 _ANY = """(select "customerId" from "Customer" order by md5("customerId"::text || 'DICE') limit 1)"""

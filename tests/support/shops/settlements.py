@@ -207,4 +207,4 @@ class Settlements:
         }.items():
             said = said.replace("{" + name + "}", value)
         self.connection.execute(f"set search_path = {schema}")
-        self.connection.execute(said.replace("{{", "{").replace("}}", "}"))  # type: ignore[arg-type]
+        self.connection.execute(said.replace("{{", "{").replace("}}", "}"))

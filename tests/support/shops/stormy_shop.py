@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from iceberg_datamart import crash_points
 from iceberg_datamart.crash_points import Trap
+from support.faults.crashed_runs import crashed
 from support.oracles.oracle import assert_same, rows_of
 from support.shops.shop import MARTS, SCHEMA, TABLES
 from support.shops.shop_rules import prepared
@@ -37,14 +37,6 @@ _JOIN = f"""
         p.updated_at as purchase_updated_at{{more}}
     from customer as c, purchase as p where p.customer_id = c.customer_id and ({_GONE}) is not true
 """
-
-
-class Crash(BaseException):
-    """Ends a run within this process where a kill would end it."""
-
-
-def _crash(_: str) -> None:
-    raise Crash
 
 
 @dataclass
@@ -186,14 +178,9 @@ class Storm:
     def crash(self, point: str, visit: int, *arguments: str) -> bool:
         """Run until `point` is reached for the `visit`-th time; return whether it was."""
         self._look_back()
-        crash_points.trap = trap = Trap(point, visit, _crash)
-        try:
-            self.laptop.command("run", *arguments)
-        except Crash:
-            self.tally.faults[f"crash at {point}"] += 1
-        finally:
-            crash_points.trap = None
-        return trap.sprung
+        ended = crashed(self.laptop, Trap(point, visit), *arguments)
+        self.tally.faults[f"crash at {point}"] += ended
+        return ended
 
     def overtake(self) -> None:
         """Let a run read, another one run meanwhile, and the first go on."""
@@ -334,7 +321,7 @@ class Storm:
         self.hidden = self.ever_hidden = True
 
     def _write(self, text: str) -> list[tuple[Any, ...]]:
-        cursor = self.connection.execute(text)  # type: ignore[arg-type]
+        cursor = self.connection.execute(text)
         return cursor.fetchall() if cursor.description else []
 
     def _some(self, table: str, count: int = 3) -> str:

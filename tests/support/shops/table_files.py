@@ -9,7 +9,7 @@ import struct
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
+import pyarrow as pa  # type: ignore[import-untyped]
 from pyarrow import orc, parquet
 
 if TYPE_CHECKING:

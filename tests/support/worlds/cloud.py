@@ -24,9 +24,13 @@ if TYPE_CHECKING:
 
     from support.servers.aws_server import AwsServer
     from support.servers.s3_server import S3Server
+    from support.worlds.warm_process import WarmProcess
 
 ROOT = Path(__file__).parents[3]
 TARGET = f"{DATABASE}_iceberg"
+SCRIPT = ROOT / "jobs" / "datamart_job.py"
+# What Glue adds to a job's arguments.
+GLUES_OWN = ("--TempDir", "s3://somewhere/tmp/", "--enable-metrics", "--conf", "spark.a=1 --conf spark.b=2")
 STANDIN = ROOT / "tests" / "support" / "awsglue_standin"
 
 
@@ -42,6 +46,7 @@ class Cloud(Laptop):
     def __post_init__(self) -> None:
         self.events = self.directory / "events"
         self.events.mkdir()
+        self.glue_log.touch()
 
     @property
     def timestamp_key(self) -> str:
@@ -79,26 +84,37 @@ class Cloud(Laptop):
         for table in tables:
             crawl(self.aws, self.url, table, connection)
 
-    def job(self, load_type: str, *arguments: str, in_glue: bool = True) -> Ended:
-        """Run the job's script as Glue does, with Glue's own arguments and library, or without."""
-        own = ["--TempDir", "s3://somewhere/tmp/", "--enable-metrics", "--conf", "spark.a=1 --conf spark.b=2"]
-        words = [
+    def words(self, load_type: str, *arguments: str) -> tuple[str, ...]:
+        """Return the job's arguments, as its trigger gives them."""
+        return (
             *("--JOB_NAME", "datamart", "--database_name", DATABASE, "--load_type", load_type),
             *("--timestamp_s3_path", f"s3://{BUCKET}/{self.timestamp_key}"),
             *("--config_s3_path", self.put_settings(), *arguments),
-        ]
-        glue = {"PYTHONPATH": str(STANDIN), "AWSGLUE_STANDIN_LOG": str(self.glue_log)} if in_glue else {}
+        )
+
+    @property
+    def in_glue(self) -> dict[str, str]:
+        """Return the environment of a job in Glue, which brings a library of its own."""
+        glue = {"PYTHONPATH": str(STANDIN), "AWSGLUE_STANDIN_LOG": str(self.glue_log)}
+        return {**self.environment, **glue}
+
+    def job(self, load_type: str, *arguments: str, in_glue: bool = True) -> Ended:
+        """Run the job's script as Glue does, with Glue's own arguments and library, or without."""
+        words = [*self.words(load_type, *arguments), *(GLUES_OWN if in_glue else ())]
         done = subprocess.run(
-            [sys.executable, ROOT / "jobs" / "datamart_job.py", *words, *(own if in_glue else ())],
+            [sys.executable, SCRIPT, *words],
             cwd=self.directory,
-            env={**os.environ, **self.environment, **glue},
+            env={**os.environ, **(self.in_glue if in_glue else self.environment)},
             capture_output=True,
             text=True,
             check=False,
             timeout=600,
         )
-        self.glue_log.touch()
         return Ended(done.returncode, done.stdout, done.stderr)
+
+    def job_in(self, process: WarmProcess, load_type: str, *arguments: str) -> Ended:
+        """Run the job's script in a process, of the environment `in_glue`, that has run it before."""
+        return process.run(SCRIPT, *self.words(load_type, *arguments), *GLUES_OWN)
 
     @property
     def glue_log(self) -> Path:

@@ -47,7 +47,8 @@ class Ended:
     @property
     def report(self) -> dict[str, Any]:
         """Return standard output as the one JSON object that it has to be."""
-        return json.loads(self.stdout)
+        found: dict[str, Any] = json.loads(self.stdout)
+        return found
 
 
 @dataclass
@@ -147,7 +148,8 @@ class Laptop:
 
     def history(self, table: str) -> list[dict[str, Any]]:
         """Return the snapshots of a table, newest first."""
-        return self.command("history", table).report["tables"][table]
+        found: list[dict[str, Any]] = self.command("history", table).report["tables"][table]
+        return found
 
     def timestamp(self) -> bytes | None:
         """Return the timestamp file, byte by byte."""
@@ -166,7 +168,7 @@ class Laptop:
 
     def rows(self, name: str) -> list[dict[str, Any]]:
         """Return the rows of a mirror or mart without its lineage columns, which must be filled."""
-        found = self.table(name).scan().to_arrow().to_pylist()
+        found: list[dict[str, Any]] = self.table(name).scan().to_arrow().to_pylist()
         for row in found:
             assert all(row.pop(column) is not None for column in LINEAGE), f"{name}: lineage is NULL"
         return found
@@ -181,7 +183,8 @@ class Laptop:
         from iceberg_datamart.config_file import load_config  # noqa: PLC0415
         from iceberg_datamart.lake.session import open_session  # noqa: PLC0415  (pyspark is slow to import)
 
-        return open_session(load_config(self.file, os.environ)).sql(text).collect()
+        found: list[Any] = open_session(load_config(self.file, os.environ)).sql(text).collect()
+        return found
 
 
 def problems(report: dict[str, Any]) -> str:

@@ -41,7 +41,7 @@ class OldScript:
         """Return the rows after the watermark; None for a table that failed, which the script skipped."""
         try:
             with self.connection.cursor(row_factory=dict_row) as cursor:
-                rows = cursor.execute(f"select * from public.{table}").fetchall()  # type: ignore[arg-type]
+                rows = cursor.execute(f"select * from public.{table}").fetchall()
         except psycopg.Error:
             return None
         bound = datetime.strptime(since, "%Y-%m-%d %H:%M:%S").replace(tzinfo=timezone.utc)

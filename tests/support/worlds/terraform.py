@@ -86,7 +86,8 @@ class Plan:
 
     def values(self, address: str) -> dict[str, Any]:
         """Return the planned values of one resource."""
-        return self.resources[address]["values"]
+        found: dict[str, Any] = self.resources[address]["values"]
+        return found
 
     @property
     def policies(self) -> dict[str, list[dict[str, Any]]]:
@@ -103,7 +104,7 @@ class Plan:
 
 
 def _is_policy(resource: dict[str, Any]) -> bool:
-    return resource["mode"] == "data" and resource["type"] == "aws_iam_policy_document"
+    return (resource["mode"], resource["type"]) == ("data", "aws_iam_policy_document")
 
 
 def open_workspace(folder: Path, endpoint: str, *, override: str = "") -> Workspace:

@@ -78,12 +78,16 @@ def test_r8_the_mart_names_the_snapshots_that_it_is_the_join_of(
     laptop: Laptop, connection: Connection, oracle: Oracle
 ) -> None:
     deeds = (
-        "update purchase set customer_id = 1 + customer_id % 5, updated_at = now() where purchase_id < 9",
-        "update purchase set customer_id = null, updated_at = clock_timestamp() where purchase_id = 9",
-        "insert into purchase (customer_id, amount, updated_at) values (21, 1, clock_timestamp())",
+        (
+            "update purchase set customer_id = 1 + customer_id % 5, updated_at = now() where purchase_id < 9; "
+            "update purchase set customer_id = null, updated_at = clock_timestamp() where purchase_id = 9; "
+            "insert into purchase (customer_id, amount, updated_at) values (21, 1, clock_timestamp())"
+        ),
         "insert into customer (name, updated_at) values ('the parent came last', clock_timestamp())",
-        "delete from customer where customer_id = 2",
-        "delete from purchase where purchase_id between 20 and 25",
+        (
+            "delete from customer where customer_id = 2; "
+            "delete from purchase where purchase_id between 20 and 25"
+        ),
     )
     for deed in deeds:
         connection.execute(deed)

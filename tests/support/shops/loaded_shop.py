@@ -21,19 +21,19 @@ class LoadedShop:
     def __init__(self, databases: Databases, directory: Path) -> None:
         self._databases = databases
         self._folder, self._kept_folder = directory / "shop", directory / "as_loaded"
-        self._database = databases.new()
+        self.database = databases.new()
         self._folder.mkdir()
-        self._laptop = Laptop(self._folder, databases.server.url(self._database))
-        with databases.connected(self._database) as connection:
+        self._laptop = Laptop(self._folder, databases.server.url(self.database))
+        with databases.connected(self.database) as connection:
             oracle = open_shop(self._laptop, connection)
             self._laptop.run()
             oracle.follow(full=True)
-        self._kept_database = databases.new(template=self._database)
+        self._kept_database = databases.new(template=self.database)
         shutil.copytree(self._folder, self._kept_folder)
 
     def restored(self) -> Laptop:
         """Put folder and database back, whatever a test has made of them; return the laptop."""
-        self._databases.replace(self._database, self._kept_database)
+        self._databases.replace(self.database, self._kept_database)
         shutil.rmtree(self._folder)
         shutil.copytree(self._kept_folder, self._folder)
         return Laptop(self._folder, self._laptop.url, copy.deepcopy(self._laptop.settings))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 
 from support.shops.shop import MARTS
 from support.shops.shop_rules import UNCHANGED, outcomes, rename
 
 if TYPE_CHECKING:
-    import psycopg
-
     from support.oracles.oracle import Oracle
     from support.shops.loaded_shop import LoadedShop
     from support.worlds.laptop import Databases, Laptop
@@ -19,27 +19,28 @@ if TYPE_CHECKING:
     Connection = psycopg.Connection[Any]
 
 
-def test_a_restored_shop_is_the_loaded_one_whatever_was_done_to_it(
-    laptop: Laptop, connection: Connection, other: Connection, databases: Databases, loaded_shop: LoadedShop
+def test_a_restored_shop_is_the_loaded_one_whatever_was_done_to_it_and_whoever_is_connected(
+    databases: Databases, loaded_shop: LoadedShop
 ) -> None:
-    database = connection.info.dbname
+    laptop, url = loaded_shop.restored(), databases.server.url(loaded_shop.database)
     loaded = laptop.files(), laptop.snapshot_ids(), laptop.timestamp(), laptop.file.read_bytes()
-    laptop.settings["marts"]["customer_purchases"]["joins"][0]["type"] = "left"
-    rename(connection, "of an earlier test")
-    laptop.run()
-    connection.execute("alter table purchase add note text; drop table customer")
-    connection.execute(f"alter database {database} set timezone = 'Asia/Kolkata'")
-    laptop.timestamp_file.unlink()
-    other.execute("begin; insert into purchase (amount) values (1); prepare transaction 'forgotten'")
-    other.execute("begin; select from purchase")
-    again = loaded_shop.restored()
+    with closing(psycopg.connect(url, autocommit=True)) as connection:
+        laptop.settings["marts"]["customer_purchases"]["joins"][0]["type"] = "left"
+        rename(connection, "of an earlier test")
+        laptop.run()
+        connection.execute("alter table purchase add note text; drop table customer")
+        connection.execute(f"alter database {loaded_shop.database} set timezone = 'Asia/Kolkata'")
+        laptop.timestamp_file.unlink()
+        connection.execute("begin; insert into purchase (amount) values (1); prepare transaction 'forgotten'")
+        connection.execute("begin; select from purchase")
+        again = loaded_shop.restored()
     assert (again.files(), again.snapshot_ids(), again.timestamp(), again.file.read_bytes()) == loaded
     assert again.settings["marts"] == MARTS
     assert outcomes(again.run()) == UNCHANGED
     assert (again.files(), again.snapshot_ids()) == loaded[:2]
-    with databases.connected(database) as opened:
-        assert opened.execute("show timezone").fetchone() == ("UTC",)
-        assert opened.execute("select count(*) from pg_prepared_xacts").fetchone() == (0,)
+    with closing(psycopg.connect(url)) as connection:
+        assert connection.execute("show timezone").fetchone() == ("UTC",)
+        assert connection.execute("select count(*) from pg_prepared_xacts").fetchone() == (0,)
 
 
 @pytest.mark.parametrize("number", [1, 2])

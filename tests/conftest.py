@@ -9,7 +9,8 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 
 from support.servers import parts as servers
-from support.shops.shop import open_shop
+from support.shops.loaded_shop import LoadedShop
+from support.shops.shop import oracle_of
 from support.worlds.laptop import Databases, Laptop
 
 if TYPE_CHECKING:
@@ -53,16 +54,24 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
         yield server
 
 
-@pytest.fixture
-def database(databases: Databases) -> str:
-    """Return the name of a fresh, empty database."""
-    return databases.new()
+@pytest.fixture(scope="session")
+def loaded_shop(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> LoadedShop:
+    """Return the shop after its first run; all tests that ask for `oracle` share its place."""
+    return LoadedShop(databases, tmp_path_factory.mktemp("shop"))
 
 
 @pytest.fixture
-def laptop(tmp_path: Path, databases: Databases, database: str) -> Laptop:
-    """Return a folder whose source is the test's database; nothing is configured yet."""
-    return Laptop(tmp_path, databases.server.url(database))
+def laptop(request: pytest.FixtureRequest, tmp_path: Path, databases: Databases) -> Laptop:
+    """Return a folder whose source is an empty database; for tests that ask for `oracle`, the loaded shop."""
+    if loaded_shop.__name__ in request.fixturenames:
+        return request.getfixturevalue(loaded_shop.__name__).restored()
+    return Laptop(tmp_path, databases.server.url(databases.new()))
+
+
+@pytest.fixture
+def database(laptop: Laptop) -> str:
+    """Return the name of the database that is the laptop's source."""
+    return laptop.url.rpartition("/")[2]
 
 
 @pytest.fixture
@@ -79,9 +88,7 @@ def other(databases: Databases, database: str) -> Iterator[Connection]:
 
 
 @pytest.fixture
-def oracle(laptop: Laptop, connection: Connection) -> Oracle:
+def oracle(loaded_shop: LoadedShop, connection: Connection) -> Oracle:
     """Return the oracle of a shop whose first, full run is done."""
-    found = open_shop(laptop, connection)
-    laptop.run()
-    found.follow(full=True)
-    return found
+    del loaded_shop  # it is what `laptop` and `connection` lead to
+    return oracle_of(connection)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support.shops.changing_tables import check
-from support.shops.shop import JOIN, open_shop
+from support.shops.shop import JOIN
 from support.worlds.old_script import OldScript
 
 if TYPE_CHECKING:
@@ -24,20 +24,12 @@ _SECONDS = "timestamptz '2025-06-01 12:00:00+00'"
 
 
 @pytest.fixture
-def oracle(laptop: Laptop, connection: Connection) -> Oracle:
-    """Return the oracle of a shop whose first, full run is done."""
-    found = open_shop(laptop, connection)
-    laptop.run()
-    return found
-
-
-@pytest.fixture
 def old(connection: Connection, oracle: Oracle) -> OldScript:
-    """Return the old script after its own first run, which was right."""
+    """Return the old script after its own first run over the loaded shop, which was right."""
+    del oracle
     script = OldScript(connection)
     script.run()
     assert Counter(script.appended) == joined(connection)
-    oracle.follow(full=True)
     return script
 
 
@@ -131,7 +123,6 @@ def test_d5_a_row_tied_with_the_watermark_is_read(
 def test_d6_what_the_cursor_does_not_see_is_found(
     laptop: Laptop, connection: Connection, oracle: Oracle, command: tuple[str, ...]
 ) -> None:
-    oracle.follow(full=True)
     connection.execute("update purchase set amount = -1 where purchase_id <= 3")
     connection.execute("delete from purchase where purchase_id between 50 and 55")
     connection.execute("delete from customer where customer_id = 7")
@@ -168,7 +159,6 @@ def test_d7_window_and_columns_are_the_servers_work(
 
 
 def test_d8_columns_of_the_same_name_have_fixed_names_in_the_mart(laptop: Laptop, oracle: Oracle) -> None:
-    oracle.follow(full=True)
     oracle.check(laptop)
     assert laptop.table("customer_purchases").schema().column_names == [
         "customer_id",
@@ -185,7 +175,6 @@ def test_d8_columns_of_the_same_name_have_fixed_names_in_the_mart(laptop: Laptop
 def test_d9_a_failure_is_told_and_the_next_run_resumes(
     laptop: Laptop, connection: Connection, oracle: Oracle
 ) -> None:
-    oracle.follow(full=True)
     said, watermark = laptop.timestamp(), laptop.status()["tables"]["purchase"]["watermark"]
     connection.execute("update customer set name = 'merged', updated_at = now() where customer_id < 3")
     connection.execute("update purchase set amount = 1, updated_at = now() where purchase_id < 3")
@@ -235,7 +224,6 @@ def test_d10_columns_that_change_reach_mirror_and_mart_or_stop_one_table_alone(
 def test_d11_a_missing_table_ends_nothing_and_its_return_resumes(
     laptop: Laptop, connection: Connection, oracle: Oracle
 ) -> None:
-    oracle.follow(full=True)
     connection.execute("alter table purchase rename to hidden")
     connection.execute("update customer set name = 'goes on', updated_at = now() where customer_id < 4")
     said = laptop.timestamp()

@@ -29,7 +29,7 @@ def test_r7_several_transactions_that_commit_in_another_order_than_they_began_ar
     laptop: Laptop, databases: Databases, database: str, connection: Connection, oracle: Oracle
 ) -> None:
     with ExitStack() as stack:
-        opened = [stack.enter_context(databases.connected(database)) for _ in range(3)]
+        opened = [stack.enter_context(databases.connected(database)) for _ in range(2)]
         for number, session in enumerate(opened):
             session.execute("begin")
             session.execute(INSERT, [f"late {number}"])
@@ -37,7 +37,7 @@ def test_r7_several_transactions_that_commit_in_another_order_than_they_began_ar
             rename(connection, f"newer than {number}", f"customer_id = {number + 1}")
             laptop.run()
             oracle.check(laptop, against_source=True)
-        for number in (1, 0, 2):
+        for number in (1, 0):
             opened[number].execute("commit")
             rename(connection, f"newer again {number}", "customer_id = 9")
             report = laptop.run()
@@ -54,7 +54,7 @@ def test_r7_a_long_transaction_across_runs_loses_nothing_and_status_names_it(
         (since, pid) = other.execute("select now(), pg_backend_pid()").fetchone() or (None, None)
         other.execute(INSERT, ["late"])
         (gid_since,) = prepared(connection, "half done") or (None,)
-        for number in range(3):
+        for number in range(2):
             rename(connection, f"run {number}", f"customer_id = {number + 1}")
             laptop.run()
             oracle.check(laptop, against_source=True)

@@ -13,10 +13,10 @@ from support.shops.settlements import Settlements, open_settlements
 if TYPE_CHECKING:
     from support.worlds.laptop import Databases, Laptop
 
-RUNS = 12
-FULL_LOADS = {7, 12}
-QUIET = {5, 10}
-LATE = {2: 3, 8: 10}  # a transaction that opens before the one run commits before the other
+RUNS = 6
+FULL_LOADS = {4}
+QUIET = {5, 6}
+LATE = {1: 2, 3: 5}  # a transaction that opens before the one run commits before the other
 
 
 @pytest.mark.runtime

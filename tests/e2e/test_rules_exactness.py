@@ -77,13 +77,13 @@ def test_r7_an_integer_cursor_reads_numbers_that_commit_late(
 def test_r8_the_mart_names_the_snapshots_that_it_is_the_join_of(
     laptop: Laptop, connection: Connection, oracle: Oracle
 ) -> None:
+    move = "update purchase set customer_id = {}, updated_at = clock_timestamp() where purchase_id {}; "
+    orphan = "insert into purchase (customer_id, amount, updated_at) values (21, 1, clock_timestamp())"
+    deletes = "delete from customer where customer_id = 2; delete from purchase where purchase_id > 55"
     deeds = (
-        "update purchase set customer_id = 1 + customer_id % 5, updated_at = now() where purchase_id < 9",
-        "update purchase set customer_id = null, updated_at = clock_timestamp() where purchase_id = 9",
-        "insert into purchase (customer_id, amount, updated_at) values (21, 1, clock_timestamp())",
+        move.format("1 + customer_id % 5", "< 9") + move.format("null", "= 9") + orphan,
         "insert into customer (name, updated_at) values ('the parent came last', clock_timestamp())",
-        "delete from customer where customer_id = 2",
-        "delete from purchase where purchase_id between 20 and 25",
+        deletes,
     )
     for deed in deeds:
         connection.execute(deed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,7 @@ _JOINS = {"customer_purchases": Joined(("customer_id", "purchase_id"), JOIN)}
 def open_shop(laptop: Laptop, connection: psycopg.Connection[Any]) -> Oracle:
     """Fill the source, write the settings, and return the oracle."""
     connection.execute(SCHEMA.read_bytes())
-    laptop.configure({name: dict(table) for name, table in TABLES.items()}, dict(MARTS))
+    laptop.configure(copy.deepcopy(TABLES), copy.deepcopy(MARTS))
     oracle = oracle_of(connection)
     oracle.prepare()
     return oracle

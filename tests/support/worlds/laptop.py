@@ -29,10 +29,14 @@ if TYPE_CHECKING:
 
 LINEAGE = ("_run_id", "_merged_at")
 PROGRAM = Path(sys.executable).with_name("iceberg-datamart")
+# Tables of tests are so small that threads, and Java code made for each query, cost more than they bring.
 SMALL_SPARK = {
     "spark.driver.memory": "1g",
-    "spark.master": "local[2]",
-    "spark.sql.shuffle.partitions": "2",
+    "spark.master": "local[1]",
+    "spark.sql.shuffle.partitions": "1",
+    "spark.sql.adaptive.enabled": "false",
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
 }
 
 
@@ -85,7 +89,7 @@ class Laptop:
             "sources": {"prd": {"type": "postgres", "url": self.url, **source}},
             "tables": {name: {"source": "prd", **table} for name, table in tables.items()},
             "marts": dict(marts),
-            "spark": {"properties": SMALL_SPARK},
+            "spark": {"properties": dict(SMALL_SPARK)},
         }
         return self.save()
 
@@ -193,6 +197,11 @@ def problems(report: dict[str, Any]) -> str:
     return "\n".join(f"{name}: {part['error']}" for name, part in parts.items() if part["error"])
 
 
+def _copied(name: str, template: str) -> sql.Composed:
+    """Return the statement that makes database `name` a copy of `template`."""
+    return sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template))
+
+
 @dataclass
 class Databases:
     """Makes a database for each test in the one server of the test session."""
@@ -205,9 +214,19 @@ class Databases:
         self.count += 1
         name = f"test_{self.count}"
         with psycopg.connect(self.server.url(), autocommit=True) as connection:
-            statement = sql.SQL("create database {} template {}")
-            connection.execute(statement.format(sql.Identifier(name), sql.Identifier(template)))
+            connection.execute(_copied(name, template))
         return name
+
+    def replace(self, name: str, template: str) -> None:
+        """Make database `name` a copy of `template`, whatever is in it, and whoever is connected to it."""
+        with self.connected(name) as connection:
+            # A database with prepared transactions cannot be dropped.
+            query = "select gid from pg_prepared_xacts where database = current_database()"
+            for (gid,) in connection.execute(query).fetchall():
+                connection.execute(sql.SQL("rollback prepared {}").format(gid))
+        with psycopg.connect(self.server.url(), autocommit=True) as connection:
+            connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+            connection.execute(_copied(name, template))
 
     @contextlib.contextmanager
     def connected(self, name: str) -> Iterator[psycopg.Connection[Any]]:

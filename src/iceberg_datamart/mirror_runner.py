@@ -51,7 +51,7 @@ def merge_window(run: Run, step: MergeWindow) -> Outcome:
     reach("window-compared")
     probe = session.probe(step.table, step.window) or _probed(run, session, step)
     reach("window-probed")
-    back = None if step.source.integers is not None else fell_below(_newest(step), step.window, probe)
+    back = fell_below(_newest(step), step.source, step.window, probe)
     if back is not None and step.load_type == INCREMENTAL:
         return _compared(run, step, back)
     table = run.config.tables[step.table]

@@ -32,9 +32,16 @@ def setback(state: MirrorState, source: SourceTable, horizon: Horizon) -> str | 
     )
 
 
-def fell_below(state: MirrorState | None, window: ReadWindow, probe: Probe) -> str | None:
-    """Return why a window without the row at its lower end tells that the cursor went back; else None."""
+def fell_below(
+    state: MirrorState | None, source: SourceTable, window: ReadWindow, probe: Probe
+) -> str | None:
+    """Return why a window without the row at its lower end tells that the cursor went back; else None.
+
+    Of an integer cursor `setback` knows better. Files are a log of versions: what they held may be gone.
+    """
     saved = None if state is None else state.watermark
+    if not source.is_digested or source.integers is not None:
+        return None
     if saved is None or window.lower is None or window.lower.value > saved.value:
         return None
     if probe.greatest is not None and probe.greatest.value >= saved.value:

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iceberg_datamart.planner import Facts, MergeWindow, Refuse, TableFacts, Wishes, plan_run
-from iceberg_datamart.reading import Column, IntegerCursor, SourceTable, StoredPart
+from iceberg_datamart.reading import Column, IntegerCursor, Probe, SourceTable, StoredPart
 from iceberg_datamart.receipt import MirrorState, Snapshot, TableHistory
-from iceberg_datamart.setbacks import parts_text, setback
-from iceberg_datamart.watermark import CursorKind, Horizon, Watermark, least_cursor, microseconds
+from iceberg_datamart.setbacks import fell_below, parts_text, setback
+from iceberg_datamart.watermark import CursorKind, Horizon, ReadWindow, Watermark, least_cursor, microseconds
 from support.fakes.ports import configured, table
 
 if TYPE_CHECKING:
@@ -90,6 +90,28 @@ def test_of_very_many_parts_one_digest_is_recorded() -> None:
     state = replace(STATE, parts=text, watermark=None)
     assert setback(state, replace(SOURCE, parts=many[::-1]), NOW) is None
     assert setback(state, replace(SOURCE, parts=many[1:]), NOW) is not None
+
+
+@pytest.mark.parametrize(
+    ("source", "lower", "greatest", "told"),
+    [
+        ({}, 10, 9, True),
+        ({}, 10, None, True),
+        ({}, 5, 9, True),
+        ({}, 10, 10, False),
+        ({}, 11, None, False),
+        ({}, None, None, False),
+        ({"is_digested": False}, 10, None, False),
+        ({"integers": IntegerCursor(9, 10)}, 10, 9, False),
+    ],
+)
+def test_r20_a_window_tells_that_the_cursor_fell_below_the_watermark(
+    source: dict[str, Any], lower: int | None, greatest: int | None, *, told: bool
+) -> None:
+    window = ReadWindow(None if lower is None else Watermark(INTEGER, lower))
+    probe = Probe(1, None if greatest is None else Watermark(INTEGER, greatest))
+    assert (fell_below(STATE, replace(SOURCE, **source), window, probe) is not None) == told
+    assert fell_below(None, SOURCE, window, probe) is None
 
 
 # --- states further back

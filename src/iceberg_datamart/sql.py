@@ -286,7 +286,7 @@ def shared_keys_sql(batch: str, key: Sequence[str], columns: Sequence[str], curs
     by = ", ".join(quoted(name) for name in key)
     place = f"rank() OVER (PARTITION BY {by} ORDER BY {quoted(cursor)} DESC NULLS LAST)" if cursor else "1"
     row = f"struct({', '.join(quoted(name) for name in columns)})"
-    shown = ", ".join(f"{literal(name + '=')}, CAST({quoted(name)} AS STRING)" for name in key)
+    shown = ", ', ', ".join(f"{literal(name + '=')}, CAST({quoted(name)} AS STRING)" for name in key)
     return (
         f"SELECT count(*), coalesce(sum(_datamart_rows), 0), count_if(_datamart_newest > 1), "
         f"min(_datamart_example) FROM (SELECT count(*) AS _datamart_rows, "

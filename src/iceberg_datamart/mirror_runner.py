@@ -161,7 +161,7 @@ def _mirror_merge(
     read = (
         session.read(step.table, step.window)
         if slices is None
-        else replace(session.read_slices(step.table, slices), newer=None)
+        else replace(session.read_slices(step.table, slices), pending=None)
     )
     return MirrorMerge(
         table=step.table,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from iceberg_datamart.reading import Column, JdbcRead, LakeRead, Probe, Read, RejectedRow, SourceTable
     from iceberg_datamart.receipt import CommitReceipt, MartState, MirrorState, TableHistory
     from iceberg_datamart.slices import SliceDigest, Slices, Slicing
-    from iceberg_datamart.verification import Differences
+    from iceberg_datamart.verification import Differences, Verified
     from iceberg_datamart.watermark import Horizon, ReadWindow, Watermark
 
 
@@ -54,14 +54,19 @@ class MirrorMerge:
 
 @dataclass(frozen=True)
 class MirrorComparison:
-    """Some slices of a mirror beside the rows that the source has there: `read` marks newer ones."""
+    """Some slices of a mirror beside the rows that the source has there: `read` marks pending ones.
+
+    `kept` reads the keys of rejected rows, as in `MirrorMerge`; `rejects` is the predicate of the rows that
+    checks reject.
+    """
 
     table: str
     source: SourceTable
     read: JdbcRead
     slices: Slices
     base: TableHistory
-    cursor: str | None
+    kept: JdbcRead | None = None
+    rejects: str = "false"
 
 
 @dataclass(frozen=True)
@@ -142,11 +147,14 @@ class SourceSession(Protocol):
     def digests(self, table: str) -> tuple[Slicing, Mapping[int, SliceDigest]]:
         """Return how a described table is sliced, and what each slice holds, as the server computes it."""
 
-    def read_slices(self, table: str, slices: Slices, newer_than: Watermark | None = None) -> JdbcRead:
+    def read_slices(self, table: str, slices: Slices, pending_from: Watermark | None = None) -> JdbcRead:
         """Return how some slices are to be read whole.
 
-        Rows whose cursor is at `newer_than` or later, or NULL, are marked as newer.
+        Rows whose cursor is at `pending_from` or later are marked as pending.
         """
+
+    def unfit_rows(self, table: str) -> int:
+        """Return how many rows of a described table a mirror cannot hold, but for soft-deleted ones."""
 
     def rejected(self, table: str, window: ReadWindow) -> Sequence[RejectedRow]:
         """Return the window's rows that the mirror cannot hold. Raises: UnfitValueError for too many."""
@@ -189,8 +197,8 @@ class Lake(Protocol):
     def mirror_differences(self, comparison: MirrorComparison) -> Differences:
         """Return which rows of a mirror's slices are not as the source has them."""
 
-    def mart_differences(self, maintenance: MartMaintenance) -> Differences:
-        """Return which rows of a mart are not as its join has them."""
+    def mart_differences(self, maintenance: MartMaintenance) -> Verified:
+        """Return how a mart compares with its join, both counted and then row by row."""
 
     def snapshot_differences(self, table: str, history: TableHistory, snapshot_id: int) -> Differences:
         """Return which rows of a table are not as an earlier snapshot has them."""

@@ -139,7 +139,7 @@ class JdbcRead:
     `relation` is a parenthesised SELECT; each of `predicates` selects one partition of it, and
     together they select every row once. Timestamps arrive as microseconds since 1970, dates as days
     since 1970, so that no zone of any machine can shift them. Each of `columns` arrives under its
-    `wire_name`; `deleted` names a boolean column that marks rows to delete, `newer` one that marks rows
+    `wire_name`; `deleted` names a boolean column that marks rows to delete, `pending` one that marks rows
     which a mirror need not have yet. `session` is the statement that each connection runs first.
     """
 
@@ -149,7 +149,7 @@ class JdbcRead:
     session: str
     columns: tuple[Column, ...]
     deleted: str | None = None
-    newer: str | None = None
+    pending: str | None = None
     credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
@@ -159,7 +159,7 @@ class FilesRead:
 
     `folders` are the files of each partition, with the partition's values in the order of
     `partition_columns`. `stored` names the columns in the files, in their order, which CSV needs. `options`
-    are those of Spark's reader. `soft_delete` is a predicate in Spark's SQL. No row is ever `newer`: files
+    are those of Spark's reader. `soft_delete` is a predicate in Spark's SQL. No row is ever `pending`: files
     are not compared by slices.
     """
 
@@ -170,7 +170,7 @@ class FilesRead:
     stored: tuple[str, ...]
     options: Mapping[str, str] = field(default_factory=dict)
     soft_delete: str | None = None
-    newer: str | None = None
+    pending: str | None = None
 
     @property
     def deleted(self) -> str | None:
@@ -183,14 +183,14 @@ class IcebergRead:
     """An Iceberg table as Spark is to read it: the current snapshot of one metadata file.
 
     With `after`, only the rows that were appended after that snapshot. `soft_delete` is a predicate in
-    Spark's SQL. No row is ever `newer`, as of a `FilesRead`.
+    Spark's SQL. No row is ever `pending`, as of a `FilesRead`.
     """
 
     metadata: str
     columns: tuple[Column, ...]
     soft_delete: str | None = None
     after: int | None = None
-    newer: str | None = None
+    pending: str | None = None
 
     @property
     def deleted(self) -> str | None:

@@ -34,6 +34,10 @@ NEW, OLD = "_datamart_new", "_datamart_old"
 ROW, OTHER = "_datamart_row", "_datamart_other"
 _EACH = "_datamart_each"
 INSERT, UPDATE, DELETE = "insert", "update", "delete"
+# Of a key that the table holds more than once: all of them go, and one row comes.
+REPLACE = "replace"
+# How many rows of the table have the key of a changed row; 0 for a new one.
+COPIES = "_datamart_copies"
 _MOST_RANGES = 31
 _RANGED_TYPES = ("int", "long", "string", "date", "timestamptz", "decimal")
 
@@ -124,23 +128,29 @@ def changeset_sql(  # noqa: PLR0913  (one clause of the statement each)
     kept: str | None = None,
     null_safe: bool = False,
 ) -> str:
-    """Return the SELECT of the rows of `new` that differ from `old`, each with its change.
+    """Return the SELECT of the rows of `new` that differ from `old`, each with its copies and its change.
 
-    With `full`, rows that only `old` holds are deletes, but for those whose key is in `kept`. Rows of
-    `new` whose column `deleted` is true are deletes where `old` holds them, and nothing otherwise.
-    Comparison is null-safe.
+    Copies are the rows that `old` holds of a key. With `full`, rows that only `old` holds are deletes, but
+    for those whose key is in `kept`. Rows of `new` whose column `deleted` is true are deletes where `old`
+    holds them, and nothing otherwise. Each key is there once: one that `old` holds more than once, whoever
+    wrote it, is to be replaced. Comparison is null-safe.
     """
-    gone = f"coalesce({NEW}.{quoted(deleted)}, false)" if deleted else "false"
-    differs = _differs(columns, gone)
+    gone = _mark(deleted)
+    doubled = f"coalesce({OLD}.{COPIES} > 1, false)"
+    differs = f"{doubled} OR {_differs(columns, gone)}"
     if kept:
         spared = f"SELECT 1 FROM {kept} AS {OTHER} WHERE {matching(key, OTHER, OLD)}"
         differs = f"({differs}) AND NOT ({NEW}.{_HERE} IS NULL AND EXISTS ({spared}))"
+    by = ", ".join(quoted(name) for name in key)
+    counted = f"count(*) OVER (PARTITION BY {by}) AS {COPIES}, {_numbered(key, key)}"
     return (
         f"SELECT {', '.join(_value(name, full=full) for name in columns)}, "
-        f"CASE WHEN {NEW}.{_HERE} IS NULL OR {gone} THEN '{DELETE}' "
+        f"coalesce({OLD}.{COPIES}, 0) AS {COPIES}, "
+        f"CASE WHEN {NEW}.{_HERE} IS NULL OR {gone} THEN '{DELETE}' WHEN {doubled} THEN '{REPLACE}' "
         f"WHEN {OLD}.{_HERE} IS NULL THEN '{INSERT}' ELSE '{UPDATE}' END AS {CHANGE} "
         f"FROM (SELECT *, true AS {_HERE} FROM {new}) AS {NEW} {'FULL OUTER' if full else 'LEFT'} JOIN "
-        f"(SELECT *, true AS {_HERE} FROM {old} AS {OLD} WHERE {bounds}) AS {OLD} "
+        f"(SELECT * FROM (SELECT *, true AS {_HERE}, {counted} FROM {old} AS {OLD} WHERE {bounds}) AS {OLD} "
+        f"WHERE {PLACE} = 1) AS {OLD} "
         f"ON {matching(key, OLD, NEW, null_safe=null_safe)} "
         f"WHERE {differs}"
     )
@@ -154,34 +164,56 @@ def differences_sql(  # noqa: PLR0913  (one clause of the statement each)
     columns: Sequence[str],
     bounds: str = "true",
     deleted: str | None = None,
-    newer: str | None = None,
+    pending: str | None = None,
+    rejected: str | None = None,
+    kept: str | None = None,
     null_safe: bool = False,
 ) -> str:
-    """Return the SELECT of the rows in which `new` and `old` differ: the key as text, then how, where, newer.
+    """Return the SELECT of the rows in which `new` and `old` differ: key as text, how, where, why.
 
-    Rows of `new` whose column `deleted` is true must not be in `old`; its column `newer` is passed on. Of
-    rows of `old` with the same key, all but one are too many.
+    Rows of `new` whose column `deleted` is true must not be in `old`; its columns `pending` and `rejected`
+    are passed on. Of rows with the same key each has one counterpart at most, so that a second copy is
+    missing or too many. Rows of `old` alone whose key is in `kept` are older than rows that are rejected.
     """
-    gone = f"coalesce({NEW}.{quoted(deleted)}, false)" if deleted else "false"
+    gone = _mark(deleted)
+    numbered = _numbered(key, columns)
+    outdated = f"coalesce({OTHER}.{_HERE}, false) AND {NEW}.{_HERE} IS NULL" if kept else "false"
+    shown = ", ".join(f"CAST(coalesce({NEW}.{quoted(name)}, {OLD}.{quoted(name)}) AS STRING)" for name in key)
+    joined = f"ON {matching(key, OLD, NEW, null_safe=null_safe)} AND {NEW}.{PLACE} = {OLD}.{PLACE} "
+    if kept:
+        names = ", ".join(quoted(name) for name in key)
+        joined += f"LEFT JOIN (SELECT DISTINCT {names}, true AS {_HERE} FROM {kept}) AS {OTHER} "
+        joined += f"ON {matching(key, OTHER, OLD)} "
+    return (
+        f"SELECT array({shown}) AS {PLACE}, "
+        f"CASE WHEN {outdated} THEN 'stale' WHEN {NEW}.{_HERE} IS NULL OR {gone} THEN 'extra' "
+        f"WHEN {OLD}.{_HERE} IS NULL THEN 'missing' ELSE 'stale' END AS {CHANGE}, "
+        f"{_wrong(columns)} AS wrong, {_mark(pending)} AS pending, "
+        f"{outdated} OR {_mark(rejected)} AS rejected "
+        f"FROM (SELECT *, true AS {_HERE}, {numbered} FROM {new}) AS {NEW} FULL OUTER JOIN "
+        f"(SELECT *, true AS {_HERE}, {numbered} FROM {old} AS {OLD} WHERE {bounds}) AS {OLD} "
+        f"{joined}WHERE {_differs(columns, gone)}"
+    )
+
+
+def _wrong(columns: Iterable[str]) -> str:
+    """Return the names of the columns in which joined new and old rows differ."""
     wrong = ", ".join(
         f"CASE WHEN NOT ({NEW}.{quoted(name)} <=> {OLD}.{quoted(name)}) THEN {literal(name)} END"
         for name in columns
     )
-    by = ", ".join(quoted(name) for name in key)
-    copy = f"row_number() OVER (PARTITION BY {by} ORDER BY {by}) AS {PLACE}"
-    doubled = f"coalesce({OLD}.{PLACE} > 1, false)"
-    shown = ", ".join(f"CAST(coalesce({NEW}.{quoted(name)}, {OLD}.{quoted(name)}) AS STRING)" for name in key)
-    return (
-        f"SELECT array({shown}) AS {PLACE}, "
-        f"CASE WHEN {NEW}.{_HERE} IS NULL OR {gone} OR {doubled} THEN 'extra' "
-        f"WHEN {OLD}.{_HERE} IS NULL THEN 'missing' ELSE 'stale' END AS {CHANGE}, "
-        f"filter(array({wrong}), {_EACH} -> {_EACH} IS NOT NULL) AS wrong, "
-        f"{f'coalesce({NEW}.{quoted(newer)}, false)' if newer else 'false'} AS newer "
-        f"FROM (SELECT *, true AS {_HERE} FROM {new}) AS {NEW} FULL OUTER JOIN "
-        f"(SELECT *, true AS {_HERE}, {copy} FROM {old} AS {OLD} WHERE {bounds}) AS {OLD} "
-        f"ON {matching(key, OLD, NEW, null_safe=null_safe)} "
-        f"WHERE {doubled} OR {_differs(columns, gone)}"
-    )
+    return f"filter(array({wrong}), {_EACH} -> {_EACH} IS NOT NULL)"
+
+
+def _mark(column: str | None) -> str:
+    """Return whether a boolean column marks the new row; never NULL."""
+    return f"coalesce({NEW}.{quoted(column)}, false)" if column else "false"
+
+
+def _numbered(key: Iterable[str], order: Iterable[str]) -> str:
+    """Return the column that numbers the rows of each key from 1."""
+    by, sorting = (", ".join(quoted(name) for name in names) for names in (key, order))
+    return f"row_number() OVER (PARTITION BY {by} ORDER BY {sorting}) AS {PLACE}"
 
 
 def _differs(columns: Iterable[str], gone: str) -> str:
@@ -216,7 +248,8 @@ def merge_sql(  # noqa: PLR0913  (one clause of the statement each)
 
     `bounds` prunes files: Iceberg scans the whole target without literal bounds in ON. Run id and
     time are literals: nothing nondeterministic may stand in a MERGE (iceberg issue 14585). `absent`
-    are columns that only the target has: NULL in new rows, kept in others.
+    are columns that only the target has: NULL in new rows, kept in others. An insert matches nothing: of a
+    key that is replaced, the delete takes all rows that are there.
     """
     lineage = {RUN_ID: literal(run_id), MERGED_AT: literal(merged_at, "timestamptz")}
     values = {name: f"{NEW}.{quoted(name)}" for name in columns} | lineage
@@ -225,7 +258,7 @@ def merge_sql(  # noqa: PLR0913  (one clause of the statement each)
     names = ", ".join(quoted(name) for name in inserted)
     return (
         f"MERGE INTO {target} AS {OLD} USING {changes} AS {NEW} "
-        f"ON {bounds} AND {matching(key, OLD, NEW, null_safe=null_safe)} "
+        f"ON {bounds} AND {matching(key, OLD, NEW, null_safe=null_safe)} AND {NEW}.{CHANGE} <> '{INSERT}' "
         f"WHEN MATCHED AND {NEW}.{CHANGE} = '{DELETE}' THEN DELETE "
         f"WHEN MATCHED THEN UPDATE SET {sets} "
         f"WHEN NOT MATCHED AND {NEW}.{CHANGE} <> '{DELETE}' "
@@ -253,7 +286,7 @@ def shared_keys_sql(batch: str, key: Sequence[str], columns: Sequence[str], curs
     by = ", ".join(quoted(name) for name in key)
     place = f"rank() OVER (PARTITION BY {by} ORDER BY {quoted(cursor)} DESC NULLS LAST)" if cursor else "1"
     row = f"struct({', '.join(quoted(name) for name in columns)})"
-    shown = ", ".join(f"{literal(name + '=')}, CAST({quoted(name)} AS STRING)" for name in key)
+    shown = ", ', ', ".join(f"{literal(name + '=')}, CAST({quoted(name)} AS STRING)" for name in key)
     return (
         f"SELECT count(*), coalesce(sum(_datamart_rows), 0), count_if(_datamart_newest > 1), "
         f"min(_datamart_example) FROM (SELECT count(*) AS _datamart_rows, "

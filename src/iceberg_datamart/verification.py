@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from iceberg_datamart.report import common_exit_code, error_json
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from iceberg_datamart.receipt import CommitReceipt
 
 MISSING, STALE, EXTRA = "missing", "stale", "extra"
+EQUAL, PENDING, DIFFERENT, FAILED = "equal", "pending", "different", "failed"
 
 
 @dataclass(frozen=True)
@@ -33,32 +34,53 @@ class Difference:
 class Differences:
     """How many rows are missing, stale and extra, and the first of them by key.
 
-    `newer` counts rows apart that differ because they changed after the mirror's watermark.
+    `pending` counts rows apart that the source changed after the last run read it. `rejected_missing` and
+    `rejected_stale` say how many of the missing and of the stale rows are rejected ones.
     """
 
     missing: int = 0
     stale: int = 0
     extra: int = 0
-    newer: int = 0
+    pending: int = 0
+    rejected_missing: int = 0
+    rejected_stale: int = 0
     first: tuple[Difference, ...] = ()
+
+    @property
+    def rejected(self) -> int:
+        """Return how many rows differ because they, or their newest versions, were rejected."""
+        return self.rejected_missing + self.rejected_stale
+
+    def with_unfit(self, rows: int) -> Differences:
+        """Return these with `rows` that the mirror cannot hold; of some it may have older versions."""
+        missing = max(0, rows - self.rejected_stale)
+        return replace(self, missing=self.missing + missing, rejected_missing=self.rejected_missing + missing)
 
 
 @dataclass(frozen=True)
 class Verified:
-    """One table beside what it must hold, in rows; `error` says why it could not be compared."""
+    """One table beside what it must hold, in rows; `error` says why it could not be compared.
+
+    `notes` say where differences come from, and what makes up for them.
+    """
 
     expected: int = 0
     held: int = 0
     differences: Differences = Differences()
     error: DatamartError | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def result(self) -> str:
-        """Return equal, different or failed."""
+        """Return equal, pending, different or failed; equal only for as many rows, and equal ones (R14)."""
         if self.error is not None:
-            return "failed"
+            return FAILED
         found = self.differences
-        return "different" if found.missing or found.stale or found.extra else "equal"
+        if found.missing or found.stale or found.extra:
+            return DIFFERENT
+        if found.pending:
+            return PENDING
+        return EQUAL if self.expected == self.held else DIFFERENT
 
     def as_json(self) -> dict[str, Any]:
         """Return the documented object."""
@@ -70,10 +92,30 @@ class Verified:
             MISSING: found.missing,
             STALE: found.stale,
             EXTRA: found.extra,
-            "newer": found.newer,
+            PENDING: found.pending,
+            "rejected": found.rejected,
             "first": [difference.as_json() for difference in found.first],
+            "notes": list(self.notes),
             "error": None if self.error is None else error_json(self.error),
         }
+
+
+def notes_of(table: str, found: Differences, *, reads_all: bool) -> tuple[str, ...]:
+    """Return where the differences of a mirror come from; `reads_all` where each run compares all rows."""
+    notes = []
+    if found.rejected:
+        notes.append(f"{found.rejected} of these rows are rejected ones, kept in '{table}__rejected'")
+    unseen = found.missing + found.stale + found.extra - found.rejected
+    if unseen and not reads_all:
+        notes.append(
+            f"{unseen} rows differ that no cursor tells of, such as deletes ({found.extra} extra): "
+            f"iceberg-datamart reconcile --table {table}"
+        )
+    elif unseen:
+        notes.append(f"{unseen} rows differ, or changed since the last run: iceberg-datamart run")
+    if found.pending:
+        notes.append(f"{found.pending} rows changed after the last run read the source: iceberg-datamart run")
+    return tuple(notes)
 
 
 @dataclass(frozen=True)
@@ -91,16 +133,24 @@ class VerifyReport:
         return tuple(each.error for each in found if each.error is not None)
 
     @property
+    def result(self) -> str:
+        """Return equal where all are, pending where the others wait for a run alone, else different."""
+        results = {each.result for each in (*self.tables.values(), *self.marts.values())}
+        if results <= {EQUAL}:
+            return EQUAL
+        return PENDING if results <= {EQUAL, PENDING} else DIFFERENT
+
+    @property
     def exit_code(self) -> int:
         """Return 0 where all are equal, 75 where all that failed may be tried again, else 1."""
         found = (*self.tables.values(), *self.marts.values())
-        wrong = (each for each in found if each.result != "equal")
+        wrong = (each for each in found if each.result != EQUAL)
         return common_exit_code(1 if each.error is None else each.error.exit_code for each in wrong)
 
     def as_json(self) -> dict[str, Any]:
         """Return the documented object of `verify --json`."""
         return {
-            "result": "equal" if self.exit_code == 0 else "different",
+            "result": self.result,
             "tables": {name: verified.as_json() for name, verified in self.tables.items()},
             "marts": {name: verified.as_json() for name, verified in self.marts.items()},
             "warnings": list(self.warnings),

@@ -6,16 +6,20 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from iceberg_datamart.errors import CommitConflictError, DatamartError, SchemaChangeError
+from iceberg_datamart.keys import require_unique
 from iceberg_datamart.mart_runner import maintenance_as_consumed
 from iceberg_datamart.planner import MaintainMart, MergeWindow, Refuse
 from iceberg_datamart.ports import MirrorComparison
 from iceberg_datamart.runner import deliberate
 from iceberg_datamart.slices import differing
-from iceberg_datamart.verification import Differences, Verified, VerifyReport
+from iceberg_datamart.verification import Differences, Verified, VerifyReport, notes_of
+from iceberg_datamart.watermark import CursorKind, ReadWindow, Watermark, least_cursor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from iceberg_datamart.config import TableConfig
+    from iceberg_datamart.ports import SourceSession
     from iceberg_datamart.runner import Run
 
 
@@ -43,26 +47,68 @@ def settled(name: str, work: Callable[[], Verified]) -> Verified:
 
 
 def _mirror(run: Run, step: MergeWindow | Refuse) -> Verified:
-    """Return how a mirror compares with its source: by digests, then row by row where these differ."""
+    """Return how a mirror compares with its source: by digests, then row by row where these differ.
+
+    Rows that the mirror cannot hold are expected all the same, and missing. Raises: DuplicateKeyError.
+    """
     if isinstance(step, Refuse):
         raise step.error
-    session = run.sessions[run.config.tables[step.table].source]
-    slicing, expected = session.digests(step.table)
-    rows = sum(digest.rows for digest in expected.values())
+    table = run.config.tables[step.table]
+    session = run.sessions[table.source]
+    notes = _proven(session, step, table)
+    slicing, fitting = session.digests(step.table)
+    unfit = session.unfit_rows(step.table)
+    rows = sum(digest.rows for digest in fitting.values()) + unfit
     if step.mirror is None or step.mirror.current is None:
-        return Verified(rows, 0, Differences(missing=rows))
+        found = Differences(missing=rows, rejected_missing=unfit)
+        return Verified(rows, 0, found, notes=(*notes, *notes_of(step.table, found, reads_all=True)))
     _refuse_uneven(step)
     names = [column.name for column in step.source.columns]
     held = run.world.lake.digests(step.table, step.mirror, names, slicing)
-    slices = differing(slicing, expected, held)
+    slices = differing(slicing, fitting, held)
     found = Differences()
     if slices.numbers:
-        states = step.mirror.mirror_states()
-        read = session.read_slices(step.table, slices, states[0].watermark if states else None)
-        cursor = run.config.tables[step.table].cursor
-        comparison = MirrorComparison(step.table, step.source, read, slices, step.mirror, cursor)
+        read = session.read_slices(step.table, slices, pending_from(session, step, table))
+        kept = session.rejected_keys(step.table) if unfit else None
+        rejects = step.checks.rejects
+        comparison = MirrorComparison(step.table, step.source, read, slices, step.mirror, kept, rejects)
         found = run.world.lake.mirror_differences(comparison)
-    return Verified(rows, sum(digest.rows for digest in held.values()), found)
+    found = found.with_unfit(unfit)
+    notes += notes_of(step.table, found, reads_all=step.source.cursor is None)
+    return Verified(rows, sum(digest.rows for digest in held.values()), found, notes=notes)
+
+
+def _proven(session: SourceSession, step: MergeWindow, table: TableConfig) -> tuple[str, ...]:
+    """Return what is to be said of rows that share a key. Raises: DuplicateKeyError (R18)."""
+    if step.source.key_is_unique:
+        return ()
+    probe = session.probe(step.table, ReadWindow())
+    if probe is None:
+        return ()
+    said = require_unique(step.table, step.source.primary_key, probe.shared, table.duplicates)
+    return () if said is None else (said,)
+
+
+def pending_from(session: SourceSession, step: MergeWindow, table: TableConfig) -> Watermark | None:
+    """Return the least cursor value of rows that the source changed after the last run read it.
+
+    None where there are no such rows: where the window's content is the recorded one, what a mirror lacks
+    was there to be read (R14).
+    """
+    state = next(iter(step.mirror.mirror_states()), None) if step.mirror is not None else None
+    if state is None or (state.source, state.cursor) != (step.source.identity, table.cursor):
+        return None
+    mark = state.watermark or state.greatest
+    kind = step.source.cursor
+    if kind is None or mark is None or mark.kind is not kind:
+        return None
+    if state.fingerprint is not None:
+        lower, _, digest = state.fingerprint.rpartition(" ")
+        if session.fingerprint(step.table, ReadWindow(Watermark.parse(kind, lower))) == digest:
+            return None
+    if kind is CursorKind.INTEGER:
+        return Watermark(kind, mark.value + 1)
+    return least_cursor(kind, table.cursor_timezone, state.complete_through)
 
 
 def _refuse_uneven(step: MergeWindow) -> None:
@@ -82,6 +128,4 @@ def _mart(run: Run, step: MaintainMart) -> Verified:
     history = run.world.lake.history(step.mart)
     if history is None or history.current is None:
         raise DatamartError(f"the mart '{step.mart}' does not exist yet", hint="Run once, then verify.")
-    found = run.world.lake.mart_differences(maintenance_as_consumed(run, step, history))
-    held = history.current.rows
-    return Verified(held + found.missing - found.extra, held, found)
+    return run.world.lake.mart_differences(maintenance_as_consumed(run, step, history))

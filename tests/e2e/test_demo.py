@@ -131,9 +131,9 @@ def test_the_proof_sees_what_the_job_could_not(folder: DemoFolder) -> None:
     url = folder.start()
     with psycopg.connect(url) as connection:
         connection.execute("update settlement_transaction set memo = null where memo is not null")
-        connection.execute("update account_metadata set preferences = '{}' where account_id = 3")
-        connection.execute("delete from account_risk where account_id = 5")
-        connection.execute("update account set account_id = 1000001 where account_id = 7")
+        connection.execute("update account_metadata set preferences = '{}' where id = 3")
+        connection.execute("delete from account_risk where id = 5")
+        connection.execute("update account set id = 1000001 where id = 7")
     found = differences(folder, url)
     assert {kind for kind, _ in found["settlement_transaction"]} == {CHANGED}
     assert found["account_metadata"] == [(CHANGED, (3,))]

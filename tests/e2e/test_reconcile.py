@@ -172,6 +172,11 @@ def test_rows_of_a_key_that_the_source_does_not_guarantee_are_reconciled(
     connection.execute(
         "insert into thing select * from thing where whole = -5; delete from thing where whole = -6"
     )
+    refused = laptop.command("reconcile").report["tables"]["thing"]["error"]
+    assert refused["type"] == "DuplicateKeyError"
+    laptop.settings["tables"]["thing"]["duplicates"] = "newest"
+    laptop.save()
     outcome = laptop.command("reconcile").report["tables"]["thing"]
     assert (outcome["inserted"], outcome["updated"], outcome["deleted"]) == (0, 0, 1)
+    assert outcome["dropped"] == 1
     assert len(laptop.rows("thing")) == 299

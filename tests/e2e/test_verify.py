@@ -1,4 +1,4 @@
-"""`verify` on the real stack: it finds what was broken on purpose, sets newer rows apart, writes nothing."""
+"""`verify` on the real stack: it finds what was broken, sets pending rows apart, writes nothing."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_mirror_that_another_tool_changed_is_different(laptop: Laptop, oracle:
     ended, found = verified(laptop)
     assert ended.exit_code == 1
     customer = found["customer"]
-    assert [customer[kind] for kind in ("missing", "stale", "extra", "newer")] == [1, 2, 1, 0]
+    assert [customer[kind] for kind in ("missing", "stale", "extra", "pending")] == [1, 2, 1, 0]
     first = {row["key"]["customer_id"]: (row["kind"], row["columns"]) for row in customer["first"]}
     assert first == {
         "4": ("stale", ["name"]),
@@ -58,12 +58,14 @@ def test_a_mirror_that_another_tool_changed_is_different(laptop: Laptop, oracle:
     }
     assert found["purchase"]["result"] == "equal"
     assert found["customer_purchases"]["result"] == "equal", "it is the join of what it consumed"
+    assert any("reconcile --table customer" in note for note in customer["notes"])
     laptop.command("reconcile")
     assert verified(laptop)[0].exit_code == 0
 
 
-def test_a_key_that_another_tool_wrote_twice_is_too_many(laptop: Laptop, oracle: Oracle) -> None:
-    del oracle
+def test_r18_a_key_that_another_tool_wrote_twice_is_too_many_until_all_rows_are_compared(
+    laptop: Laptop, connection: Connection, oracle: Oracle
+) -> None:
     for name in ("customer", "customer_purchases"):
         table = f"datamart.datamart.{name}"
         laptop.spark_sql(f"insert into {table} select * from {table} where customer_id = 4")
@@ -72,6 +74,17 @@ def test_a_key_that_another_tool_wrote_twice_is_too_many(laptop: Laptop, oracle:
     assert [found["customer"][kind] for kind in ("missing", "stale", "extra")] == [0, 0, 1]
     assert found["customer"]["first"] == [{"kind": "extra", "key": {"customer_id": "4"}, "columns": []}]
     assert found["customer_purchases"]["extra"] > 0
+    rename(connection, "of a key that is there twice", "customer_id = 4")
+    doubled = "datamart.datamart.purchase"
+    laptop.spark_sql(f"insert into {doubled} select * from {doubled} where purchase_id in (1, 2)")
+    merged = laptop.run()["tables"]["customer"]
+    assert (merged["deleted"], merged["inserted"], merged["updated"]) == (2, 1, 0)
+    report = laptop.command("reconcile").report
+    purchase = report["tables"]["purchase"]
+    assert (purchase["deleted"], purchase["inserted"]) == (4, 2)
+    assert verified(laptop)[0].exit_code == 0
+    oracle.follow(full=True)
+    oracle.check(laptop, against_source=True)
 
 
 def test_a_mart_that_another_tool_changed_is_different(laptop: Laptop, oracle: Oracle) -> None:
@@ -85,20 +98,59 @@ def test_a_mart_that_another_tool_changed_is_different(laptop: Laptop, oracle: O
     assert found["customer_purchases"]["first"][-1]["columns"] in ([], ["amount"])
 
 
-def test_rows_newer_than_the_watermark_are_set_apart(
+def test_r14_rows_that_changed_after_the_last_run_are_pending_and_not_equal(
     laptop: Laptop, connection: Connection, oracle: Oracle
 ) -> None:
     rename(connection, "not merged yet", "customer_id in (7, 8)")
     connection.execute(
         "insert into purchase (customer_id, amount, updated_at) values (1, 1, clock_timestamp())"
     )
-    connection.execute("update customer set name = 'without cursor', updated_at = null where customer_id = 9")
     ended, found = verified(laptop)
-    assert ended.exit_code == 0
-    assert (found["customer"]["newer"], found["purchase"]["newer"]) == (3, 1)
+    assert ended.exit_code == 1
+    assert ended.report["result"] == found["customer"]["result"] == "pending"
+    assert (found["customer"]["pending"], found["purchase"]["pending"]) == (2, 1)
+    connection.execute("update customer set name = 'without cursor', updated_at = null where customer_id = 9")
+    found = verified(laptop)[1]
+    assert found["customer"]["result"] == "different", "nothing tells when that row changed"
     laptop.run()
-    assert verified(laptop)[1]["customer"]["newer"] == 0
+    assert verified(laptop)[1]["customer"]["result"] == "equal"
     oracle.check(laptop, against_source=True)
+
+
+def test_r14_a_row_that_the_last_run_has_read_is_never_pending(
+    laptop: Laptop, connection: Connection
+) -> None:
+    connection.execute(
+        "create table tied (id int primary key, v text, updated_at timestamptz);"
+        "insert into tied select i, 'a', timestamptz '2026-01-01 00:00:00Z' from generate_series(1, 100) i;"
+        "create table recent (id int primary key, updated_at timestamptz default clock_timestamp());"
+        "insert into recent select i from generate_series(1, 100) i;"
+        "create table counted (id int primary key, v numeric);"
+        "insert into counted select i, i from generate_series(1, 10) i"
+    )
+    tables: dict[str, Any] = {
+        name: {"from": f"public.{name}", "cursor": "updated_at"} for name in ("tied", "recent")
+    }
+    tables["counted"] = {"from": "public.counted", "columns": {"v": {"type": "decimal(10,2)"}}}
+    laptop.configure(tables, {})
+    connection.execute("update recent set updated_at = clock_timestamp() where id <= 50")
+    laptop.run()
+    assert verified(laptop)[0].exit_code == 0
+    connection.execute(
+        "update counted set v = 'NaN' where id in (1, 2); insert into counted values (11, 'NaN')"
+    )
+    laptop.run()
+    for name in ("tied", "recent"):
+        laptop.spark_sql(f"delete from datamart.datamart.{name} where id > 10")
+    _, found = verified(laptop)
+    for name in ("tied", "recent"):
+        kinds = [found[name][kind] for kind in ("expected", "held", "missing", "pending")]
+        assert kinds == [100, 10, 90, 0], name
+    counted = found["counted"]
+    assert [counted[kind] for kind in ("result", "expected", "missing", "stale", "extra", "rejected")] == [
+        *("different", 11, 1, 2, 0, 3)
+    ]
+    assert any("3 of these rows are rejected" in note for note in counted["notes"])
 
 
 def test_what_the_cursor_does_not_show_is_a_difference(
@@ -110,6 +162,7 @@ def test_what_the_cursor_does_not_show_is_a_difference(
     ended, found = verified(laptop)
     assert ended.exit_code == 1
     assert (found["customer"]["stale"], found["purchase"]["extra"]) == (1, 1)
+    assert any("deletes (1 extra)" in note for note in found["purchase"]["notes"])
 
 
 def test_verify_holds_while_the_source_is_written_to(
@@ -121,9 +174,11 @@ def test_verify_holds_while_the_source_is_written_to(
         laptop.run()
         assert verified(laptop)[0].exit_code == 0
     ended, found = verified(laptop)
-    assert (ended.exit_code, found["customer"]["newer"]) == (0, 3), "a late commit is the next run's business"
+    assert (ended.exit_code, found["customer"]["pending"]) == (1, 3), (
+        "a late commit is the next run's business"
+    )
     rename(connection, "and now")
-    assert verified(laptop)[0].exit_code == 0
+    assert verified(laptop)[0].report["result"] == "pending"
 
 
 def test_a_table_that_cannot_be_compared_fails_alone(

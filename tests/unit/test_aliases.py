@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(iceberg_datamart.__file__).parent
 # What a report reads, of SELECTs without any other column.
-RESULTS = {"wrong", "newer"}
+RESULTS = {"wrong", "pending", "rejected"}
 # Of a hint that holds a statement.
 WORDS = {"they", "audit"}
 # Whose SQL stands beside names of people's columns; the others ask system catalogs alone.

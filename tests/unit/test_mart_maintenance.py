@@ -148,7 +148,7 @@ class MaintainedMart:
     def merged(self) -> list[Row]:
         """Return the mart's rows after the MERGE; refuse what a MERGE would."""
         rows = {self.key_of(row): row for row in self.old_rows}
-        for *values, change in self.changes():
+        for *values, _, change in self.changes():
             row = tuple(values)
             assert (change == "insert") == (self.key_of(row) not in rows)
             assert rows.get(self.key_of(row)) != row or change == "delete", "an equal row is written again"

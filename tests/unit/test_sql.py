@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from iceberg_datamart.reading import Column
 from iceberg_datamart.sql import (
     CHANGE,
+    COPIES,
     NEW,
     OLD,
     PLACE,
@@ -181,8 +182,9 @@ def applied(old: dict[int, Row], changes: list[Row]) -> dict[int, Row]:
     """Return `old` after a MERGE of `changes`; refuse what a MERGE would."""
     found = dict(old)
     assert len({row[0] for row in changes}) == len(changes), "a row is changed twice"
-    for key, *values, change in changes:
+    for key, *values, copies, change in changes:
         assert (change == "insert") == (key not in old)
+        assert copies == (key in old)
         if change == "delete":
             del found[key]
         else:
@@ -245,6 +247,36 @@ def test_a_full_changeset_deletes_no_row_whose_key_is_kept(
     engine.close()
 
 
+many_rows = st.lists(st.tuples(st.integers(0, 3), small, small), max_size=9)
+
+
+@needs_full_join
+@given(old=many_rows, new=mirror_rows, full=st.booleans())
+def test_r18_a_key_that_the_mirror_holds_more_than_once_is_replaced(
+    old: list[Row], new: dict[int, Row], *, full: bool
+) -> None:
+    engine = Engine()
+    select = changeset_sql(
+        new=engine.put("new", ["id", "a", "b"], as_rows(new)),
+        old=engine.put("old", ["id", "a", "b"], old),
+        key=["id"],
+        columns=["id", "a", "b"],
+        full=full,
+    )
+    found = list(old)
+    changes = engine.rows(select)
+    assert len({row[0] for row in changes}) == len(changes), "a key is changed once"
+    for *row, copies, change in changes:
+        held = [each for each in found if each[0] == row[0]]
+        assert copies == len(held)
+        assert (change == "replace") == (copies > 1 and row[0] in new)
+        found = [each for each in found if each[0] != row[0]]
+        found += [] if change == "delete" else [tuple(row)]
+    others = [] if full else [row for row in old if row[0] not in new]
+    assert sorted(found, key=repr) == sorted([*others, *as_rows(new)], key=repr)
+    engine.close()
+
+
 def test_a_changeset_ends_with_the_change(engine: Engine) -> None:
     select = changeset_sql(
         new=engine.put("new", ["id", "a"], [(1, 2)]),
@@ -253,8 +285,8 @@ def test_a_changeset_ends_with_the_change(engine: Engine) -> None:
         columns=["id", "a"],
         full=False,
     )
-    assert engine.columns(select) == ["id", "a", CHANGE]
-    assert engine.rows(select) == [(1, 2, "insert")]
+    assert engine.columns(select) == ["id", "a", COPIES, CHANGE]
+    assert engine.rows(select) == [(1, 2, 0, "insert")]
 
 
 def test_only_rows_within_the_bounds_are_compared(engine: Engine) -> None:
@@ -266,7 +298,7 @@ def test_only_rows_within_the_bounds_are_compared(engine: Engine) -> None:
         bounds=f"({OLD}.`id` = 1)",
         full=False,
     )
-    assert sorted(engine.rows(select)) == [(1, 0, "update"), (2, 0, "insert")]
+    assert sorted(engine.rows(select)) == [(1, 0, 1, "update"), (2, 0, 0, "insert")]
 
 
 @needs_full_join
@@ -279,7 +311,7 @@ def test_a_null_in_the_key_matches_itself_where_asked_for(engine: Engine) -> Non
         full=True,
         null_safe=True,
     )
-    assert sorted(engine.rows(select)) == [(2, None, 6, "insert"), (3, None, 7, "delete")]
+    assert sorted(engine.rows(select)) == [(2, None, 6, 0, "insert"), (3, None, 7, 1, "delete")]
 
 
 # --- one row a key

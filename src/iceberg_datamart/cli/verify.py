@@ -13,7 +13,7 @@ from iceberg_datamart.verification import VerifyReport
 from iceberg_datamart.verifier import verify as verified
 from iceberg_datamart.world import new_run
 
-_COLUMNS = ("table", "result", "expected", "held", "missing", "stale", "extra", "newer")
+_COLUMNS = ("table", "result", "expected", "held", "missing", "stale", "extra", "pending")
 
 
 def verify(
@@ -22,7 +22,7 @@ def verify(
     json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Compare mirrors with their sources and marts with their joins; exit code 1 where a row differs."""
+    """Compare mirrors with their sources and marts with their joins; exit code 1 unless all are equal."""
     run = new_run(loaded(config, table), Wishes(tables=tuple(table or ())))
     with logging_to_stderr(run.run_id, debug=debug):
         try:
@@ -47,6 +47,8 @@ def show_verified(report: VerifyReport) -> None:
             key = ", ".join(f"{column}={value}" for column, value in difference.key.items())
             wrong = f": {', '.join(difference.columns)}" if difference.columns else ""
             out.print(f"{name}: {difference.kind} {key}{wrong}", markup=False)
+        for note in each.notes:
+            out.print(f"{name}: {note}", markup=False)
         if each.error is not None:
             out.print(f"{name}:", style="red")
             print_error(each.error)

@@ -1,6 +1,6 @@
 -- The mart as PostgreSQL itself joins it, under the names that the mart gives to its columns.
 select
-    account_id,
+    account_id as account_account_id,
     account.name as account_name,
     account.status as account_status,
     account.country,
@@ -11,12 +11,14 @@ select
     account.tags,
     account.created_at as account_created_at,
     account.updated_at as account_updated_at,
+    account.id as account_id,
     account_metadata.legal_name,
     account_metadata.contact_email,
     account_metadata.preferences,
     account_metadata.opted_in,
     account_metadata.last_login_at,
     account_metadata.updated_at as account_metadata_updated_at,
+    account_metadata.id as account_metadata_id,
     account_risk.risk_score,
     account_risk.risk_band,
     account_risk.model_version,
@@ -24,7 +26,8 @@ select
     account_risk.is_sanctioned,
     account_risk.reviewed_on,
     account_risk.updated_at as account_risk_updated_at,
-    queue_id,
+    account_risk.id as account_risk_id,
+    queue_id as queue_queue_id,
     queue.name as queue_name,
     queue.status as queue_status,
     queue.priority,
@@ -32,6 +35,7 @@ select
     queue.routing,
     queue.opened_at,
     queue.updated_at as queue_updated_at,
+    queue.id as queue_id,
     settlement_transaction.transaction_id,
     settlement_transaction.reference,
     settlement_transaction.amount,
@@ -40,7 +44,8 @@ select
     settlement_transaction.status as settlement_transaction_status,
     settlement_transaction.settled_on,
     settlement_transaction.memo,
-    settlement_transaction.created_at as settlement_transaction_created_at
+    settlement_transaction.created_at as settlement_transaction_created_at,
+    settlement_transaction.id as settlement_transaction_id
 from public.account
 join public.account_metadata using (account_id)
 join public.account_risk using (account_id)

@@ -108,7 +108,7 @@ _ROWS: dict[str, LiteralString] = {
     """,
 }
 TABLES = tuple(_ROWS)
-# The tables whose keys come from a sequence; account_metadata and account_risk take theirs from account.
+# Columns by which rows are numbered and joined; account_metadata and account_risk take theirs from account.
 KEYS = {
     "account": "account_id",
     "queue": "queue_id",

@@ -14,10 +14,12 @@ from iceberg_datamart.lake.types import spark_type
 from iceberg_datamart.receipt import PREFIX, CommitReceipt
 from iceberg_datamart.sql import (
     CHANGE,
+    COPIES,
     DELETE,
     INSERT,
     LINEAGE,
     OLD,
+    REPLACE,
     UPDATE,
     key_ranges,
     literal,
@@ -44,7 +46,8 @@ class Changeset:
 
     Held in memory and on disk until `release`: MERGE reads its source twice, and a source may answer
     differently each time. `base` is the snapshot that the rows were compared with, `known_bounds` the
-    predicate that bounds their keys where that is known beforehand.
+    predicate that bounds their keys where that is known beforehand. `counts` are of the table's rows, and
+    `replaced` says how many of those that are deleted were one of several with a key that stays.
     """
 
     table: str
@@ -56,6 +59,8 @@ class Changeset:
     absent: tuple[Column, ...] = ()
     known_bounds: str | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
+    replaced: int = 0
+    held: DataFrame | None = None
 
     @classmethod
     def materialised(  # noqa: PLR0913  (the fields)
@@ -71,10 +76,24 @@ class Changeset:
         known_bounds: str | None = None,
     ) -> Changeset:
         """Return the changeset in `frame`, computed and counted in one pass."""
-        held = frame.persist(StorageLevel.MEMORY_AND_DISK)
-        counts = {row[0]: row[1] for row in held.groupBy(CHANGE).count().collect()}
+        compared = frame if COPIES in frame.columns else frame.withColumn(COPIES, f.lit(0))
+        held = compared.persist(StorageLevel.MEMORY_AND_DISK)
+        found = held.groupBy(CHANGE).agg(f.count("*"), f.sum(COPIES)).collect()
         reach("changes-held")
-        return cls(table, target, base, key, tuple(columns), held, tuple(absent), known_bounds, counts)
+        counts, replaced = _rows_changed({row[0]: (row[1], row[2]) for row in found})
+        return cls(
+            table,
+            target,
+            base,
+            key,
+            tuple(columns),
+            _single_changes(held, columns) if replaced else held.drop(COPIES),
+            tuple(absent),
+            known_bounds,
+            counts,
+            replaced,
+            held,
+        )
 
     @property
     def rows(self) -> int:
@@ -138,7 +157,7 @@ class Changeset:
 
     def release(self) -> None:
         """Give the memory back."""
-        self.frame.unpersist()
+        (self.held or self.frame).unpersist()
 
 
 @dataclass(frozen=True)
@@ -147,6 +166,28 @@ class Lineage:
 
     run_id: str
     merged_at: datetime
+
+
+def _rows_changed(found: Mapping[str, tuple[int, int]]) -> tuple[dict[str, int], int]:
+    """Return the rows of the table by change, and how many of the deleted ones are replaced.
+
+    `found` has the changed keys, and the rows that the table holds of them.
+    """
+    keys, rows = ({change: pair[n] for change, pair in found.items()} for n in (0, 1))
+    replaced = rows.get(REPLACE, 0)
+    counts = {
+        INSERT: keys.get(INSERT, 0) + keys.get(REPLACE, 0),
+        UPDATE: keys.get(UPDATE, 0),
+        DELETE: rows.get(DELETE, 0) + replaced,
+    }
+    return {change: number for change, number in counts.items() if number}, replaced
+
+
+def _single_changes(held: DataFrame, columns: Sequence[str]) -> DataFrame:
+    """Return a delete and an insert for each key to be replaced, and other changes as they are."""
+    both = f"array('{DELETE}', '{INSERT}')"
+    change = f"explode(CASE WHEN {CHANGE} = '{REPLACE}' THEN {both} ELSE array({CHANGE}) END) AS {CHANGE}"
+    return held.selectExpr(*(quoted(name) for name in columns), change)
 
 
 def inserts(rows: DataFrame) -> DataFrame:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from iceberg_datamart.reading import Column, LakeRead, Probe, RejectedRow, SourceTable
     from iceberg_datamart.receipt import TableHistory
     from iceberg_datamart.slices import SliceDigest, Slicing
-    from iceberg_datamart.verification import Differences
+    from iceberg_datamart.verification import Differences, Verified
 
 # Merge-on-read: a small change writes its rows and their positions, not the files they lie in.
 TABLE_PROPERTIES = {
@@ -86,8 +86,8 @@ class IcebergLake:
         """Return which rows of a mirror's slices are not as the source has them."""
         return self._started().mirror_differences(comparison)
 
-    def mart_differences(self, maintenance: MartMaintenance) -> Differences:
-        """Return which rows of a mart are not as its join has them."""
+    def mart_differences(self, maintenance: MartMaintenance) -> Verified:
+        """Return how a mart compares with its join, both counted and then row by row."""
         return self._started().mart_differences(maintenance)
 
     def snapshot_differences(self, table: str, history: TableHistory, snapshot_id: int) -> Differences:

@@ -30,5 +30,5 @@ def jdbc_frame(session: SparkSession, read: JdbcRead) -> DataFrame:
     }
     raw = session.read.jdbc(read.url, read.relation, predicates=list(read.predicates), properties=properties)
     columns = [decoded(column, wire_name(position)) for position, column in enumerate(read.columns)]
-    marks = [quoted(mark) for mark in (read.deleted, read.newer) if mark is not None]
+    marks = [quoted(mark) for mark in (read.deleted, read.pending) if mark is not None]
     return raw.selectExpr(*columns, *marks)

@@ -89,6 +89,12 @@ class MartComparison:
             frame=frame,
         )
 
+    def counts(self) -> tuple[int, int]:
+        """Return the rows of the join and those of the mart."""
+        relations = (self._join, self._held)
+        joined, held = (self._session.sql(f"SELECT count(*) FROM {each}").first() for each in relations)
+        return (joined[0] if joined else 0), (held[0] if held else 0)
+
     def differences(self) -> DataFrame:
         """Return the rows in which the mart is not its join: see `sql.differences_sql`."""
         shape = self._shape

@@ -12,7 +12,7 @@ from iceberg_datamart.lake.audited import Auditor
 from iceberg_datamart.lake.batch import batch_of, probe_of, without_older
 from iceberg_datamart.lake.changes import Changeset, Lineage, append, inserts, sorted_within_partitions
 from iceberg_datamart.lake.checked import checked
-from iceberg_datamart.lake.differences import counted
+from iceberg_datamart.lake.differences import REJECTED_ROW, counted
 from iceberg_datamart.lake.digests import in_slices, slice_digests
 from iceberg_datamart.lake.failures import translating
 from iceberg_datamart.lake.jdbc import jdbc_frame
@@ -32,6 +32,7 @@ from iceberg_datamart.sql import (
     quoted,
     within,
 )
+from iceberg_datamart.verification import Verified
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -94,7 +95,7 @@ class SparkEngine:
         counts = bool(merge.checks.counts or (merge.full and changes.deletes))
         try:
             held = self._rows(merge.table, merge.base) if counts else 0
-            _guard(merge, changes.deletes, held)
+            _guard(merge, changes.deletes - changes.replaced, held)
             return self._committed(merge, changes, held, auditor)
         finally:
             changes.release()
@@ -127,23 +128,29 @@ class SparkEngine:
         """Return which rows of a mirror's slices are not as the source has them."""
         source, read, current = comparison.source, comparison.read, comparison.base.current
         with self._at_work(comparison.table):
-            batch = batch_of(self._session, comparison, self._views)
+            batch = self._views.add(batch_of(self._session, comparison, self._views))
+            kept = comparison.kept
             text = differences_sql(
-                new=self._views.add(batch),
+                new=f"(SELECT *, {comparison.rejects} AS {REJECTED_ROW} FROM {batch})",
                 old=self._views.relation(comparison.table, None if current is None else current.snapshot_id),
                 key=source.primary_key,
                 columns=[column.name for column in source.columns],
                 bounds=_slice_bounds(source, comparison.slices),
                 deleted=read.deleted,
-                newer=read.newer,
+                pending=read.pending,
+                rejected=REJECTED_ROW,
+                kept=None
+                if kept is None
+                else self._views.add(jdbc_frame(self._session, as_held(kept, source))),
             )
             return counted(self._session.sql(text), source.primary_key)
 
-    def mart_differences(self, maintenance: MartMaintenance) -> Differences:
-        """Return which rows of a mart are not as its join has them."""
+    def mart_differences(self, maintenance: MartMaintenance) -> Verified:
+        """Return how a mart compares with its join, both counted and then row by row."""
         with self._at_work(maintenance.shape.name):
             comparison = MartComparison(self._session, maintenance, self._views)
-            return counted(comparison.differences(), maintenance.shape.key)
+            expected, held = comparison.counts()
+            return Verified(expected, held, counted(comparison.differences(), maintenance.shape.key))
 
     def snapshot_differences(self, table: str, history: TableHistory, snapshot_id: int) -> Differences:
         """Return which rows of a table are not as an earlier snapshot has them, in its present columns."""

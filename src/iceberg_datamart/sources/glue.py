@@ -85,9 +85,13 @@ class GlueSession:
         """Return how a described table is sliced, and what each slice holds."""
         return self._tables[table].digests(table)
 
-    def read_slices(self, table: str, slices: Slices, newer_than: Watermark | None = None) -> JdbcRead:
+    def read_slices(self, table: str, slices: Slices, pending_from: Watermark | None = None) -> JdbcRead:
         """Return how some slices are to be read whole."""
-        return self._tables[table].read_slices(table, slices, newer_than)
+        return self._tables[table].read_slices(table, slices, pending_from)
+
+    def unfit_rows(self, table: str) -> int:
+        """Return how many rows the mirror cannot hold."""
+        return self._tables[table].unfit_rows(table)
 
     def rejected(self, table: str, window: ReadWindow) -> Sequence[RejectedRow]:
         """Return the window's rows that the mirror cannot hold."""

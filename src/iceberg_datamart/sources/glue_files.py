@@ -111,6 +111,11 @@ class GlueFiles:
         read = self._listed[table].read
         return replace(read, after=window.after) if isinstance(read, IcebergRead) else read
 
+    def unfit_rows(self, table: str) -> int:
+        """Return none: a file with such rows fails as a whole."""
+        del table
+        return 0
+
     def rejected(self, table: str, window: ReadWindow) -> Sequence[RejectedRow]:
         """Return nothing: a value that the mirror cannot hold fails the table."""
         del table, window
@@ -120,9 +125,9 @@ class GlueFiles:
         """Raise SourceError."""
         self._refuse(table)
 
-    def read_slices(self, table: str, slices: Slices, newer_than: Watermark | None = None) -> JdbcRead:
+    def read_slices(self, table: str, slices: Slices, pending_from: Watermark | None = None) -> JdbcRead:
         """Raise SourceError."""
-        del slices, newer_than
+        del slices, pending_from
         self._refuse(table)
 
     def rejected_keys(self, table: str) -> JdbcRead:

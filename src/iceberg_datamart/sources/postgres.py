@@ -46,7 +46,7 @@ from iceberg_datamart.sources.postgres_rejects import (
     unfits_of,
 )
 from iceberg_datamart.sources.postgres_storage import parts_of, point_of, require_ordered, sequences_of
-from iceberg_datamart.sources.postgres_table import EVERYTHING, NEWER, DescribedTable
+from iceberg_datamart.sources.postgres_table import EVERYTHING, PENDING, DescribedTable
 from iceberg_datamart.sources.postgres_types import (
     cursor_kind,
     wire,
@@ -284,17 +284,17 @@ class PostgresSession:
         found = self._fetch(digests_query(described.rows(), described.wires, slicing, key, kept))
         return slicing, {row[0]: SliceDigest(row[1], (int(row[2]), int(row[3]))) for row in found}
 
-    def read_slices(self, table: str, slices: Slices, newer_than: Watermark | None = None) -> JdbcRead:
+    def read_slices(self, table: str, slices: Slices, pending_from: Watermark | None = None) -> JdbcRead:
         """Return how Spark reads some slices whole; see `ports.SourceSession`."""
         described = self._described[table]
         key = described.key_wire
         where = if_fitting([key.unfit] if key.unfit else [], in_slices(slices, key))
-        newer = described.where(ReadWindow(newer_than)) if newer_than else described.no_cursor
-        names = sql.SQL("{}, {} as {}").format(described.selected, newer, sql.Identifier(NEWER))
+        pending = described.at_or_after(pending_from)
+        names = sql.SQL("{}, {} as {}").format(described.selected, pending, sql.Identifier(PENDING))
         predicates: tuple[str, ...] = ("true",)
         if slices.rows > _FEW_ROWS:
             names, predicates = described.partitioned(names)
-        return replace(self._jdbc_read(described, names, where, predicates), newer=NEWER)
+        return replace(self._jdbc_read(described, names, where, predicates), pending=PENDING)
 
     def _jdbc_read(
         self,
@@ -310,6 +310,15 @@ class PostgresSession:
         query = sql.SQL("(select {} from {} where {}) as _datamart_q").format(names, rows, where)
         deleted_mark = None if described.config.soft_delete is None else DELETED
         return self._jdbc(query, described.table.columns, predicates, deleted_mark)
+
+    def unfit_rows(self, table: str) -> int:
+        """Return how many rows the mirror cannot hold; soft-deleted ones need not be there."""
+        described = self._described[table]
+        if not described.unfits:
+            return 0
+        query = sql.SQL("select count(*) from {} where not ({}) and not {}")
+        found = self._fetch(query.format(described.name, fitting(described.unfits), described.deleted))
+        return int(found[0][0])
 
     def rejected(self, table: str, window: ReadWindow) -> tuple[RejectedRow, ...]:
         """Return the window's rows that the mirror cannot hold. Raises: UnfitValueError for too many."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from iceberg_datamart.sources.postgres_catalog import Relation
     from iceberg_datamart.sources.postgres_types import Unfit, Wire
 
-NEWER = "_datamart_newer"
+PENDING = "_datamart_pending"
 EVERYTHING = ReadWindow()
 
 
@@ -99,12 +99,13 @@ class DescribedTable:
             return sql.Identifier(name)
         return number_since_1970(name, kind.value)
 
-    @property
-    def no_cursor(self) -> sql.Composable:
-        """Return the predicate of the rows without a cursor value."""
-        if self.cursor is None:
+    def at_or_after(self, start: Watermark | None) -> sql.Composable:
+        """Return the predicate of the rows whose cursor value is `start` or greater; of none without one."""
+        if self.cursor is None or start is None:
             return sql.SQL("false")
-        return sql.SQL("{} is null").format(sql.Identifier(self.cursor[0]))
+        name = sql.Identifier(self.cursor[0])
+        least = literal_since_1970(self.cursor[1].value, start.value)
+        return sql.SQL("coalesce({} >= {}, false)").format(name, least)
 
     def watermark(self, number: int | None) -> Watermark | None:
         """Return the watermark that a cursor number means."""

@@ -184,11 +184,14 @@ class FakeSourceSession:
     def digests(self, table: str) -> tuple[Slicing, dict[int, SliceDigest]]:
         return ONE_KEY_EACH, digested(self._tables[self._names[table]])
 
-    def read_slices(self, table: str, slices: Slices, newer_than: Watermark | None = None) -> JdbcRead:
+    def read_slices(self, table: str, slices: Slices, pending_from: Watermark | None = None) -> JdbcRead:
         rows, numbers = self._tables[self._names[table]], slices.numbers
-        token = f"{table} in {numbers}, newer than {newer_than}"
+        token = f"{table} in {numbers}, pending from {pending_from}"
         self._source.reads[token] = {key: row for key, row in rows.items() if key in numbers}
         return JdbcRead("fake:", token, ("true",), "", COLUMNS)
+
+    def unfit_rows(self, table: str) -> int:
+        return sum(key is None for key in self._tables[self._names[table]])
 
     def rejected(self, table: str, window: ReadWindow) -> list[RejectedRow]:
         rows = self._window(table, window).items()

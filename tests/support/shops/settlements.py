@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from support.worlds.laptop import Laptop
 
+# By which rows are chosen and joined; every primary key is called id.
 KEYS = {
     "account": "account_id",
     "account_metadata": "account_id",
@@ -30,30 +31,31 @@ KEYS = {
 }
 _COLUMNS = {
     "account": "account_id, name, status, country, external_id::text, credit_limit, is_active, opened_on, "
-    "tags, created_at, updated_at",
+    "tags, created_at, updated_at, id",
     "account_metadata": "account_id, legal_name, contact_email, preferences::text, opted_in, last_login_at, "
-    "updated_at",
+    "updated_at, id",
     "account_risk": "account_id, risk_score, risk_band, model_version, watchlist_hits, is_sanctioned, "
-    "reviewed_on, updated_at",
-    "queue": "queue_id, account_id, name, status, priority, is_paused, routing::text, opened_at, updated_at",
+    "reviewed_on, updated_at, id",
+    "queue": "queue_id, account_id, name, status, priority, is_paused, routing::text, opened_at, updated_at, "
+    "id",
     "settlement_transaction": "transaction_id, queue_id, reference::text, amount, fee, currency, status, "
-    "settled_on, memo, created_at",
+    "settled_on, memo, created_at, id",
     "adjustment": "adjustment_id, transaction_id, amount, reason, is_approved, evidence::text, effective_on, "
-    "updated_at",
+    "updated_at, id",
 }
 JOIN = """
-    select a.account_id, a.name as account_name, a.status as account_status, a.country,
+    select a.account_id as account_account_id, a.name as account_name, a.status as account_status, a.country,
         a.external_id::text, a.credit_limit, a.is_active, a.opened_on, a.tags,
-        a.created_at as account_created_at, a.updated_at as account_updated_at,
+        a.created_at as account_created_at, a.updated_at as account_updated_at, a.id as account_id,
         m.legal_name, m.contact_email, m.preferences::text, m.opted_in, m.last_login_at,
-        m.updated_at as account_metadata_updated_at,
+        m.updated_at as account_metadata_updated_at, m.id as account_metadata_id,
         r.risk_score, r.risk_band, r.model_version, r.watchlist_hits, r.is_sanctioned, r.reviewed_on,
-        r.updated_at as account_risk_updated_at,
-        q.queue_id, q.name as queue_name, q.status as queue_status, q.priority, q.is_paused,
-        q.routing::text, q.opened_at, q.updated_at as queue_updated_at,
+        r.updated_at as account_risk_updated_at, r.id as account_risk_id,
+        q.queue_id as queue_queue_id, q.name as queue_name, q.status as queue_status, q.priority, q.is_paused,
+        q.routing::text, q.opened_at, q.updated_at as queue_updated_at, q.id as queue_id,
         t.transaction_id, t.reference::text, t.amount, t.fee, t.currency,
         t.status as settlement_transaction_status, t.settled_on, t.memo,
-        t.created_at as settlement_transaction_created_at
+        t.created_at as settlement_transaction_created_at, t.id as settlement_transaction_id
     from account as a
     join account_metadata as m on m.account_id = a.account_id
     join account_risk as r on r.account_id = a.account_id
@@ -121,7 +123,7 @@ def open_settlements(laptop: Laptop, connection: psycopg.Connection[Any], rows: 
         table.pop("reconcile", None)
     laptop.configure(shipped["tables"], shipped["marts"])
     mirrors = {
-        name: Mirrored(name, (key,), f"select {_COLUMNS[name]} from {name}") for name, key in KEYS.items()
+        name: Mirrored(name, ("id",), f"select {columns} from {name}") for name, columns in _COLUMNS.items()
     }
     joins = {"account_settlements": Joined(("queue_id", "transaction_id"), JOIN)}
     oracle = Oracle(connection, "public", mirrors, joins)

@@ -33,6 +33,7 @@ class DescribedTable:
 
     `wires` are those of the columns, in their order; `unfits` is all that can keep a row out of the
     mirror. `committed` is an integer cursor's greatest value, and a time when it was known to be committed.
+    `label` is the table's name in the settings.
     """
 
     table: SourceTable
@@ -42,6 +43,7 @@ class DescribedTable:
     cursor: tuple[str, CursorKind] | None
     unfits: tuple[Unfit, ...] = ()
     committed: tuple[int | None, datetime] | None = None
+    label: str = ""
 
     @property
     def name(self) -> sql.Identifier:

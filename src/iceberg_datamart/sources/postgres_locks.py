@@ -120,12 +120,12 @@ class Locks:
 
     def _locked(self, table: TableConfig) -> sql.Composed:
         """Lock a table, its children and what views read, by planning its read: SELECT is right enough."""
-        relation = catalog.find_relation(self.guard, table.from_)
+        relation = catalog.relation_named(self.guard, table.from_)
         names = [c.name for c in catalog.columns_of(self.guard, relation) if c.name not in table.exclude]
         statement = _planning(relation, names, table.soft_delete)
         self.guard.execute(statement)
         # The lock keeps the name from here on; before, it may have come to mean another relation.
-        if catalog.find_relation(self.guard, table.from_).oid != relation.oid:
+        if catalog.relation_named(self.guard, table.from_).oid != relation.oid:
             raise _ChangedError(str(table.from_))
         return statement
 
@@ -154,7 +154,7 @@ class Locks:
     def _holders(self, table: TableConfig) -> str:
         """Return who holds the lock, to be said after a comma."""
         try:
-            found = holders(self.guard, catalog.find_relation(self.guard, table.from_).oid)
+            found = holders(self.guard, catalog.relation_named(self.guard, table.from_).oid)
         except (psycopg.Error, SourceError) as error:
             return f"held by whom cannot be told ({error})"
         return "held by " + ("; ".join(found) or "a session that released it a moment ago")

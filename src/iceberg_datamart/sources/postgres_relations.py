@@ -52,8 +52,10 @@ _HOLDERS = f"""
 select distinct h.pid, a.usename::text as "user", a.application_name, a.state, p.gid,
        date_trunc('second', a.xact_start) as since, left(a.query, {_LONGEST_QUERY}) as query
 from holding h left join pg_stat_activity a on a.pid = h.pid
-left join pg_prepared_xacts p on h.virtualtransaction = '-1/' || p.transaction::text
-where h.pid is distinct from pg_backend_pid() and (h.pid <> 0 or p.gid is not null)
+left join pg_locks x on h.pid is null and x.pid is null and x.locktype = 'transactionid'
+     and x.virtualtransaction = h.virtualtransaction
+left join pg_prepared_xacts p on p.transaction = x.transactionid
+where h.pid is distinct from pg_backend_pid() and h.pid is distinct from 0
 limit 3
 """
 # What the snapshot's session reads, and the other did not lock before.

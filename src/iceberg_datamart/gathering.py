@@ -39,7 +39,7 @@ class Points:
         """
         lost = self._open_sources(tables)
         errors = {name: lost[self._source(name)] for name in tables if self._source(name) in lost}
-        # Before the points are fixed, so that what other runs commit from here on is known to have come later.
+        # Before the points are fixed: what other runs commit from here on is known to have come later.
         mirrors = {name: self._mirror(name) for name in tables}
         errors |= self._locked([name for name in tables if name not in errors])
         found = {name: errors.get(name) or self._described(name) for name in tables}

@@ -54,7 +54,6 @@ if TYPE_CHECKING:
     from iceberg_datamart.overtaking import Overtaken
     from iceberg_datamart.planner import MergeWindow
     from iceberg_datamart.ports import Clock, Lake, RunCounts, SourceSession, TimestampFile
-    from iceberg_datamart.receipt import TableHistory
 
 log = logging.getLogger(__name__)
 _ATTEMPTS = 4
@@ -231,6 +230,7 @@ class Run:
 
     def _complete_through(self, name: str, outcome: Outcome) -> datetime | None:
         """Return up to when a table is known complete now; one that failed is where it was before."""
+        assert self.facts is not None  # noqa: S101  (prepare came first)
         if outcome.outcome == UNCHANGED and outcome.reason is not None:
             return outcome.complete_through
         if outcome.outcome != FAILED:

@@ -36,8 +36,8 @@ from iceberg_datamart.sources.postgres_digests import digests_query, in_slices
 from iceberg_datamart.sources.postgres_horizon import look_at
 from iceberg_datamart.sources.postgres_jdbc import credentials_of, jdbc_url
 from iceberg_datamart.sources.postgres_keys import shared_keys_query
-from iceberg_datamart.sources.postgres_recipe import recipe_of
 from iceberg_datamart.sources.postgres_locks import Locks
+from iceberg_datamart.sources.postgres_recipe import recipe_of
 from iceberg_datamart.sources.postgres_rejects import (
     digest_of,
     fitting,
@@ -47,10 +47,9 @@ from iceberg_datamart.sources.postgres_rejects import (
     rejected_sql,
     unfits_of,
 )
+from iceberg_datamart.sources.postgres_relations import written_elsewhere
 from iceberg_datamart.sources.postgres_storage import parts_of, point_of, require_ordered, sequences_of
 from iceberg_datamart.sources.postgres_table import EVERYTHING, NEWER, DescribedTable
-from iceberg_datamart.sources.postgres_relations import written_elsewhere
-from iceberg_datamart.sources.postgres_table import NEWER, DescribedTable
 from iceberg_datamart.sources.postgres_types import (
     cursor_kind,
     wire,
@@ -62,8 +61,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from iceberg_datamart.config import PostgresSource, TableConfig
-    from iceberg_datamart.sources.postgres_types import PostgresColumn
     from iceberg_datamart.errors import DatamartError
+    from iceberg_datamart.sources.postgres_types import PostgresColumn
 
 _FEW_ROWS = 10_000
 _LEAST_SLICES, _MOST_SLICES = 1024, 65_536
@@ -111,7 +110,7 @@ class PostgresSession:
         transaction, timeline = self._point()
         self._horizon = replace(look.horizon, transaction=transaction, timeline=timeline)
         said = [] if look.blind is None else [f"source '{self._name}' {look.blind}"]
-        self.warnings = [*said, *filter(None, map(_elsewhere, self._described.values()))]
+        self.warnings = said + [d.elsewhere for d in self._described.values() if d.elsewhere is not None]
         return self._horizon
 
     def _point(self) -> tuple[int, int | None]:
@@ -392,17 +391,6 @@ class PostgresSession:
                 yield
         except psycopg.Error as error:
             raise translated(self._name, error) from error
-
-
-def _elsewhere(described: DescribedTable) -> str | None:
-    """Return the warning about a table whose writers cannot be seen; None where it has no cursor."""
-    why = described.table.written_elsewhere
-    if why is None or described.cursor is None:
-        return None
-    return (
-        f"table '{described.label}': {why}, whose open transactions are not seen here, so reads start 5 "
-        "minutes early; what arrives later still is found by `reconcile`"
-    )
 
 
 def _configured(config: TableConfig, column: str) -> str | None:

@@ -108,6 +108,17 @@ class DescribedTable:
             return sql.SQL("false")
         return sql.SQL("{} is null").format(sql.Identifier(self.cursor[0]))
 
+    @property
+    def elsewhere(self) -> str | None:
+        """Return the warning about writers that cannot be seen; None where they can, or without a cursor."""
+        why = self.table.written_elsewhere
+        if why is None or self.cursor is None:
+            return None
+        return (
+            f"table '{self.label}': {why}, whose open transactions are not seen here, so reads start 5 "
+            "minutes early; what arrives later still is found by `reconcile`"
+        )
+
     def watermark(self, number: int | None) -> Watermark | None:
         """Return the watermark that a cursor number means."""
         if number is None or self.cursor is None:

@@ -23,6 +23,17 @@ def _postgres_url(url: str) -> str:
     return url
 
 
+LockWait = Annotated[
+    float,
+    Field(
+        gt=0,
+        le=86_400,
+        description="Longest wait for a table that another session has locked; it then fails with exit code "
+        "75, and the source's other tables are read.",
+    ),
+]
+
+
 class PostgresSource(Settings):
     """A PostgreSQL database."""
 
@@ -44,6 +55,7 @@ class PostgresSource(Settings):
         description="Name or ARN of a secret in AWS Secrets Manager that holds the password, instead of "
         "`password`. Empty means not set.",
     )
+    lock_wait_seconds: LockWait = 300
 
     @classmethod
     def broken_rules(cls, plain: Mapping[str, Any]) -> Iterable[Problem]:
@@ -59,6 +71,7 @@ class GlueSource(Settings):
     database: Text = Field(
         description="Database of the Glue Data Catalog; a table's `from` is a table's name in it."
     )
+    lock_wait_seconds: LockWait = 300
 
 
 class AnySource(Settings):

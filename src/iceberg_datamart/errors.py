@@ -5,7 +5,8 @@ DatamartError                    1  something failed
 ├── MissingPartError             2  Java, Spark or PostgreSQL is not on this machine
 ├── TimestampFileError           2  the timestamp file says nothing that can be trusted
 ├── SourceError                  1  a source cannot be read
-│   ├── SourceUnreachableError  75  the connection failed or was lost (retryable)
+│   ├── SourceUnreachableError  75  the connection or the consistent point failed or was lost (retryable)
+│   ├── SourceLockedError       75  another session kept a table locked for too long (retryable)
 │   ├── SourceRefusedError       1  the server does not let this role or password in, or has no such database
 │   ├── SecretError              1  the secret with a source's password is missing or malformed
 │   ├── SourceTableMissingError  1  the table or one of its columns is not there
@@ -78,7 +79,14 @@ class SourceError(DatamartError):
 
 
 class SourceUnreachableError(SourceError):
-    """The connection to a source failed or was lost."""
+    """The connection to a source failed or was lost, or its consistent point was."""
+
+    exit_code = 75
+    retryable = True
+
+
+class SourceLockedError(SourceError):
+    """Another session held a lock on a source table for as long as the settings wait for one (R16)."""
 
     exit_code = 75
     retryable = True

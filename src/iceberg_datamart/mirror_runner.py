@@ -17,7 +17,7 @@ from iceberg_datamart.schema import IGNORE, recorded_numbers, unread_columns
 from iceberg_datamart.setbacks import fell_below, parts_text, setback
 from iceberg_datamart.slices import Slices, differing
 from iceberg_datamart.sql import LINEAGE_NAMES
-from iceberg_datamart.watermark import CursorKind, ReadWindow, Watermark, advanced, least_cursor
+from iceberg_datamart.watermark import LOOKBACK, CursorKind, ReadWindow, Watermark, advanced, least_cursor
 from iceberg_datamart.windows import INCREMENTAL, RECONCILE, WHOLE, whole_load
 
 if TYPE_CHECKING:
@@ -240,7 +240,11 @@ def _state(run: Run, session: SourceSession, step: MergeWindow, probe: Probe) ->
     limit = probe.settled
     if kind is not None and kind is not CursorKind.INTEGER:
         limit = least_cursor(kind, zone, instant)
-    watermark = advanced(step.saved, probe.greatest, limit)
+    greatest = probe.greatest
+    if greatest is not None and step.source.written_elsewhere is not None:
+        # What arrives later (a refresh, a subscriber's backlog) may be older than what is there already.
+        greatest = greatest.lowered_by(LOOKBACK)
+    watermark = advanced(step.saved, greatest, limit)
     again = None if kind is None else least_cursor(kind, zone, instant.replace(microsecond=0))
     return MirrorState(
         run_id=run.run_id,

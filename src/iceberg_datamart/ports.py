@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from iceberg_datamart.config import TableConfig
     from iceberg_datamart.config_audits import AuditConfig
     from iceberg_datamart.config_checks import CheckConfig
+    from iceberg_datamart.errors import DatamartError
     from iceberg_datamart.mart import MartShape
     from iceberg_datamart.reading import Column, JdbcRead, LakeRead, Probe, Read, RejectedRow, SourceTable
     from iceberg_datamart.receipt import CommitReceipt, MartState, MirrorState, TableHistory
@@ -122,18 +123,28 @@ class Merged:
 class SourceSession(Protocol):
     """One consistent point of one source (§5): every table of a run is read at it.
 
-    Tables are described first, then the point is fixed, then windows are probed and read.
+    Tables are locked first, then described, then the point is fixed, then windows are probed and read.
     """
 
     @property
     def warnings(self) -> Sequence[str]:
         """Return what people should know of the point, a sentence each."""
 
-    def fix_point(self) -> Horizon:
-        """Take the horizon, then the consistent point; return the horizon. Raises: SourceError."""
+    def lock(self, tables: Mapping[str, TableConfig]) -> Mapping[str, DatamartError]:
+        """Keep changes that are not MVCC-safe away from the tables until `close` (R16).
+
+        Return the tables that are not locked, each with the reason; all others are. Waits for locks that
+        others hold, says so, and gives up at the source's `lock_wait_seconds`. Raises: SourceError.
+        """
 
     def describe(self, table: str, config: TableConfig) -> SourceTable:
-        """Return what the source's catalog says of a table. Raises: SourceError."""
+        """Return what the source's catalog says of a locked table. Raises: SourceError."""
+
+    def fix_point(self) -> Horizon:
+        """Take the horizon, then the consistent point; return the horizon.
+
+        Raises: SourceError; SourceUnreachableError where the locks do not cover what is read any more.
+        """
 
     def probe(self, table: str, window: ReadWindow) -> Probe | None:
         """Return what a described table's window holds, without reading it whole.

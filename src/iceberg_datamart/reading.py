@@ -60,6 +60,8 @@ class SourceTable:
     `recipe` is all that decides how its rows are read, text by name: a mirror whose rows were read by
     another one is compared whole (R19). `parts` are what it is stored in; none where that is not known.
     `integers` tells of an integer cursor (R20).
+    `written_elsewhere` says why its writers cannot be seen, where their transactions are another
+    database's: then no horizon holds for it, and a watermark trails what was read by a lookback.
     """
 
     identity: str
@@ -73,6 +75,7 @@ class SourceTable:
     recipe: Mapping[str, str] = field(default_factory=dict)
     parts: tuple[StoredPart, ...] = ()
     integers: IntegerCursor | None = None
+    written_elsewhere: str | None = None
 
 
 @dataclass(frozen=True)

@@ -24,19 +24,18 @@ from iceberg_datamart.errors import (
     CatalogUnreachableError,
     CommitConflictError,
     DatamartError,
-    SourceError,
     SourceUnreachableError,
     TimestampFileConflictError,
 )
+from iceberg_datamart.gathering import Points, deliberate
 from iceberg_datamart.mart_runner import maintain_mart
-from iceberg_datamart.mirror_runner import described, merge_window
+from iceberg_datamart.mirror_runner import merge_window
 from iceberg_datamart.overtaking import overtaken_by
 from iceberg_datamart.planner import (
     Facts,
     MaintainMart,
     Plan,
     Refuse,
-    TableFacts,
     Wishes,
     merge_order,
     plan_run,
@@ -47,7 +46,7 @@ from iceberg_datamart.turns import counted, due_tables
 from iceberg_datamart.windows import INCREMENTAL, known_complete, next_timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
     from concurrent.futures import Future
     from datetime import datetime
 
@@ -55,9 +54,6 @@ if TYPE_CHECKING:
     from iceberg_datamart.overtaking import Overtaken
     from iceberg_datamart.planner import MergeWindow
     from iceberg_datamart.ports import Clock, Lake, RunCounts, SourceSession, TimestampFile
-    from iceberg_datamart.reading import SourceTable
-    from iceberg_datamart.receipt import TableHistory
-    from iceberg_datamart.watermark import Horizon
 
 log = logging.getLogger(__name__)
 _ATTEMPTS = 4
@@ -84,14 +80,17 @@ class Run:
     world: World
     run_id: str
     sessions: dict[str, SourceSession] = field(default_factory=dict)
-    horizons: dict[str, Horizon] = field(default_factory=dict)
     facts: Facts | None = None
+
+    @property
+    def _points(self) -> Points:
+        return Points(self.config, self.world, self.sessions)
 
     def prepare(self) -> Plan:
         """Return the plan; the sources' consistent points stay open until `close`."""
         timestamp = self.world.timestamp_file.read()
         reach("timestamp-read")
-        facts = self._gathered(self._chosen())
+        facts = self._points.gathered(self._chosen())
         self.facts = Facts(timestamp, facts, due_tables(self.config, self.world.run_counts.read()))
         plan = plan_run(self.config, self.facts, self.wishes)
         said = [text for session in self.sessions.values() for text in session.warnings]
@@ -135,69 +134,6 @@ class Run:
         enabled = [name for name, table in self.config.tables.items() if table.enabled]
         return [name for name in enabled if not self.wishes.tables or name in self.wishes.tables]
 
-    def _gathered(self, tables: Sequence[str]) -> dict[str, TableFacts]:
-        """Return what is known of each table, its source read at a consistent point taken now."""
-        errors = self._open_sources(tables)
-        # Before its point is fixed, so that what other runs commit from here on is known to have come later.
-        mirrors = {name: self._mirror(name) for name in tables}
-        described = {name: self._described(name, errors) for name in tables}
-        self._fix_points({self.config.tables[name].source for name in tables} - set(errors), errors)
-        return {name: self._table_facts(name, described[name], mirrors[name], errors) for name in tables}
-
-    def _mirror(self, name: str) -> TableHistory | DatamartError | None:
-        try:
-            return self.world.lake.history(name)
-        except Exception as error:  # noqa: BLE001  (this table's failure, R9)
-            return deliberate(name, error)
-
-    def _open_sources(self, tables: Sequence[str]) -> dict[str, DatamartError]:
-        """Open the sources that the tables need; return those that could not be, with the reason."""
-        errors: dict[str, DatamartError] = {}
-        for name in dict.fromkeys(self.config.tables[table].source for table in tables):
-            try:
-                self.sessions[name] = self.world.open_source(name, self.config.sources[name])
-                reach("source-opened")
-            except SourceError as error:  # noqa: PERF203  (a few sources)
-                errors[name] = error
-        return errors
-
-    def _described(self, name: str, errors: Mapping[str, DatamartError]) -> SourceTable | DatamartError:
-        table = self.config.tables[name]
-        if table.source in errors:
-            return errors[table.source]
-        try:
-            source = described(self.sessions[table.source], self.world.lake, name, table)
-            reach("table-described")
-        except Exception as error:  # noqa: BLE001  (of one table alone, R9)
-            return deliberate(name, error)
-        return source
-
-    def _fix_points(self, sources: set[str], errors: dict[str, DatamartError]) -> None:
-        for name in sorted(sources):
-            try:
-                self.horizons[name] = self.sessions[name].fix_point()
-                reach("point-fixed")
-            except SourceError as error:  # noqa: PERF203  (a few sources)
-                errors[name] = error
-
-    def _table_facts(
-        self,
-        name: str,
-        source: SourceTable | DatamartError,
-        mirror: TableHistory | DatamartError | None,
-        errors: Mapping[str, DatamartError],
-    ) -> TableFacts:
-        place = self.config.tables[name].source
-        if isinstance(source, DatamartError) or place in errors:
-            return TableFacts(errors.get(place) or source)
-        if isinstance(mirror, DatamartError):
-            return TableFacts(mirror)
-        try:
-            columns = self.world.lake.held_columns(name, source.columns, mirror)
-            return TableFacts(replace(source, columns=columns), mirror, self.horizons[place])
-        except Exception as error:  # noqa: BLE001  (of one table alone, R9)
-            return TableFacts(deliberate(name, error))
-
     def _merge_in_passes(self, plan: Plan) -> dict[str, Outcome]:
         """Return what became of each table; those of a source that was lost meanwhile are merged again.
 
@@ -230,11 +166,10 @@ class Run:
         """Return the steps of all tables of the sources, planned anew at a point taken now."""
         assert self.facts is not None  # noqa: S101  (prepare came first)
         for name in sources:
-            log.warning("the connection to source '%s' was lost; its tables are read again", name)
+            log.warning("the consistent point of source '%s' was lost; its tables are read again", name)
             self.sessions.pop(name).close()
-            self.horizons.pop(name, None)
         tables = [name for name in self._chosen() if self.config.tables[name].source in sources]
-        known = {**self.facts.tables, **self._gathered(tables)}
+        known = {**self.facts.tables, **self._points.gathered(tables)}
         self.facts = replace(self.facts, tables=known)
         return Plan(tuple(plan_table(name, self.config, self.facts, self.wishes) for name in tables))
 
@@ -295,10 +230,12 @@ class Run:
 
     def _complete_through(self, name: str, outcome: Outcome) -> datetime | None:
         """Return up to when a table is known complete now; one that failed is where it was before."""
+        assert self.facts is not None  # noqa: S101  (prepare came first)
         if outcome.outcome == UNCHANGED and outcome.reason is not None:
             return outcome.complete_through
         if outcome.outcome != FAILED:
-            return self.horizons[self.config.tables[name].source].instant
+            horizon = self.facts.tables[name].horizon
+            return None if horizon is None else horizon.instant
         try:
             mirror = self.world.lake.history(name)
         except Exception as error:  # noqa: BLE001  (of one table alone, R9)
@@ -325,7 +262,8 @@ class Run:
         if any(name not in tables or tables[name].outcome == FAILED for name in enabled):
             return present
         complete = (tables[name].complete_through for name in enabled)
-        clocks = (horizon.clock for horizon in self.horizons.values())
+        horizons = (self.facts.tables[name].horizon for name in enabled)
+        clocks = (horizon.clock for horizon in horizons if horizon is not None)
         reached = next_timestamp(present, complete, clocks)
         return present if reached is None else self._written(reached, present)
 
@@ -371,14 +309,6 @@ def _say_again(state: RetryCallState) -> None:
 def new_run_id(now: datetime) -> str:
     """Return an identifier that sorts by time: `20260131T081500.123456Z-1a2b3c4d`."""
     return f"{now.strftime('%Y%m%dT%H%M%S.%fZ')}-{secrets.token_hex(4)}"
-
-
-def deliberate(name: str, error: Exception) -> DatamartError:
-    """Return the error itself, or one of this package for an unforeseen one, whose trace goes to the log."""
-    if isinstance(error, DatamartError):
-        return error
-    log.debug("'%s' failed unexpectedly", name, exc_info=error)
-    return DatamartError(f"{type(error).__name__}: {error}", hint="Run with --debug for the whole story.")
 
 
 def _log_outcome(name: str, outcome: Outcome) -> None:

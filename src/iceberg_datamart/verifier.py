@@ -6,11 +6,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from iceberg_datamart.errors import CommitConflictError, DatamartError, SchemaChangeError
+from iceberg_datamart.gathering import deliberate
 from iceberg_datamart.keys import require_unique
 from iceberg_datamart.mart_runner import maintenance_as_consumed
 from iceberg_datamart.planner import MaintainMart, MergeWindow, Refuse
 from iceberg_datamart.ports import MirrorComparison
-from iceberg_datamart.runner import deliberate
 from iceberg_datamart.slices import differing
 from iceberg_datamart.verification import Differences, Verified, VerifyReport, notes_of
 from iceberg_datamart.watermark import CursorKind, ReadWindow, Watermark, least_cursor

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta, timezone
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 MICROSECOND = timedelta(microseconds=1)
+# How far reads start back where open transactions cannot be seen.
+LOOKBACK = timedelta(minutes=5)
 # Sessions write dates of zones from UTC-12 to UTC+14; the least of them trails UTC by this much.
 _WESTERNMOST = timedelta(hours=12)
 # The clock is set back by at most this much where a zone leaves daylight-saving time.
@@ -98,8 +100,8 @@ class Horizon:
     """The source's time below which no open transaction can still write.
 
     `instant` is the horizon; `clock` the source's clock when it was taken. `held_since` is the start
-    of the oldest open transaction, where one holds the horizon back. `visible` is false where the
-    role may not see other sessions, so that `instant` is a guess: the clock less the lookback.
+    of the oldest open transaction, where one holds the horizon back. `visible` is false where some
+    transactions cannot be seen, so that `instant` is a guess: the clock less the lookback.
     `transaction` is the first one that the point does not see, and `timeline` that of the server's log
     (PostgreSQL's names); None where the source has no such number, or does not tell.
     """
@@ -110,6 +112,10 @@ class Horizon:
     visible: bool = True
     transaction: int | None = None
     timeline: int | None = None
+
+    def guessed(self) -> Horizon:
+        """Return the horizon of who cannot see the writers: at most the clock less the lookback."""
+        return replace(self, instant=min(self.instant, self.clock - LOOKBACK), visible=False)
 
 
 def microseconds(instant: datetime) -> int:

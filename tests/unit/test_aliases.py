@@ -27,8 +27,10 @@ MODULES = sorted(
         *(f"lake/{path.name}" for path in (PACKAGE / "lake").glob("*.py")),
         *(f"sources/{path.name}" for path in (PACKAGE / "sources").glob("postgres*.py")),
     }
-    - {"sources/postgres_catalog.py", "sources/postgres_connection.py", "sources/postgres_activity.py"}
-    - {"sources/postgres_recipe.py", "sources/postgres_storage.py"}
+    - {
+        f"sources/postgres_{name}.py"
+        for name in ("activity", "catalog", "connection", "horizon", "recipe", "relations", "storage")
+    }
 )
 TYPES = "bigint|boolean|decimal|double|string|timestamp|timestamp_ntz|date"
 NAMED = re.compile(rf"\b(?:AS|as) (?!(?:{TYPES})\b)([a-z]\w*)|(\w+) ->|(?<![\w.])([a-z]\w*)\.(?:`|\{{|\*|$)")

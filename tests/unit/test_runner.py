@@ -11,11 +11,13 @@ import pytest
 from iceberg_datamart.errors import (
     AuditError,
     LakeError,
+    SourceLockedError,
     SourceUnreachableError,
     TimestampFileConflictError,
     TimestampFileError,
 )
 from iceberg_datamart.runner import new_run_id
+from iceberg_datamart.watermark import LOOKBACK
 from support.fakes.ports import MINUTE, NOON, table
 from support.fakes.runs import foreign_commit, outcomes, rows, two_sources, world
 
@@ -359,3 +361,26 @@ def test_run_ids_sort_by_time_and_never_repeat() -> None:
     assert early.startswith("20260301T120000.000000Z-")
     assert early < late
     assert new_run_id(NOON) != new_run_id(NOON)
+
+
+def test_r16_a_table_that_stays_locked_fails_alone_and_says_try_again() -> None:
+    found = world()
+    found.source.locked["queue"] = SourceLockedError("table 'queue' stayed locked")
+    report = found.run()
+    assert outcomes(report) == {"account": "merged", "queue": "failed", "m": "skipped"}
+    assert (report.exit_code, len(found.source.sessions), found.file.content) == (75, 1, None)
+    found.source.locked.clear()
+    assert outcomes(found.run())["queue"] == "merged"
+
+
+def test_r15_of_a_table_written_elsewhere_rows_that_arrive_late_are_read() -> None:
+    found = world()
+    found.source.elsewhere["queue"] = "it is refreshed"
+    found.source.tables["queue"] = {1: ("first", NOON - 60 * MINUTE), 3: ("newest", NOON - 40 * MINUTE)}
+    report = found.run()
+    assert report.tables["queue"].complete_through == NOON - LOOKBACK
+    assert report.tables["account"].complete_through == NOON
+    assert report.timestamp == "2026-03-01 11:55:00"
+    found.source.tables["queue"][2] = ("arrived late", NOON - 44 * MINUTE)
+    found.source.clock += MINUTE
+    assert found.run().tables["queue"].inserted == 1

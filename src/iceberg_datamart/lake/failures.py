@@ -32,12 +32,14 @@ _CONFLICTS = (
 # What Iceberg raises when its catalog's answer to a commit, or to any question, did not come.
 _UNANSWERED = ("UncheckedSQLException", "CommitStateUnknownException")
 # What pgjdbc says of a connection, and the server of a session that ends or of an exported snapshot whose
-# session has ended; no error of a statement alone.
+# session has ended, or of a lock behind DDL that waits for the session which holds the point (R16); no error
+# of a statement alone.
 _CONNECTION = re.compile(
     r"PSQLException: (FATAL: .*|.*I/O error.*|Connection to .* refused.*|The connection attempt failed.*|"
     r"This connection has been closed.*|The backend has broken the connection.*|"
     r"ERROR: (?:could not import the requested snapshot|invalid snapshot identifier|"
-    r"snapshot \".*\" does not exist|canceling statement due to conflict with recovery).*)"
+    r"snapshot \".*\" does not exist|canceling statement due to lock timeout|"
+    r"canceling statement due to conflict with recovery).*)"
 )
 _UNFIT = re.compile(r'invalid input syntax for type [\w ]+: "([^"]* does not fit [^"]*)"')
 # A message that ends with a colon goes on: on the lines up to the trace.
@@ -72,7 +74,9 @@ def translated(table: str, error: Exception) -> DatamartError:
         return CatalogUnreachableError(message, hint="Run again when the catalog is up; nothing is lost.")
     lost = _CONNECTION.search(text)
     if lost is not None:
-        return SourceUnreachableError(f"the connection to the source was lost: {lost[1]}")
+        return SourceUnreachableError(
+            f"the connection or the consistent point of the source was lost: {lost[1]}"
+        )
     return LakeError(f"{table}: {_root_cause(text)}")
 
 

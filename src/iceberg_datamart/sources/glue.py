@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from iceberg_datamart.errors import SourceError, SourceTableMissingError
+from iceberg_datamart.errors import DatamartError, SourceError, SourceTableMissingError
 from iceberg_datamart.sources.glue_catalog import GlueCatalog
 from iceberg_datamart.sources.glue_connection import crawled_table, database_of, postgres_source
 from iceberg_datamart.sources.glue_files import FORMATS, GlueFiles
@@ -37,6 +37,7 @@ class GlueSession:
         Raises: SourceError.
         """
         self._name, self._catalog = name, GlueCatalog(name, config.database)
+        self._patience = config.lock_wait_seconds
         self._files: SourceSession = GlueFiles(self._catalog)
         self._open_postgres = open_postgres
         self._connection: str | None = None
@@ -49,20 +50,41 @@ class GlueSession:
         """Return what is to be known of the consistent point."""
         return [text for session in self._used() for text in session.warnings]
 
+    def lock(self, tables: Mapping[str, TableConfig]) -> Mapping[str, DatamartError]:
+        """Lock the tables that were crawled in PostgreSQL; return those that are not, with the reason."""
+        failed: dict[str, DatamartError] = {}
+        wanted: dict[SourceSession, dict[str, TableConfig]] = {}
+        for table, config in tables.items():
+            try:
+                session, placed = self._placed(table, config)
+            except DatamartError as error:
+                failed[table] = error
+                continue
+            wanted.setdefault(session, {})[table] = placed
+        for session, placed_tables in wanted.items():
+            try:
+                failed |= session.lock(placed_tables)
+            except SourceError as error:  # noqa: PERF203  (a few sessions)
+                failed |= dict.fromkeys(placed_tables, error)
+        return failed
+
     def describe(self, table: str, config: TableConfig) -> SourceTable:
         """Return what PostgreSQL says of the table that was crawled there, the catalog of files, or Iceberg.
 
         Raises: SourceTableMissingError, SourceError.
         """
-        found = self._catalog.table(table, config.from_.table)
-        if found.is_iceberg or found.classification in FORMATS:
-            described = self._files.describe(table, config)
-            self._tables[table] = self._files
-            return described
-        session, place = self._crawled(found)
-        described = session.describe(table, config.model_copy(update={"from_": place}))
+        session, placed = self._placed(table, config)
+        described = session.describe(table, placed)
         self._tables[table] = session
         return described
+
+    def _placed(self, table: str, config: TableConfig) -> tuple[SourceSession, TableConfig]:
+        """Return the session that reads a table, and its settings there. Raises: SourceError."""
+        found = self._catalog.table(table, config.from_.table)
+        if found.is_iceberg or found.classification in FORMATS:
+            return self._files, config
+        session, place = self._crawled(found)
+        return session, config.model_copy(update={"from_": place})
 
     def fix_point(self) -> Horizon:
         """Take PostgreSQL's horizon, then its consistent point; return the horizon, the least of all.
@@ -119,7 +141,8 @@ class GlueSession:
         """Return the session of PostgreSQL, and the table there that a crawler found. Raises: SourceError."""
         connection = crawled_through(found)
         if self._connection is None:
-            self._postgres = postgres_source(self._name, connection, self._catalog.connection(connection))
+            found_source = postgres_source(self._name, connection, self._catalog.connection(connection))
+            self._postgres = found_source.model_copy(update={"lock_wait_seconds": self._patience})
             self._connection = connection
         if self._connection != connection:
             message = (

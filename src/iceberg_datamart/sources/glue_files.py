@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from iceberg_datamart.config import TableConfig
+    from iceberg_datamart.errors import DatamartError
     from iceberg_datamart.reading import JdbcRead, LakeRead, RejectedRow
     from iceberg_datamart.slices import SliceDigest, Slices, Slicing
     from iceberg_datamart.sources.glue_catalog import GlueCatalog, GlueTable
@@ -93,6 +94,11 @@ class GlueFiles:
             cursor=_cursor(config.cursor, kinds),
             is_digested=False,
         )
+
+    def lock(self, tables: Mapping[str, TableConfig]) -> Mapping[str, DatamartError]:
+        """Return no table: files are not locked."""
+        del tables
+        return {}
 
     def fix_point(self) -> Horizon:
         """Return the time of the first listing, less what clocks may differ in."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from threading import RLock
 from typing import TYPE_CHECKING, Any
@@ -27,14 +27,16 @@ from iceberg_datamart.slices import SliceDigest, Slices, Slicing, is_number
 from iceberg_datamart.sources import postgres_catalog as catalog
 from iceberg_datamart.sources.postgres_connection import (
     awaited,
+    awaited_with_options,
     export_snapshot,
     importing,
-    take_horizon,
     translated,
 )
 from iceberg_datamart.sources.postgres_digests import digests_query, in_slices
+from iceberg_datamart.sources.postgres_horizon import look_at
 from iceberg_datamart.sources.postgres_jdbc import credentials_of, jdbc_url
 from iceberg_datamart.sources.postgres_keys import shared_keys_query
+from iceberg_datamart.sources.postgres_locks import Locks
 from iceberg_datamart.sources.postgres_recipe import recipe_of
 from iceberg_datamart.sources.postgres_rejects import (
     digest_of,
@@ -45,6 +47,7 @@ from iceberg_datamart.sources.postgres_rejects import (
     rejected_sql,
     unfits_of,
 )
+from iceberg_datamart.sources.postgres_relations import written_elsewhere
 from iceberg_datamart.sources.postgres_storage import parts_of, point_of, require_ordered, sequences_of
 from iceberg_datamart.sources.postgres_table import EVERYTHING, PENDING, DescribedTable
 from iceberg_datamart.sources.postgres_types import (
@@ -54,10 +57,11 @@ from iceberg_datamart.sources.postgres_types import (
 from iceberg_datamart.watermark import CursorKind, Horizon, ReadWindow, Watermark
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from datetime import datetime
 
     from iceberg_datamart.config import PostgresSource, TableConfig
+    from iceberg_datamart.errors import DatamartError
     from iceberg_datamart.sources.postgres_types import PostgresColumn
 
 _FEW_ROWS = 10_000
@@ -69,28 +73,44 @@ class PostgresSession:
 
     def __init__(self, name: str, config: PostgresSource) -> None:
         """Connect. Raises: SourceUnreachableError, SourceRefusedError."""
-        self._name = name
+        self._name, self._config = name, config
         self._credentials, self._url = credentials_of(config), jdbc_url(config)
         self._lock = RLock()
         self._described: dict[str, DescribedTable] = {}
+        # It holds the locks and looks up what is described; the snapshot gets a connection of its own.
         self._connection = awaited(name, config)
+        self._locks = Locks(name, self._connection, config.lock_wait_seconds)
         self._snapshot: str | None = None
         self._horizon: Horizon | None = None
         self.warnings: list[str] = []
 
+    def lock(self, tables: Mapping[str, TableConfig]) -> dict[str, DatamartError]:
+        """Lock the tables until `close`; return those that are not, with the reason (R16)."""
+        try:
+            return self._locks.take(tables)
+        except psycopg.Error as error:
+            raise translated(self._name, error) from error
+
     def fix_point(self) -> Horizon:
         """Take the horizon, then export the snapshot, in this order (R7); return the horizon.
 
-        Raises: SourceError.
+        The locks stand before both, and the snapshot's session takes them over. The look at other sessions
+        is another connection's: it must not take the snapshot before it has looked. Raises: SourceError.
         """
+        guard = self._connection
+        self._connection, options = awaited_with_options(self._name, self._config)
+        self._url = jdbc_url(self._config, options)
         try:
-            self._horizon, inexact = take_horizon(self._connection)
-            self._snapshot = export_snapshot(self._connection, self._name)
+            with closing(guard):
+                look = look_at(guard)
+                self._snapshot = export_snapshot(self._connection, self._name)
+                self._locks.hand_over(self._connection)
         except psycopg.Error as error:
             raise translated(self._name, error) from error
         transaction, timeline = self._point()
-        self._horizon = replace(self._horizon, transaction=transaction, timeline=timeline)
-        self.warnings = [f"source '{self._name}' {inexact}"] if inexact is not None else []
+        self._horizon = replace(look.horizon, transaction=transaction, timeline=timeline)
+        said = [] if look.blind is None else [f"source '{self._name}' {look.blind}"]
+        self.warnings = said + [d.elsewhere for d in self._described.values() if d.elsewhere is not None]
         return self._horizon
 
     def _point(self) -> tuple[int, int | None]:
@@ -137,10 +157,11 @@ class PostgresSession:
             numbers={column.name: column.number for column in selected},
             recipe=recipe_of(self._connection, relation, pairs, key, config.soft_delete),
             parts=parts_of(self._connection, relation),
+            written_elsewhere=written_elsewhere(self._connection, relation.oid),
         )
         cursor = None if kind is None or config.cursor is None else (config.cursor, kind)
         unfits = unfits_of(selected, known_wires, key)
-        described = DescribedTable(found, relation, known_wires, config, cursor, unfits)
+        described = DescribedTable(found, relation, known_wires, config, cursor, unfits, label=table)
         if kind is CursorKind.INTEGER and config.cursor is not None:
             described = self._with_integers(table, described, cursors[config.cursor])
         self._described[table] = described
@@ -170,6 +191,8 @@ class PostgresSession:
         """Return the value below which no transaction can still write: all that drew less have ended."""
         horizon = self._horizon
         if described.committed is None or horizon is None or not horizon.visible:
+            return None
+        if described.table.written_elsewhere is not None:
             return None
         greatest, when = described.committed
         if horizon.held_since is not None and horizon.held_since <= when:

@@ -8,13 +8,8 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from iceberg_datamart.reading import Activity
-from iceberg_datamart.sources.postgres_connection import (
-    UNSEEN_START,
-    connected,
-    open_transactions,
-    take_horizon,
-    translated,
-)
+from iceberg_datamart.sources.postgres_connection import connected, translated
+from iceberg_datamart.sources.postgres_horizon import UNSEEN_START, look_at
 
 if TYPE_CHECKING:
     from iceberg_datamart.config import PostgresSource
@@ -27,7 +22,9 @@ def activity(name: str, config: PostgresSource) -> Activity:
     with closing(connected(name, config, _PATIENCE)) as connection:
         try:
             connection.execute(f"set statement_timeout = '{_PATIENCE}s'")
-            horizon, inexact = take_horizon(connection)
-            return Activity(horizon, open_transactions(connection, horizon.clock - UNSEEN_START), inexact)
+            look = look_at(connection)
         except psycopg.Error as error:
             raise translated(name, error) from error
+    since = look.clock - UNSEEN_START
+    holding = tuple(each for each in look.open_transactions if each.holds_from <= since)
+    return Activity(look.horizon, holding, look.blind)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from psycopg.rows import dict_row
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from iceberg_datamart.config import SourceName, TableConfig
 
 _RELATION = """
-select c.oid::int8 as oid, n.nspname as schema, c.relname as table, c.relkind as kind,
-       pg_relation_size(c.oid) / current_setting('block_size')::int8 as pages
+select c.oid::int8 as oid, n.nspname as schema, c.relname as table, c.relkind as kind
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where c.relname = %(table)s and c.relkind in ('r', 'p', 'v', 'm', 'f')
   and (n.nspname = %(schema)s or (%(schema)s::text is null and pg_table_is_visible(c.oid)))
 """
+_PAGES = "select coalesce(pg_relation_size(%(oid)s::oid), 0) / current_setting('block_size')::int8"
 # A domain stands for its base type, which may be a domain again and carries the type modifier.
 _COLUMNS = """
 with recursive resolved as (
@@ -69,13 +69,23 @@ class Relation:
     schema: str
     table: str
     kind: str
-    pages: int
+    pages: int = 0
 
 
 def find_relation(connection: Connection[Any], name: SourceName) -> Relation:
-    """Return the relation that `name` means: as written, else in lower case as PostgreSQL folds names.
+    """Return the relation that `name` means, with its size, for which it is locked.
 
     Raises: SourceTableMissingError.
+    """
+    relation = relation_named(connection, name)
+    (pages,) = connection.execute(_PAGES, {"oid": relation.oid}).fetchall()[0]
+    return replace(relation, pages=pages)
+
+
+def relation_named(connection: Connection[Any], name: SourceName) -> Relation:
+    """Return the relation that `name` means: as written, else in lower case as PostgreSQL folds names.
+
+    Its size is not looked up: nothing here waits for a lock. Raises: SourceTableMissingError.
     """
     for fold in (str, str.lower):
         schema = None if name.schema is None else fold(name.schema)

@@ -1,16 +1,14 @@
-"""A connection whose settings nothing depends on, the horizon it sees, and what its errors mean.
+"""A connection whose settings nothing depends on, the snapshot it exports, and what its errors mean.
 
 Exported snapshots: https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-SNAPSHOT-SYNCHRONIZATION
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from psycopg.rows import class_row
+from psycopg.conninfo import conninfo_to_dict
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from iceberg_datamart.errors import (
@@ -19,17 +17,12 @@ from iceberg_datamart.errors import (
     SourceUnreachableError,
     UnfitValueError,
 )
-from iceberg_datamart.reading import OpenTransaction
 from iceberg_datamart.sources.postgres_jdbc import credentials_of
 from iceberg_datamart.sources.postgres_types import UNFIT
-from iceberg_datamart.watermark import Horizon
 
 if TYPE_CHECKING:
     from iceberg_datamart.config import PostgresSource
 
-DEFAULT_LOOKBACK = timedelta(minutes=5)
-# A transaction takes its now() a moment before other sessions can see that it is open.
-UNSEEN_START = timedelta(seconds=1)
 # Text forms of intervals, floats and bytes depend on these; nothing may depend on a role's defaults.
 SETTINGS = (
     "set timezone = 'UTC'; set intervalstyle = 'iso_8601'; set datestyle = 'ISO'; set bytea_output = 'hex'; "
@@ -54,43 +47,17 @@ _UNTRUSTED = (
 )
 # The connection is gone, or was not to be had: https://www.postgresql.org/docs/current/errcodes-appendix.html
 # A standby ends what its primary's cleaning overtakes with 40001; a fresh point is the mend there, too.
-_LOST = ("08", "57P", "53300", "40001")
+# A reader waits for locks only behind DDL that waits for the snapshot's session: see READER_LOCKS.
+_LOST = ("08", "57P", "53300", "40001", "40P01", "55P03")
 _ATTEMPTS = 5
+# A reader's lock could only be behind DDL that waits until the point is given up: better to give it up soon.
+_READER_PATIENCE = "3000"  # milliseconds
+READER_LOCKS = f"lock_timeout = {_READER_PATIENCE}"
+STARTUP = f"-c lock_timeout={_READER_PATIENCE}"
 _BEGIN = "begin isolation level repeatable read, read only"
-# Prepared transactions do not tell when they began: they count from this much before they were prepared.
-_OPEN = """
-select xact_start as since, xact_start as holds_from, pid, application_name, usename as "user", state,
-       null as gid
-from pg_stat_activity
-where datname = current_database() and pid <> pg_backend_pid() and xact_start is not null
-  and backend_type not in ('autovacuum worker', 'walsender', 'parallel worker')
-union all
-select prepared, prepared - %(lookback)s, null, null, owner, 'prepared', gid
-from pg_prepared_xacts where database = current_database()
-"""
-_HORIZON = f"""
-select clock_timestamp() as clock, pg_is_in_recovery() as standby,
-       pg_has_role(current_user, 'pg_read_all_stats', 'member') as visible,
-       (select min(holds_from) from ({_OPEN}) as o) as held_since,
-       pg_last_xact_replay_timestamp() as replayed
-"""
-_STANDBY = "is a standby and does not see its primary's open transactions, so reads start 5 minutes early"
-_HIDDEN = (
-    "does not let this role see other sessions, so reads start 5 minutes early; "
-    "to read exactly: GRANT pg_read_all_stats TO the role"
-)
 
 
-@dataclass(frozen=True)
-class _Activity:
-    clock: datetime
-    standby: bool
-    visible: bool
-    held_since: datetime | None
-    replayed: datetime | None
-
-
-def awaited(name: str, config: PostgresSource) -> psycopg.Connection[Any]:
+def awaited(name: str, config: PostgresSource, options: str = "") -> psycopg.Connection[Any]:
     """Return an open connection as `connected` does, to a server that may be starting up or full.
 
     Raises: SourceUnreachableError after some seconds; SourceRefusedError at once.
@@ -101,15 +68,37 @@ def awaited(name: str, config: PostgresSource) -> psycopg.Connection[Any]:
         wait=wait_exponential(multiplier=0.5, max=4),
         reraise=True,
     )
-    return attempts(connected, name, config)
+    return attempts(connected, name, config, options=options)
 
 
-def connected(name: str, config: PostgresSource, patience: int = 15) -> psycopg.Connection[Any]:
+def awaited_with_options(name: str, config: PostgresSource) -> tuple[psycopg.Connection[Any], str | None]:
+    """Return an open connection as `awaited` does, and options that keep any other from waiting for locks.
+
+    Spark asks for a query's columns on a connection that runs no statement of ours first: only options of
+    the connection itself reach it. None where a pooler refuses or ignores them. Raises: as `awaited`.
+    """
+    options = " ".join(filter(None, (str(conninfo_to_dict(config.url).get("options") or ""), STARTUP)))
+    try:
+        connection = awaited(name, config, options)
+    except SourceError as error:
+        if "startup parameter" not in error.message:
+            raise
+        return awaited(name, config), None
+    # Asked for as the session began: SETTINGS may have set it since.
+    row = connection.execute("select reset_val from pg_settings where name = 'lock_timeout'").fetchone()
+    return connection, options if row is not None and row[0] == _READER_PATIENCE else None
+
+
+def connected(
+    name: str, config: PostgresSource, patience: int = 15, options: str = ""
+) -> psycopg.Connection[Any]:
     """Return an open connection in autocommit mode, within `patience` seconds.
 
     Raises: SourceUnreachableError, SourceRefusedError.
     """
     credentials: dict[str, Any] = dict(credentials_of(config))
+    if options:
+        credentials["options"] = options
     try:
         connection = psycopg.connect(config.url, autocommit=True, connect_timeout=patience, **credentials)
         connection.execute(SETTINGS)
@@ -129,31 +118,6 @@ def _not_connected(name: str, text: str) -> SourceError:
     return (SourceRefusedError if refused else SourceUnreachableError)(message, hint=hint)
 
 
-def take_horizon(connection: psycopg.Connection[Any]) -> tuple[Horizon, str | None]:
-    """Return the horizon, and what keeps it from being exact, to be said after the source's name.
-
-    Take it before the snapshot is exported: a transaction that starts in between begins above it.
-    """
-    with connection.cursor(row_factory=class_row(_Activity)) as cursor:
-        seen = cursor.execute(_HORIZON, {"lookback": DEFAULT_LOOKBACK}).fetchall()[0]
-    clock, held_since = seen.clock, seen.held_since
-    if seen.standby:
-        guess = min(clock, seen.replayed or clock) - DEFAULT_LOOKBACK
-        return Horizon(guess, clock, visible=False), _STANDBY
-    if not seen.visible:
-        return Horizon(clock - DEFAULT_LOOKBACK, clock, held_since, visible=False), _HIDDEN
-    return Horizon(min(clock - UNSEEN_START, held_since or clock), clock, held_since), None
-
-
-def open_transactions(
-    connection: psycopg.Connection[Any], older_than: datetime
-) -> tuple[OpenTransaction, ...]:
-    """Return the transactions that keep the horizon at or below `older_than`, the oldest first."""
-    query = f"select * from ({_OPEN}) as o where holds_from <= %(older)s order by holds_from, pid"
-    with connection.cursor(row_factory=class_row(OpenTransaction)) as cursor:
-        return tuple(cursor.execute(query, {"lookback": DEFAULT_LOOKBACK, "older": older_than}))
-
-
 def export_snapshot(connection: psycopg.Connection[Any], source: str) -> str:
     """Begin a transaction that holds one snapshot; return its id, by which other connections import it.
 
@@ -161,6 +125,7 @@ def export_snapshot(connection: psycopg.Connection[Any], source: str) -> str:
     reads would be two points of the source, and rows that change in between would be lost or doubled.
     """
     connection.execute(_BEGIN)
+    connection.execute(f"set local {READER_LOCKS}")
     try:
         row = connection.execute("select pg_export_snapshot()").fetchone()
     except psycopg.Error as error:
@@ -177,10 +142,11 @@ def export_snapshot(connection: psycopg.Connection[Any], source: str) -> str:
 
 def importing(snapshot: str | None) -> str:
     """Return the statement by which another connection comes to see the exported snapshot."""
+    settings = f"{SETTINGS}; set {READER_LOCKS}"
     if snapshot is None:
-        return SETTINGS
+        return settings
     start = "set transaction isolation level repeatable read; set transaction snapshot "
-    return f"{start}'{snapshot}'; {SETTINGS}"
+    return f"{start}'{snapshot}'; {settings}"
 
 
 def translated(source: str, error: psycopg.Error) -> SourceError:

@@ -32,9 +32,12 @@ _NO_HOSTS = {",": "several hosts", "/": "a Unix socket", "@": "a Unix socket"}
 _OWN = {"host", "port", "dbname", "user", "password"}
 
 
-def jdbc_url(config: PostgresSource) -> str:
-    """Return the JDBC URL, without credentials. Raises: ConfigError for what JDBC cannot express."""
-    parts = _parts(config)
+def jdbc_url(config: PostgresSource, options: str | None = None) -> str:
+    """Return the JDBC URL, without credentials; `options` take the place of the settings' own.
+
+    Raises: ConfigError for what JDBC cannot express.
+    """
+    parts = _parts(config) | ({} if options is None else {"options": options})
     host = parts.get("host", "")
     unusable = sorted(set(parts) - set(_JDBC_NAMES) - _OWN)
     unusable += [what for sign, what in _NO_HOSTS.items() if sign in host]

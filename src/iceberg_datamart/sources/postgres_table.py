@@ -33,6 +33,7 @@ class DescribedTable:
 
     `wires` are those of the columns, in their order; `unfits` is all that can keep a row out of the
     mirror. `committed` is an integer cursor's greatest value, and a time when it was known to be committed.
+    `label` is the table's name in the settings.
     """
 
     table: SourceTable
@@ -42,6 +43,7 @@ class DescribedTable:
     cursor: tuple[str, CursorKind] | None
     unfits: tuple[Unfit, ...] = ()
     committed: tuple[int | None, datetime] | None = None
+    label: str = ""
 
     @property
     def name(self) -> sql.Identifier:
@@ -106,6 +108,17 @@ class DescribedTable:
         name = sql.Identifier(self.cursor[0])
         least = literal_since_1970(self.cursor[1].value, start.value)
         return sql.SQL("coalesce({} >= {}, false)").format(name, least)
+
+    @property
+    def elsewhere(self) -> str | None:
+        """Return the warning about writers that cannot be seen; None where they can, or without a cursor."""
+        why = self.table.written_elsewhere
+        if why is None or self.cursor is None:
+            return None
+        return (
+            f"table '{self.label}': {why}, whose open transactions are not seen here, so reads start 5 "
+            "minutes early; what arrives later still is found by `reconcile`"
+        )
 
     def watermark(self, number: int | None) -> Watermark | None:
         """Return the watermark that a cursor number means."""

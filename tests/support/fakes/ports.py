@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from iceberg_datamart.config import GlueSource, PostgresSource, TableConfig
+    from iceberg_datamart.errors import DatamartError
     from iceberg_datamart.ports import Lake, MartMaintenance, MirrorMerge
     from iceberg_datamart.report import RunReport
     from iceberg_datamart.watermark import ReadWindow
@@ -111,8 +112,9 @@ class FakeSource:
     """A database: rows by table, and its clock; `held_back` is how far the horizon trails it.
 
     `unreachable` is raised when a session is opened, `lost` when its point is fixed, and `faults` when
-    a table is described. `numbers` are those of the columns, `recipe` is how they are read, and `points`
-    counts those that were fixed. `others` are sources of other names.
+    a table is described; `locked` are tables whose locks cannot be had, `elsewhere` those written from
+    elsewhere. `numbers` are those of the columns, `recipe` is how they are read, and `points` counts those
+    that were fixed. `others` are sources of other names.
     """
 
     tables: dict[str, SourceRows]
@@ -122,6 +124,8 @@ class FakeSource:
     unreachable: Exception | None = None
     lost: Exception | None = None
     faults: dict[str, Exception] = field(default_factory=dict)
+    locked: dict[str, DatamartError] = field(default_factory=dict)
+    elsewhere: dict[str, str] = field(default_factory=dict)
     numbers: dict[str, int] = field(default_factory=dict)
     recipe: dict[str, str] = field(default_factory=dict)
     parts: dict[str, tuple[StoredPart, ...]] = field(default_factory=dict)
@@ -149,6 +153,9 @@ class FakeSourceSession:
         self._tables: dict[str, SourceRows] = {}
         self._names: dict[str, str] = {}
 
+    def lock(self, tables: Mapping[str, TableConfig]) -> dict[str, DatamartError]:
+        return {name: self._source.locked[name] for name in tables if name in self._source.locked}
+
     def fix_point(self) -> Horizon:
         if self._source.lost is not None:
             raise self._source.lost
@@ -166,7 +173,11 @@ class FakeSourceSession:
         identity, numbers = f"{self._source.identity}/{config.from_}", dict(self._source.numbers)
         recipe, parts = self._source.recipe, self._source.parts.get(config.from_.table, ())
         return SourceTable(
-            *(identity, columns, ("id",), True, kind), numbers=numbers, recipe=dict(recipe), parts=parts
+            *(identity, columns, ("id",), True, kind),
+            numbers=numbers,
+            recipe=dict(recipe),
+            parts=parts,
+            written_elsewhere=self._source.elsewhere.get(table),
         )
 
     def probe(self, table: str, window: ReadWindow) -> Probe:

@@ -191,9 +191,7 @@ def failing_sql(changes: str, fails: str) -> str:
     return f"SELECT * FROM {changes} WHERE {CHANGE} <> '{DELETE}' AND {fails}"
 
 
-def duplicates_sql(
-    changes: str, mirror: str | None, key: Sequence[str], check: UniqueCheck, *, null_safe: bool = False
-) -> str:
+def duplicates_sql(changes: str, mirror: str | None, key: Sequence[str], check: UniqueCheck) -> str:
     """Return the SELECT of a changeset's rows that share the check's values with another row of the table.
 
     Those are other rows of the changeset, and rows of `mirror` that the changeset leaves as they are.
@@ -203,7 +201,7 @@ def duplicates_sql(
     rows = f"SELECT {names}, true AS {_CHANGED} FROM {changes} WHERE {CHANGE} <> '{DELETE}' AND {present}"
     if mirror is not None:
         same = matching(check.columns, NEW, OLD)
-        touched = matching(key, NEW, OLD, null_safe=null_safe)
+        touched = matching(key, NEW, OLD, null_safe=True)
         shown = ", ".join(f"{OLD}.{quoted(name)}" for name in dict.fromkeys((*key, *check.columns)))
         rows += (
             f" UNION ALL SELECT {shown}, false AS {_CHANGED} FROM {mirror} AS {OLD} "

@@ -83,8 +83,11 @@ class MartShape:
         return tuple(node.table for node in self.nodes)
 
     @property
-    def null_safe(self) -> bool:
-        """Return whether key columns may be NULL, which left joins make them."""
+    def nullable_key(self) -> bool:
+        """Return whether key columns may be NULL, which left joins make them.
+
+        What the mart holds may have been written as another join, so that its keys always match null-safely.
+        """
         return any(node.how == "left" for node in self.nodes)
 
     @property
@@ -134,10 +137,11 @@ class MartShape:
         if node.how == "inner":
             return self._arm(node.table, node.shape.primary_key, node.shape.primary_key, changed)
         own = tuple(own for _, own in node.on)
-        by_key = matching(node.shape.primary_key, OTHER, ROW)
+        by_key = matching(node.shape.primary_key, OTHER, ROW, null_safe=True)
+        matches = " AND ".join(f"{ROW}.{quoted(name)} IS NOT NULL" for name in own)
         values = " UNION ".join(
             f"SELECT {_names(own, ROW)} FROM {relation} AS {ROW} "
-            f"WHERE EXISTS (SELECT 1 FROM {changed} AS {OTHER} WHERE {by_key})"
+            f"WHERE {matches} AND EXISTS (SELECT 1 FROM {changed} AS {OTHER} WHERE {by_key})"
             for relation in (delta.now, delta.before)
         )
         parents = tuple(parents for parents, _ in node.on)
@@ -181,7 +185,7 @@ def changed_keys_sql(delta: Delta, key: Sequence[str]) -> str:
     written = f"SELECT {names} FROM {delta.now} AS {ROW} WHERE {ROW}.{quoted(RUN_ID)} IN ({runs})"
     if not delta.deletes:
         return written
-    present = f"SELECT 1 FROM {delta.now} AS {OTHER} WHERE {matching(key, OTHER, ROW)}"
+    present = f"SELECT 1 FROM {delta.now} AS {OTHER} WHERE {matching(key, OTHER, ROW, null_safe=True)}"
     return f"{written} UNION ALL SELECT {names} FROM {delta.before} AS {ROW} WHERE NOT EXISTS ({present})"
 
 
@@ -203,7 +207,7 @@ def restricted_sql(relation: str, columns: Sequence[str], arms: Sequence[tuple[A
     if not arms:
         return f"SELECT {names} FROM {relation} AS {ROW}"
     taken = [
-        f"EXISTS (SELECT 1 FROM {keys} AS {OTHER} WHERE {matching(arm.outputs, OTHER, ROW)})"
+        f"EXISTS (SELECT 1 FROM {keys} AS {OTHER} WHERE {matching(arm.outputs, OTHER, ROW, null_safe=True)})"
         for arm, keys, _ in arms
     ]
     selects = []

@@ -44,20 +44,12 @@ class Passed:
     warnings: tuple[str, ...] = ()
 
 
-def checked(  # noqa: PLR0913  (what a check can look at)
-    session: SparkSession,
-    changes: Changeset,
-    checks: Checks,
-    views: Views,
-    held: int,
-    *,
-    null_safe: bool = False,
-) -> Passed:
+def checked(session: SparkSession, changes: Changeset, checks: Checks, views: Views, held: int) -> Passed:
     """Return what checks leave of a changeset to a table of `held` rows.
 
     Rows are rejected first; the other checks see what would be committed. Raises: CheckError.
     """
-    inspection = _Inspection(session, changes, checks, views, null_safe=null_safe)
+    inspection = _Inspection(session, changes, checks, views)
     with translating(changes.table):
         if checks.look_at_rows and changes.rows:
             inspection.inspect()
@@ -77,13 +69,10 @@ def checked(  # noqa: PLR0913  (what a check can look at)
 class _Inspection:
     """The checks of one changeset; `changes` shrinks by what is rejected."""
 
-    def __init__(
-        self, session: SparkSession, changes: Changeset, checks: Checks, views: Views, *, null_safe: bool
-    ) -> None:
+    def __init__(self, session: SparkSession, changes: Changeset, checks: Checks, views: Views) -> None:
         self.changes, self.findings = changes, Findings()
         self.rejected: list[RejectedRow] = []
         self._session, self._checks, self._views = session, checks, views
-        self._null_safe = null_safe
         self._key = [column.name for column in changes.key]
 
     def inspect(self) -> None:
@@ -130,7 +119,7 @@ class _Inspection:
         if found.isEmpty():
             return False
         duplicates, changes = self._views.add(found), self._view()
-        same = matching(self._key, OTHER, ROW, null_safe=self._null_safe)
+        same = matching(self._key, OTHER, ROW, null_safe=True)
         present = f"SELECT 1 FROM {duplicates} AS {OTHER} WHERE {same}"
         twice = f"({ROW}.{CHANGE} <> '{DELETE}' AND EXISTS ({present}))"
         self._reject(
@@ -151,7 +140,7 @@ class _Inspection:
     def _duplicates(self, check: UniqueCheck) -> DataFrame:
         base = self.changes.base
         mirror = None if base is None else self._views.relation(self.changes.table, base)
-        text = duplicates_sql(self._view(), mirror, self._key, check, null_safe=self._null_safe)
+        text = duplicates_sql(self._view(), mirror, self._key, check)
         return self._session.sql(text)
 
     def _reject(self, rows: DataFrame, reason: Any) -> None:

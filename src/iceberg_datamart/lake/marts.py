@@ -47,7 +47,7 @@ class MartComparison:
 
     def columns(self) -> tuple[Column, ...]:
         """Return the mart's columns with the types that Spark finds for the join."""
-        required = set() if self._shape.null_safe else set(self._shape.key)
+        required = set() if self._shape.nullable_key else set(self._shape.key)
         return tuple(
             Column(item.name, iceberg_type(item.dataType.simpleString()), nullable=item.name not in required)
             for item in self._session.sql(f"SELECT * FROM {self._join}").schema
@@ -75,7 +75,7 @@ class MartComparison:
             key=shape.key,
             columns=shape.columns,
             full=True,
-            null_safe=shape.null_safe,
+            null_safe=True,
         )
         return self._changes(columns, self._session.sql(text))
 
@@ -97,7 +97,7 @@ class MartComparison:
             old=self._held,
             key=shape.key,
             columns=shape.columns,
-            null_safe=shape.null_safe,
+            null_safe=True,
         )
         return self._session.sql(text)
 

@@ -177,7 +177,7 @@ class SparkEngine:
             changes = comparison.first(columns) if current is None else comparison.changeset(columns)
         try:
             held = self._rows(shape.name, maintenance.base) if checks.counts else 0
-            passed = checked(self._session, changes, checks, self._views, held, null_safe=shape.null_safe)
+            passed = checked(self._session, changes, checks, self._views, held)
             staging = self._staging_for(auditor)
             receipt = changes.commit(self._session, staging, summary, self._lineage())
         finally:

@@ -50,7 +50,7 @@ BROKEN = (
         "R1",
         "what fails its audits is published all the same",
         "lake/staging.py",
-        "            audit.judge(int(staged.snapshotId()))",
+        "            self._audit.judge(int(staged.snapshotId()))",
         "            pass",
         "tests/e2e/test_audits.py::test_r1_the_watermark_of_refused_rows_is_in_their_own_snapshot_alone",
     ),

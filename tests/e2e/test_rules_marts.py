@@ -1,0 +1,93 @@
+"""A mart equals its join whatever it was before, and nothing is published that was not counted (R8)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from iceberg_datamart.lake import changes
+from support.oracles.oracle import assert_same, rows_of
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from support.worlds.laptop import Laptop
+
+    Connection = psycopg.Connection[Any]
+
+LEFT = {"from": "a", "joins": [{"table": "b", "on": ["id"], "how": "left"}]}
+INNER = {"from": "a", "joins": [{"table": "b", "on": ["id"], "how": "inner"}]}
+TABLES = """
+create table a (id int primary key, at timestamptz not null default now(), v text);
+create table b (bid int primary key, id int, seen timestamptz not null default now());
+insert into a select i, now(), 'before' from generate_series(1, 9) as i;
+insert into b select i, i from generate_series(1, 3) as i;
+"""
+
+
+def two_tables(laptop: Laptop, connection: Connection, marts: dict[str, Any]) -> Laptop:
+    connection.execute(TABLES)
+    tables = {"a": {"from": "public.a", "cursor": "at"}, "b": {"from": "public.b", "cursor": "seen"}}
+    return laptop.configure(tables, marts)
+
+
+def joined(connection: Connection, how: str) -> list[dict[str, Any]]:
+    return rows_of(connection, f"select a.*, b.bid, b.seen from a {how} join b using (id)", "public")
+
+
+def test_r8_a_left_join_made_inner_loses_its_rows_without_a_match(
+    laptop: Laptop, connection: Connection
+) -> None:
+    two_tables(laptop, connection, {"m": LEFT}).run()
+    laptop.settings["marts"]["m"] = INNER
+    assert laptop.save().run()["marts"]["m"]["deleted"] == 6
+    assert_same("m", laptop.rows("m"), joined(connection, "inner"), ("id", "bid"))
+    laptop.settings["marts"]["m"] = LEFT
+    assert laptop.save().run()["marts"]["m"]["inserted"] == 6
+    assert_same("m", laptop.rows("m"), joined(connection, "left"), ("id", "bid"))
+
+
+def test_a_row_with_null_in_its_key_leaves_mirror_and_mart(laptop: Laptop, connection: Connection) -> None:
+    """As versions before 0.1, or another tool, may have written it."""
+    two_tables(laptop, connection, {"m": LEFT}).run()
+    for table, key in (("datamart.datamart.a", "id"), ("datamart.datamart.m", "id")):
+        if any(field.required for field in laptop.table(table[-1]).schema().fields):
+            laptop.spark_sql(f"alter table {table} drop identifier fields {key}")
+            laptop.spark_sql(f"alter table {table} alter column {key} drop not null")
+    columns = "id, at, v, _run_id, _merged_at"
+    laptop.spark_sql(
+        f"insert into datamart.datamart.a ({columns}) select null, at, v, _run_id, _merged_at "
+        "from datamart.datamart.a where id = 9"
+    )
+    report = laptop.run()
+    assert report["tables"]["a"]["deleted"] == 1
+    assert_same("m", laptop.rows("m"), joined(connection, "left"), ("id", "bid"))
+    assert {row["id"] for row in laptop.rows("a")} == set(range(1, 10))
+
+
+@pytest.mark.parametrize("mode", ["merge-on-read", "copy-on-write"])
+def test_r8_a_merge_that_touches_fewer_rows_than_were_counted_is_not_published(
+    laptop: Laptop, connection: Connection, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    two_tables(laptop, connection, {"m": INNER})
+    for settings in (*laptop.settings["tables"].values(), *laptop.settings["marts"].values()):
+        settings["properties"] = {"write.merge.mode": mode}
+    laptop.save().run()
+    before = {name: laptop.rows(name) for name in ("a", "m")}
+    connection.execute(
+        "update a set v = 'after', at = now() where id = 2; update a set at = now() where id = 3"
+    )
+    right = changes.merge_sql
+
+    def missing_one(**clauses: Any) -> str:
+        return right(**{**clauses, "bounds": f"{clauses['bounds']} AND `_datamart_old`.`id` <> 2"})
+
+    monkeypatch.setattr(changes, "merge_sql", missing_one)
+    report = laptop.failing_run()
+    assert "0 to insert, 2 to update, 0 to delete" in report["tables"]["a"]["error"]["message"]
+    assert "9 rows became 10" in report["tables"]["a"]["error"]["message"]
+    assert {name: laptop.rows(name) for name in ("a", "m")} == before
+    monkeypatch.setattr(changes, "merge_sql", right)
+    laptop.run()
+    assert_same("m", laptop.rows("m"), joined(connection, "inner"), ("id", "bid"))

@@ -111,6 +111,13 @@ class MartShape:
 
     def join_sql(self, relations: Mapping[str, str]) -> str:
         """Return the SELECT of the whole mart from `relations`, a relation for each table."""
+        values = [quoted(name) for name in self.selected]
+        values += [f"{text} AS {quoted(name)}" for name, text in self.expressions.items()]
+        where = f" WHERE {self.filter}" if self.filter else ""
+        return f"SELECT {', '.join(values)} FROM ({self.outputs_sql(relations)}) AS {ROW}{where}"
+
+    def outputs_sql(self, relations: Mapping[str, str]) -> str:
+        """Return the SELECT of all columns that the mart can show; expressions and filter stand on it."""
         aliases = {table: f"_datamart_{position}" for position, table in enumerate(self.tables)}
         shown = ", ".join(f"{aliases[o.table]}.{quoted(o.column)} AS {quoted(o.name)}" for o in self.outputs)
         root, *others = self.nodes
@@ -121,10 +128,7 @@ class MartShape:
                 for parents, own in node.on
             )
             joins.append(f"{node.how.upper()} JOIN {relations[node.table]} AS {aliases[node.table]} ON {on}")
-        values = [quoted(name) for name in self.selected]
-        values += [f"{text} AS {quoted(name)}" for name, text in self.expressions.items()]
-        where = f" WHERE {self.filter}" if self.filter else ""
-        return f"SELECT {', '.join(values)} FROM (SELECT {shown} FROM {' '.join(joins)}) AS {ROW}{where}"
+        return f"SELECT {shown} FROM {' '.join(joins)}"
 
     def arm(self, table: str, delta: Delta, changed: str) -> Arm:
         """Return the mart rows that the changed rows of `table` can touch; `changed` holds their keys.

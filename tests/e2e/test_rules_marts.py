@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pyiceberg.exceptions import NoSuchTableError
 
 from iceberg_datamart.lake import changes
 from support.oracles.oracle import assert_same, rows_of
@@ -18,6 +19,47 @@ if TYPE_CHECKING:
 
 LEFT = {"from": "a", "joins": [{"table": "b", "on": ["id"], "how": "left"}]}
 INNER = {"from": "a", "joins": [{"table": "b", "on": ["id"], "how": "inner"}]}
+ROW_LOCAL = {
+    "number": "id + coalesce(bid, 0)",
+    "text": "upper(concat(v, 'now'))",
+    "day": "date_format(at, 'yyyy-MM-dd')",
+    "since": "at > timestamp '2020-01-01 00:00:00'",
+    "chosen": "CASE WHEN v IN ('now', 'before') THEN struct(id, v).v END",
+    "each": "size(filter(split(v, 'e'), part -> part <> 'b'))",
+}
+DEPENDENT = {
+    "window": "sum(id) OVER ()",
+    "rank": "row_number() OVER (PARTITION BY v ORDER BY id)",
+    "subquery": "(SELECT max(bid) FROM datamart.datamart.b)",
+    "exists": "EXISTS (SELECT 1 FROM datamart.datamart.b AS other WHERE other.id > 1)",
+    "list": "id IN (SELECT bid FROM datamart.datamart.b)",
+    "aggregate": "max(id)",
+    "rows": "explode(array(id, bid))",
+    "clock": "at < current_timestamp()",
+    "now": "coalesce(at, now())",
+    "today": "datediff(current_date(), at)",
+    "unix": "unix_timestamp()",
+    "moment": "at < timestamp 'now'",
+    "cast": "at < cast('to' || 'day' AS timestamp)",
+    "implied": "at < 'yesterday'",
+    "zone": "current_timezone()",
+    "random": "rand(7) + id",
+    "uuid": "uuid()",
+    "place": "monotonically_increasing_id()",
+    "partition": "spark_partition_id() + id",
+    "file": "input_file_name()",
+    "catalog": "current_catalog() || v",
+    "engine": "version()",
+    "cipher": "aes_encrypt(v, '0000111122223333')",
+    "java": "java_method('java.util.UUID', 'randomUUID')",
+    "shuffled": "shuffle(array(id, bid))",
+}
+FILTERS = {
+    "filter_subquery": "id = (SELECT max(bid) FROM datamart.datamart.b)",
+    "filter_clock": "at < now()",
+    "filter_random": "rand() < 0.5",
+    "filter_more": "id > 0 UNION ALL SELECT 1, now(), '', 1, now()",
+}
 TABLES = """
 create table a (id int primary key, at timestamptz not null default now(), v text);
 create table b (bid int primary key, id int, seen timestamptz not null default now());
@@ -48,7 +90,10 @@ def test_r8_a_left_join_made_inner_loses_its_rows_without_a_match(
     assert_same("m", laptop.rows("m"), joined(connection, "left"), ("id", "bid"))
 
 
-def test_a_row_with_null_in_its_key_leaves_mirror_and_mart(laptop: Laptop, connection: Connection) -> None:
+@pytest.mark.parametrize("load_type", ["full", "reconcile"])
+def test_a_row_with_null_in_its_key_leaves_mirror_and_mart(
+    laptop: Laptop, connection: Connection, load_type: str
+) -> None:
     """As versions before 0.1, or another tool, may have written it."""
     two_tables(laptop, connection, {"m": LEFT}).run()
     for table, key in (("datamart.datamart.a", "id"), ("datamart.datamart.m", "id")):
@@ -60,7 +105,8 @@ def test_a_row_with_null_in_its_key_leaves_mirror_and_mart(laptop: Laptop, conne
         f"insert into datamart.datamart.a ({columns}) select null, at, v, _run_id, _merged_at "
         "from datamart.datamart.a where id = 9"
     )
-    report = laptop.run()
+    laptop.run()
+    report = laptop.run("--load-type", load_type)
     assert report["tables"]["a"]["deleted"] == 1
     assert_same("m", laptop.rows("m"), joined(connection, "left"), ("id", "bid"))
     assert {row["id"] for row in laptop.rows("a")} == set(range(1, 10))
@@ -91,3 +137,20 @@ def test_r8_a_merge_that_touches_fewer_rows_than_were_counted_is_not_published(
     monkeypatch.setattr(changes, "merge_sql", right)
     laptop.run()
     assert_same("m", laptop.rows("m"), joined(connection, "inner"), ("id", "bid"))
+
+
+def test_r21_what_is_more_than_its_row_is_refused_before_anything_is_written(
+    laptop: Laptop, connection: Connection
+) -> None:
+    marts: dict[str, Any] = {name: {**LEFT, "expressions": {"e": text}} for name, text in DEPENDENT.items()}
+    marts |= {name: {**LEFT, "filter": text} for name, text in FILTERS.items()}
+    right = {**LEFT, "expressions": ROW_LOCAL, "filter": "v <> 'now' AND id BETWEEN 1 AND 8"}
+    two_tables(laptop, connection, {**marts, "right": right})
+    found = laptop.failing_run()["marts"]
+    assert found.pop("right")["inserted"] == 8
+    assert {name for name, part in found.items() if part["outcome"] != "failed"} == set()
+    for name, part in found.items():
+        place = f"marts.{name}.{'filter' if name in FILTERS else 'expressions.e'}"
+        assert place in part["error"]["message"] or name in ("aggregate", "filter_more"), part["error"]
+        with pytest.raises(NoSuchTableError):
+            laptop.table(name)

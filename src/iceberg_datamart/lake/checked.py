@@ -17,6 +17,7 @@ from iceberg_datamart.checks import (
     failing_sql,
     finding,
     tally_sql,
+    verdicts_sql,
 )
 from iceberg_datamart.errors import CheckError
 from iceberg_datamart.lake.failures import translating
@@ -76,6 +77,23 @@ class _Inspection:
         self._key = [column.name for column in changes.key]
 
     def inspect(self) -> None:
+        if self._checks.rows:
+            self._judge_rows()
+        self._inspect()
+        frame = self.changes.frame.drop(*self._checks.verdicts)
+        self.changes = replace(self.changes, frame=frame)
+
+    def _judge_rows(self) -> None:
+        """Compute each verdict once for each row, for good: an expression may say something else each time.
+
+        What is rejected and what is kept are two statements, and a lost executor has rows computed again.
+        """
+        judged = self._session.sql(verdicts_sql(self._view(), self._checks)).localCheckpoint()
+        self.changes.release()
+        self.changes = replace(self.changes, frame=judged)
+        self._checks = self._checks.judged
+
+    def _inspect(self) -> None:
         failing = self._reject_rows() if self._checks.rows else {}
         rejecting = [check for check in self._checks.unique if check.on_fail == REJECT]
         count = len(self.rejected)

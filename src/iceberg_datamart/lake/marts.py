@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from iceberg_datamart.lake.analysis import require_row_local
 from iceberg_datamart.lake.changes import FEW_KEYS, Changeset, bounds_of, inserts, sorted_within_partitions
 from iceberg_datamart.mart import Delta, changed_keys_sql, joined_arms, restricted_sql
 from iceberg_datamart.reading import Column
@@ -44,6 +45,15 @@ class MartComparison:
             views.relation(self._shape.name) if self._base is None else at(self._shape.name, self._base)
         )
         self._join = f"({self._shape.join_sql(self._pinned)})"
+
+    def require_row_local(self) -> None:
+        """Refuse expressions and a filter that depend on more than a row (R21). Raises: ConfigError."""
+        shape, relation = self._shape, f"({self._shape.outputs_sql(self._pinned)})"
+        for name, text in shape.expressions.items():
+            require_row_local(self._session, relation, text, f"marts.{shape.name}.expressions.{name}")
+        if shape.filter is not None:
+            place = f"marts.{shape.name}.filter"
+            require_row_local(self._session, relation, shape.filter, place, is_filter=True)
 
     def columns(self) -> tuple[Column, ...]:
         """Return the mart's columns with the types that Spark finds for the join."""

@@ -101,6 +101,12 @@ class MartShape:
         text = self.join_sql({table: quoted(table) for table in self.tables}) + repr(self.key)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
+    def joined_columns(self, table: str) -> set[str]:
+        """Return the columns of a table by which it is joined with another."""
+        pairs = [(node, pair) for node in self.nodes for pair in node.on]
+        own = {own for node, (_, own) in pairs if node.table == table}
+        return own | {parents for node, (parents, _) in pairs if node.parent == table}
+
     def output_of(self, table: str, column: str) -> str:
         """Return the name under which the mart shows a column; a join key shows as its parent's."""
         node = self._node(table)

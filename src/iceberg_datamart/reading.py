@@ -60,6 +60,8 @@ class SourceTable:
     `recipe` is all that decides how its rows are read, text by name: a mirror whose rows were read by
     another one is compared whole (R19). `parts` are what it is stored in; none where that is not known.
     `integers` tells of an integer cursor (R20).
+    `equality` says as what each column is compared, where that does not follow from its Iceberg type: see
+    `equality.py`.
     """
 
     identity: str
@@ -70,6 +72,7 @@ class SourceTable:
     is_digested: bool = True
     snapshots: SourceSnapshots | None = None
     numbers: Mapping[str, int] = field(default_factory=dict)
+    equality: Mapping[str, str] = field(default_factory=dict)
     recipe: Mapping[str, str] = field(default_factory=dict)
     parts: tuple[StoredPart, ...] = ()
     integers: IntegerCursor | None = None

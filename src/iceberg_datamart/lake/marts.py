@@ -9,7 +9,7 @@ from iceberg_datamart.lake.analysis import require_row_local
 from iceberg_datamart.lake.changes import FEW_KEYS, Changeset, bounds_of, inserts, sorted_within_partitions
 from iceberg_datamart.mart import Delta, changed_keys_sql, joined_arms, restricted_sql
 from iceberg_datamart.reading import Column
-from iceberg_datamart.sql import ROW, changeset_sql, differences_sql
+from iceberg_datamart.sql import ROW, changeset_sql, differences_sql, quoted
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -131,9 +131,15 @@ class MartComparison:
 
     def _keys(self, arm: Arm, types: dict[str, Column]) -> tuple[str, str]:
         held = self._views.held(self._session.sql(arm.keys))
-        rows = held.limit(FEW_KEYS + 1).collect()
+        # A key of another type than the column that it is compared with has other literals.
+        alike = [
+            types[item.name]
+            for item in held.schema
+            if iceberg_type(item.dataType.simpleString()) == types[item.name].type
+        ]
+        rows = held.select(*(quoted(column.name) for column in alike)).limit(FEW_KEYS + 1).collect()
         few = 0 < len(rows) <= FEW_KEYS
-        bounds = bounds_of([types[name] for name in arm.outputs], rows, ROW) if few else "true"
+        bounds = bounds_of(alike, rows, ROW) if few else "true"
         return self._views.add(held), bounds
 
 

@@ -49,6 +49,7 @@ from iceberg_datamart.sources.postgres_storage import parts_of, point_of, requir
 from iceberg_datamart.sources.postgres_table import EVERYTHING, NEWER, DescribedTable
 from iceberg_datamart.sources.postgres_types import (
     cursor_kind,
+    equality_of,
     wire,
 )
 from iceberg_datamart.watermark import CursorKind, Horizon, ReadWindow, Watermark
@@ -137,6 +138,9 @@ class PostgresSession:
             numbers={column.name: column.number for column in selected},
             recipe=recipe_of(self._connection, relation, pairs, key, config.soft_delete),
             parts=parts_of(self._connection, relation),
+            equality={
+                column.name: equality_of(column, _configured(config, column.name)) for column in selected
+            },
         )
         cursor = None if kind is None or config.cursor is None else (config.cursor, kind)
         unfits = unfits_of(selected, known_wires, key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -154,3 +155,19 @@ def test_r21_what_is_more_than_its_row_is_refused_before_anything_is_written(
         assert place in part["error"]["message"] or name in ("aggregate", "filter_more"), part["error"]
         with pytest.raises(NoSuchTableError):
             laptop.table(name)
+
+
+def test_r21_each_row_has_one_verdict_and_is_in_one_table(laptop: Laptop, connection: Connection) -> None:
+    two_tables(laptop, connection, {}).run()
+    check = {"type": "expression", "name": "half", "sql": "rand() < 0.5", "on_fail": "reject"}
+    laptop.settings["tables"]["a"]["checks"] = [check]
+    connection.execute("insert into a select i, now(), 'more' from generate_series(10, 309) as i")
+    report = laptop.save().run()["tables"]["a"]
+    kept = {row["id"] for row in laptop.rows("a")}
+    rejected = [
+        json.loads(row["row"])["id"] for row in laptop.table("a__rejected").scan().to_arrow().to_pylist()
+    ]
+    assert report["inserted"] + report["rejected"] == 300
+    assert len(rejected) == len(set(rejected)) == report["rejected"] > 0
+    assert kept | set(rejected) == set(range(1, 310))
+    assert kept & set(rejected) == set()

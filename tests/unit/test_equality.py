@@ -64,7 +64,7 @@ def test_what_is_equal_by_value_is_joined(one: PostgresColumn, other: PostgresCo
         *(column(name) for name in ("jsonb", "json", "interval", "numrange", "_int4", "hstore", "point")),
     ],
 )
-def test_what_is_equal_otherwise_than_by_value_is_refused_with_itself(alone: PostgresColumn) -> None:
+def test_r21_what_is_equal_otherwise_than_by_value_is_refused_with_itself(alone: PostgresColumn) -> None:
     said = joined(alone, alone)
     assert said is not None
     assert "mart 'm' joins 'a.c' = 'b.c'" in said

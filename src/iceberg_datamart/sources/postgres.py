@@ -36,6 +36,7 @@ from iceberg_datamart.sources.postgres_digests import digests_query, in_slices
 from iceberg_datamart.sources.postgres_jdbc import credentials_of, jdbc_url
 from iceberg_datamart.sources.postgres_keys import shared_keys_query
 from iceberg_datamart.sources.postgres_recipe import recipe_of
+from iceberg_datamart.sources.postgres_predicates import require_steady
 from iceberg_datamart.sources.postgres_rejects import (
     digest_of,
     fitting,
@@ -114,6 +115,7 @@ class PostgresSession:
         relation = catalog.find_relation(self._connection, config.from_)
         known = catalog.columns_of(self._connection, relation)
         catalog.require_columns(table, {column.name for column in known}, config)
+        require_steady(self._connection, table, config.soft_delete)
         selected = [column for column in known if column.name not in config.exclude]
         key = config.primary_key or catalog.primary_key_of(self._connection, relation)
         if not key:

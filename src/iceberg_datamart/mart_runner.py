@@ -10,6 +10,7 @@ from iceberg_datamart.errors import LakeError, MetadataMissingError
 from iceberg_datamart.mart import MirrorShape, mart_shape
 from iceberg_datamart.mart_definition import definition_text, kinds_of
 from iceberg_datamart.ports import ConsumedMirror, MartMaintenance
+from iceberg_datamart.reading import SourceTable
 from iceberg_datamart.receipt import MartState
 from iceberg_datamart.report import FAILED, MERGED, SKIPPED, UNCHANGED, Outcome
 from iceberg_datamart.sql import LINEAGE_NAMES

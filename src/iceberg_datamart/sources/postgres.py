@@ -35,8 +35,8 @@ from iceberg_datamart.sources.postgres_connection import (
 from iceberg_datamart.sources.postgres_digests import digests_query, in_slices
 from iceberg_datamart.sources.postgres_jdbc import credentials_of, jdbc_url
 from iceberg_datamart.sources.postgres_keys import shared_keys_query
-from iceberg_datamart.sources.postgres_recipe import recipe_of
 from iceberg_datamart.sources.postgres_predicates import require_steady
+from iceberg_datamart.sources.postgres_recipe import recipe_of
 from iceberg_datamart.sources.postgres_rejects import (
     digest_of,
     fitting,

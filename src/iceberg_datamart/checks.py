@@ -5,7 +5,7 @@ As for CHECK constraints, NULL passes all checks but not_null, and rows with a N
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timezone
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 ERROR, WARN, REJECT = "error", "warn", "reject"
 FAILING, ROWS, REJECTED = "_datamart_failing", "_datamart_rows", "_datamart_rejected"
 _CHANGED, _COUNT = "_datamart_changed", "_datamart_count"
+_VERDICT = "_datamart_verdict"
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,19 @@ class Checks:
         """Return the predicate of the rows that checks of single rows reject."""
         found = [check.fails for check in self.rows if check.on_fail == REJECT]
         return f"({' OR '.join(found)})" if found else "false"
+
+    @property
+    def judged(self) -> Checks:
+        """Return the checks of rows that carry their verdicts already, as `verdicts_sql` adds them."""
+        rows = (
+            replace(check, fails=quoted(name)) for check, name in zip(self.rows, self.verdicts, strict=True)
+        )
+        return replace(self, rows=tuple(rows))
+
+    @property
+    def verdicts(self) -> tuple[str, ...]:
+        """Return the names of the columns that say which rows fail each check of single rows."""
+        return tuple(f"{_VERDICT}_{index}" for index in range(len(self.rows)))
 
 
 NO_CHECKS = Checks()
@@ -171,6 +185,15 @@ def _finite(text: str) -> Decimal:
     return number
 
 
+def verdicts_sql(changes: str, checks: Checks) -> str:
+    """Return the SELECT of a changeset with a verdict of each check of single rows; deleted rows pass."""
+    verdicts = (
+        f"CASE WHEN {CHANGE} <> '{DELETE}' THEN {check.fails} ELSE false END AS {quoted(name)}"
+        for check, name in zip(checks.rows, checks.verdicts, strict=True)
+    )
+    return f"SELECT *, {', '.join(verdicts)} FROM {changes}"
+
+
 def tally_sql(changes: str, checks: Checks) -> str:
     """Return the SELECT of a changeset's rows by change and rejection: one pass for all checks of rows.
 
@@ -191,9 +214,7 @@ def failing_sql(changes: str, fails: str) -> str:
     return f"SELECT * FROM {changes} WHERE {CHANGE} <> '{DELETE}' AND {fails}"
 
 
-def duplicates_sql(
-    changes: str, mirror: str | None, key: Sequence[str], check: UniqueCheck, *, null_safe: bool = False
-) -> str:
+def duplicates_sql(changes: str, mirror: str | None, key: Sequence[str], check: UniqueCheck) -> str:
     """Return the SELECT of a changeset's rows that share the check's values with another row of the table.
 
     Those are other rows of the changeset, and rows of `mirror` that the changeset leaves as they are.
@@ -203,7 +224,7 @@ def duplicates_sql(
     rows = f"SELECT {names}, true AS {_CHANGED} FROM {changes} WHERE {CHANGE} <> '{DELETE}' AND {present}"
     if mirror is not None:
         same = matching(check.columns, NEW, OLD)
-        touched = matching(key, NEW, OLD, null_safe=null_safe)
+        touched = matching(key, NEW, OLD, null_safe=True)
         shown = ", ".join(f"{OLD}.{quoted(name)}" for name in dict.fromkeys((*key, *check.columns)))
         rows += (
             f" UNION ALL SELECT {shown}, false AS {_CHANGED} FROM {mirror} AS {OLD} "

@@ -202,7 +202,9 @@ class TableConfig(Settings):
         description="How far below the watermark the read window starts. Not set: the job decides.",
     )
     soft_delete: Text | None = Field(
-        default=None, description="SQL predicate, in the source's SQL; rows for which it holds are deleted."
+        default=None,
+        description="SQL predicate, in the source's SQL; rows for which it holds are deleted. It depends on "
+        "its row alone: no clock, no random value, no subquery.",
     )
     max_delete_fraction: float = Field(
         default=0.5,
@@ -291,9 +293,13 @@ class MartConfig(Settings):
         default=None, description="Columns of the mart, besides its key. Not set: all of its tables."
     )
     filter: Text | None = Field(
-        default=None, description="SQL predicate; only rows for which it holds are kept."
+        default=None, description="SQL predicate of a row's columns; only rows for which it holds are kept."
     )
-    expressions: Texts = Field(default={}, description="Added columns: name and SQL expression.")
+    expressions: Texts = Field(
+        default={},
+        description="Added columns: name and SQL expression of a row's columns. Window functions, "
+        "aggregates, subqueries, clocks and random values are refused.",
+    )
     require: Names = Field(
         default=(),
         description="Tables without which the mart is not maintained in a run: when one fails, it waits.",

@@ -83,8 +83,11 @@ class MartShape:
         return tuple(node.table for node in self.nodes)
 
     @property
-    def null_safe(self) -> bool:
-        """Return whether key columns may be NULL, which left joins make them."""
+    def nullable_key(self) -> bool:
+        """Return whether key columns may be NULL, which left joins make them.
+
+        What the mart holds may have been written as another join, so that its keys always match null-safely.
+        """
         return any(node.how == "left" for node in self.nodes)
 
     @property
@@ -98,6 +101,12 @@ class MartShape:
         text = self.join_sql({table: quoted(table) for table in self.tables}) + repr(self.key)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
+    def joined_columns(self, table: str) -> set[str]:
+        """Return the columns of a table by which it is joined with another."""
+        pairs = [(node, pair) for node in self.nodes for pair in node.on]
+        own = {own for node, (_, own) in pairs if node.table == table}
+        return own | {parents for node, (parents, _) in pairs if node.parent == table}
+
     def output_of(self, table: str, column: str) -> str:
         """Return the name under which the mart shows a column; a join key shows as its parent's."""
         node = self._node(table)
@@ -108,6 +117,13 @@ class MartShape:
 
     def join_sql(self, relations: Mapping[str, str]) -> str:
         """Return the SELECT of the whole mart from `relations`, a relation for each table."""
+        values = [quoted(name) for name in self.selected]
+        values += [f"{text} AS {quoted(name)}" for name, text in self.expressions.items()]
+        where = f" WHERE {self.filter}" if self.filter else ""
+        return f"SELECT {', '.join(values)} FROM ({self.outputs_sql(relations)}) AS {ROW}{where}"
+
+    def outputs_sql(self, relations: Mapping[str, str]) -> str:
+        """Return the SELECT of all columns that the mart can show; expressions and filter stand on it."""
         aliases = {table: f"_datamart_{position}" for position, table in enumerate(self.tables)}
         shown = ", ".join(f"{aliases[o.table]}.{quoted(o.column)} AS {quoted(o.name)}" for o in self.outputs)
         root, *others = self.nodes
@@ -118,10 +134,7 @@ class MartShape:
                 for parents, own in node.on
             )
             joins.append(f"{node.how.upper()} JOIN {relations[node.table]} AS {aliases[node.table]} ON {on}")
-        values = [quoted(name) for name in self.selected]
-        values += [f"{text} AS {quoted(name)}" for name, text in self.expressions.items()]
-        where = f" WHERE {self.filter}" if self.filter else ""
-        return f"SELECT {', '.join(values)} FROM (SELECT {shown} FROM {' '.join(joins)}) AS {ROW}{where}"
+        return f"SELECT {shown} FROM {' '.join(joins)}"
 
     def arm(self, table: str, delta: Delta, changed: str) -> Arm:
         """Return the mart rows that the changed rows of `table` can touch; `changed` holds their keys.
@@ -134,10 +147,11 @@ class MartShape:
         if node.how == "inner":
             return self._arm(node.table, node.shape.primary_key, node.shape.primary_key, changed)
         own = tuple(own for _, own in node.on)
-        by_key = matching(node.shape.primary_key, OTHER, ROW)
+        by_key = matching(node.shape.primary_key, OTHER, ROW, null_safe=True)
+        matches = " AND ".join(f"{ROW}.{quoted(name)} IS NOT NULL" for name in own)
         values = " UNION ".join(
             f"SELECT {_names(own, ROW)} FROM {relation} AS {ROW} "
-            f"WHERE EXISTS (SELECT 1 FROM {changed} AS {OTHER} WHERE {by_key})"
+            f"WHERE {matches} AND EXISTS (SELECT 1 FROM {changed} AS {OTHER} WHERE {by_key})"
             for relation in (delta.now, delta.before)
         )
         parents = tuple(parents for parents, _ in node.on)
@@ -181,7 +195,7 @@ def changed_keys_sql(delta: Delta, key: Sequence[str]) -> str:
     written = f"SELECT {names} FROM {delta.now} AS {ROW} WHERE {ROW}.{quoted(RUN_ID)} IN ({runs})"
     if not delta.deletes:
         return written
-    present = f"SELECT 1 FROM {delta.now} AS {OTHER} WHERE {matching(key, OTHER, ROW)}"
+    present = f"SELECT 1 FROM {delta.now} AS {OTHER} WHERE {matching(key, OTHER, ROW, null_safe=True)}"
     return f"{written} UNION ALL SELECT {names} FROM {delta.before} AS {ROW} WHERE NOT EXISTS ({present})"
 
 
@@ -203,7 +217,7 @@ def restricted_sql(relation: str, columns: Sequence[str], arms: Sequence[tuple[A
     if not arms:
         return f"SELECT {names} FROM {relation} AS {ROW}"
     taken = [
-        f"EXISTS (SELECT 1 FROM {keys} AS {OTHER} WHERE {matching(arm.outputs, OTHER, ROW)})"
+        f"EXISTS (SELECT 1 FROM {keys} AS {OTHER} WHERE {matching(arm.outputs, OTHER, ROW, null_safe=True)})"
         for arm, keys, _ in arms
     ]
     selects = []

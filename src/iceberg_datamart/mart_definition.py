@@ -15,11 +15,20 @@ if TYPE_CHECKING:
 _SETTINGS = {"from_", "joins", "columns", "filter", "expressions"}
 
 
-def definition_text(config: MartConfig, mirrors: Mapping[str, MirrorShape]) -> str:
-    """Return the text from which `shape_of` makes the mart's shape again."""
+def definition_text(
+    config: MartConfig, mirrors: Mapping[str, MirrorShape], kinds: Mapping[str, Mapping[str, str]]
+) -> str:
+    """Return the text from which `shape_of` makes the mart's shape again, and `kinds_of` these kinds."""
     shapes = {table: [shape.columns, shape.primary_key] for table, shape in mirrors.items()}
     settings = config.model_dump(mode="json", by_alias=True, include=_SETTINGS)
-    return json.dumps({"mart": settings, "mirrors": shapes}, ensure_ascii=False, separators=(",", ":"))
+    found = {"mart": settings, "mirrors": shapes, "kinds": {table: dict(kinds[table]) for table in kinds}}
+    return json.dumps(found, ensure_ascii=False, separators=(",", ":"))
+
+
+def kinds_of(text: str | None) -> Mapping[str, Mapping[str, str]]:
+    """Return as what each table's columns were compared; nothing where no text says so."""
+    found: Mapping[str, Mapping[str, str]] = {} if text is None else json.loads(text).get("kinds", {})
+    return found
 
 
 def shape_of(mart: str, text: str) -> MartShape:

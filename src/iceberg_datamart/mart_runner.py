@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from iceberg_datamart.equality import kind_of, require_equality
 from iceberg_datamart.errors import LakeError, MetadataMissingError
 from iceberg_datamart.mart import MirrorShape, mart_shape
-from iceberg_datamart.mart_definition import definition_text
+from iceberg_datamart.mart_definition import definition_text, kinds_of
 from iceberg_datamart.ports import ConsumedMirror, MartMaintenance
+from iceberg_datamart.reading import SourceTable
 from iceberg_datamart.receipt import MartState
 from iceberg_datamart.report import FAILED, MERGED, SKIPPED, UNCHANGED, Outcome
 from iceberg_datamart.sql import LINEAGE_NAMES
@@ -96,10 +98,13 @@ def _maintenance(
         changed = [mirror.table for mirror in consumed if mirror.run_ids]
         if not changed:
             return None
+    text = None if base is None or saved is None else base.definition(saved.definition)
+    kinds = _kinds(run, shape, kinds_of(text))
+    require_equality(shape, kinds, {table: history.columns for table, history in mirrors.items()})
     state = MartState(run.run_id, shape.definition, now, tuple(uneven))
     return MartMaintenance(
         *(shape, consumed, changed, base, state),
-        definition=definition_text(config, shapes),
+        definition=definition_text(config, shapes, kinds),
         checks=config.checks,
         audits=config.audits,
         properties=config.properties,
@@ -127,6 +132,23 @@ def _consumed(table: str, mirror: TableHistory, saved: MartState | None) -> Cons
         return ConsumedMirror(table, now)
     runs = tuple(dict.fromkeys(s.run_id for s in since if s.run_id is not None and s.changes_rows))
     return ConsumedMirror(table, now, before, runs, any(s.changed("deleted") for s in since), followed=True)
+
+
+def _kinds(
+    run: Run, shape: MartShape, saved: Mapping[str, Mapping[str, str]]
+) -> dict[str, Mapping[str, str]]:
+    """Return as what the joined columns are compared: as their source says, or as it said last."""
+    found: dict[str, Mapping[str, str]] = {}
+    for table in shape.tables:
+        known = None if run.facts is None or table not in run.facts.tables else run.facts.tables[table].source
+        columns = known.columns if isinstance(known, SourceTable) else ()
+        said = known.equality if isinstance(known, SourceTable) else {}
+        fresh = {column.name: said.get(column.name) or kind_of(column.type) for column in columns}
+        joined = shape.joined_columns(table)
+        found[table] = {
+            name: kind for name, kind in {**saved.get(table, {}), **fresh}.items() if name in joined
+        }
+    return found
 
 
 def _shapes(run: Run, mirrors: Mapping[str, TableHistory]) -> dict[str, MirrorShape]:

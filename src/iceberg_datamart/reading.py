@@ -62,6 +62,8 @@ class SourceTable:
     `integers` tells of an integer cursor (R20).
     `written_elsewhere` says why its writers cannot be seen, where their transactions are another
     database's: then no horizon holds for it, and a watermark trails what was read by a lookback.
+    `equality` says as what each column is compared, where that does not follow from its Iceberg type: see
+    `equality.py`.
     """
 
     identity: str
@@ -72,6 +74,7 @@ class SourceTable:
     is_digested: bool = True
     snapshots: SourceSnapshots | None = None
     numbers: Mapping[str, int] = field(default_factory=dict)
+    equality: Mapping[str, str] = field(default_factory=dict)
     recipe: Mapping[str, str] = field(default_factory=dict)
     parts: tuple[StoredPart, ...] = ()
     integers: IntegerCursor | None = None

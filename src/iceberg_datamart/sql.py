@@ -242,14 +242,14 @@ def merge_sql(  # noqa: PLR0913  (one clause of the statement each)
     run_id: str,
     merged_at: int,
     absent: Sequence[str] = (),
-    null_safe: bool = False,
 ) -> str:
     """Return the MERGE that applies a changeset. Every column is named: Iceberg 1.0 demands it.
 
     `bounds` prunes files: Iceberg scans the whole target without literal bounds in ON. Run id and
     time are literals: nothing nondeterministic may stand in a MERGE (iceberg issue 14585). `absent`
     are columns that only the target has: NULL in new rows, kept in others. An insert matches nothing: of a
-    key that is replaced, the delete takes all rows that are there.
+    key that is replaced, the delete takes all rows that are there. Keys match null-safely: what the table
+    holds decides, which may have been written under other settings.
     """
     lineage = {RUN_ID: literal(run_id), MERGED_AT: literal(merged_at, "timestamptz")}
     values = {name: f"{NEW}.{quoted(name)}" for name in columns} | lineage
@@ -258,7 +258,7 @@ def merge_sql(  # noqa: PLR0913  (one clause of the statement each)
     names = ", ".join(quoted(name) for name in inserted)
     return (
         f"MERGE INTO {target} AS {OLD} USING {changes} AS {NEW} "
-        f"ON {bounds} AND {matching(key, OLD, NEW, null_safe=null_safe)} AND {NEW}.{CHANGE} <> '{INSERT}' "
+        f"ON {bounds} AND {matching(key, OLD, NEW, null_safe=True)} AND {NEW}.{CHANGE} <> '{INSERT}' "
         f"WHEN MATCHED AND {NEW}.{CHANGE} = '{DELETE}' THEN DELETE "
         f"WHEN MATCHED THEN UPDATE SET {sets} "
         f"WHEN NOT MATCHED AND {NEW}.{CHANGE} <> '{DELETE}' "

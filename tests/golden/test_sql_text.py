@@ -85,8 +85,7 @@ def test_the_changeset_of_a_full_load_with_soft_deletes() -> None:
     check("changeset_of_a_full_load.sql", laid_out(text))
 
 
-@pytest.mark.parametrize("null_safe", [False, True], ids=["mirror", "mart"])
-def test_the_merge(*, null_safe: bool) -> None:
+def test_the_merge() -> None:
     text = merge_sql(
         target="`lake`.`db`.`queue`",
         changes="`changes_of_queue`",
@@ -96,9 +95,8 @@ def test_the_merge(*, null_safe: bool) -> None:
         run_id="20260301T120000.000000Z-1a2b3c4d",
         merged_at=1_772_366_400_000_000,
         absent=["old_column"],
-        null_safe=null_safe,
     )
-    check(f"merge_into_a_{'mart' if null_safe else 'mirror'}.sql", laid_out(text))
+    check("merge.sql", laid_out(text))
 
 
 def test_one_row_a_key() -> None:

@@ -160,8 +160,8 @@ def test_a_left_join_stays_left_above_left_joins_and_beside_inner_ones() -> None
 
 
 def test_keys_may_be_null_only_where_a_left_join_is_left() -> None:
-    assert not shape({**QUEUE, "how": "left"}, SETTLEMENT).null_safe
-    assert shape({**QUEUE, "how": "left"}).null_safe
+    assert not shape({**QUEUE, "how": "left"}, SETTLEMENT).nullable_key
+    assert shape({**QUEUE, "how": "left"}).nullable_key
 
 
 # --- the definition

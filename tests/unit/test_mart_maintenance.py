@@ -131,7 +131,7 @@ class MaintainedMart:
             key=self.shape.key,
             columns=names,
             full=True,
-            null_safe=self.shape.null_safe,
+            null_safe=True,
         )
         return self.engine.rows(select)
 
@@ -190,7 +190,7 @@ def test_no_two_rows_of_a_mart_share_its_key(history: tuple[MartShape, Tables, T
     maintained = MaintainedMart(*history)
     keys = [maintained.key_of(row) for row in maintained.new_rows]
     assert len(set(keys)) == len(keys)
-    if not maintained.shape.null_safe:
+    if not maintained.shape.nullable_key:
         assert not any(None in key for key in keys)
     maintained.engine.close()
 

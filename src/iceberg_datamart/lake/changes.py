@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pyspark import StorageLevel
@@ -27,6 +28,7 @@ from iceberg_datamart.sql import (
     quoted,
     within,
 )
+from iceberg_datamart.touched import Touched
 from iceberg_datamart.watermark import EPOCH, microseconds
 
 if TYPE_CHECKING:
@@ -105,6 +107,11 @@ class Changeset:
         """Return how many rows are deleted."""
         return self.counts.get(DELETE, 0)
 
+    @property
+    def touched(self) -> Touched:
+        """Return how many rows of the table the commit is to change."""
+        return Touched(self.counts.get(INSERT, 0), self.counts.get(UPDATE, 0), self.deletes)
+
     def summary(self) -> dict[str, str]:
         """Return the counts as snapshot properties."""
         names = {"inserted": INSERT, "updated": UPDATE, "deleted": DELETE}
@@ -129,7 +136,8 @@ class Changeset:
         said = {**summary, **self.summary()}
         if set(self.counts) == {INSERT}:
             rows = self.frame.drop(CHANGE)
-            snapshot_id = append(rows, self.target, self.base, staging, said, lineage, self.absent)
+            touched = self.touched
+            snapshot_id = append(rows, self.target, self.base, staging, said, lineage, self.absent, touched)
         else:
             self.frame.createOrReplaceTempView(view := quoted(f"changes_of_{self.table}"))
             text = merge_sql(
@@ -141,9 +149,9 @@ class Changeset:
                 run_id=lineage.run_id,
                 merged_at=microseconds(lineage.merged_at),
                 absent=[column.name for column in self.absent],
-                null_safe=any(column.nullable for column in self.key),
             )
-            snapshot_id = staging.commit(self.target, self.base, said, lambda: session.sql(text))
+            write = partial(session.sql, text)
+            snapshot_id = staging.commit(self.target, self.base, said, write, self.touched)
         return self.receipt(snapshot_id)
 
     def bounds(self) -> str:
@@ -203,6 +211,7 @@ def append(  # noqa: PLR0913, PLR0917  (one commit)
     summary: Mapping[str, str],
     lineage: Lineage,
     absent: Sequence[Column] = (),
+    touched: Touched | None = None,
 ) -> int:
     """Commit `rows` as new ones, in one snapshot on top of `base`; return its id.
 
@@ -217,7 +226,7 @@ def append(  # noqa: PLR0913, PLR0917  (one commit)
         f"{literal(lineage.run_id)} AS {run_id}",
         f"{literal(microseconds(lineage.merged_at), 'timestamptz')} AS {merged_at}",
     )
-    return staging.commit(target, base, summary, lambda: frame.writeTo(target).append())
+    return staging.commit(target, base, summary, frame.writeTo(target).append, touched)
 
 
 def bounds_of(key: Sequence[Column], rows: Sequence[Sequence[Any]], alias: str = OLD) -> str:

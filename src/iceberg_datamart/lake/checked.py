@@ -17,6 +17,7 @@ from iceberg_datamart.checks import (
     failing_sql,
     finding,
     tally_sql,
+    verdicts_sql,
 )
 from iceberg_datamart.errors import CheckError
 from iceberg_datamart.lake.failures import translating
@@ -44,20 +45,12 @@ class Passed:
     warnings: tuple[str, ...] = ()
 
 
-def checked(  # noqa: PLR0913  (what a check can look at)
-    session: SparkSession,
-    changes: Changeset,
-    checks: Checks,
-    views: Views,
-    held: int,
-    *,
-    null_safe: bool = False,
-) -> Passed:
+def checked(session: SparkSession, changes: Changeset, checks: Checks, views: Views, held: int) -> Passed:
     """Return what checks leave of a changeset to a table of `held` rows.
 
     Rows are rejected first; the other checks see what would be committed. Raises: CheckError.
     """
-    inspection = _Inspection(session, changes, checks, views, null_safe=null_safe)
+    inspection = _Inspection(session, changes, checks, views)
     with translating(changes.table):
         if checks.look_at_rows and changes.rows:
             inspection.inspect()
@@ -80,16 +73,30 @@ def checked(  # noqa: PLR0913  (what a check can look at)
 class _Inspection:
     """The checks of one changeset; `changes` shrinks by what is rejected."""
 
-    def __init__(
-        self, session: SparkSession, changes: Changeset, checks: Checks, views: Views, *, null_safe: bool
-    ) -> None:
+    def __init__(self, session: SparkSession, changes: Changeset, checks: Checks, views: Views) -> None:
         self.changes, self.findings = changes, Findings()
         self.rejected: list[RejectedRow] = []
         self._session, self._checks, self._views = session, checks, views
-        self._null_safe = null_safe
         self._key = [column.name for column in changes.key]
 
     def inspect(self) -> None:
+        if self._checks.rows:
+            self._judge_rows()
+        self._inspect()
+        frame = self.changes.frame.drop(*self._checks.verdicts)
+        self.changes = replace(self.changes, frame=frame)
+
+    def _judge_rows(self) -> None:
+        """Compute each verdict once for each row, for good: an expression may say something else each time.
+
+        What is rejected and what is kept are two statements, and a lost executor has rows computed again.
+        """
+        judged = self._session.sql(verdicts_sql(self._view(), self._checks)).localCheckpoint()
+        self.changes.release()
+        self.changes = replace(self.changes, frame=judged)
+        self._checks = self._checks.judged
+
+    def _inspect(self) -> None:
         failing = self._reject_rows() if self._checks.rows else {}
         rejecting = [check for check in self._checks.unique if check.on_fail == REJECT]
         count = len(self.rejected)
@@ -133,7 +140,7 @@ class _Inspection:
         if found.isEmpty():
             return False
         duplicates, changes = self._views.add(found), self._view()
-        same = matching(self._key, OTHER, ROW, null_safe=self._null_safe)
+        same = matching(self._key, OTHER, ROW, null_safe=True)
         present = f"SELECT 1 FROM {duplicates} AS {OTHER} WHERE {same}"
         twice = f"({ROW}.{CHANGE} <> '{DELETE}' AND EXISTS ({present}))"
         self._reject(
@@ -154,7 +161,7 @@ class _Inspection:
     def _duplicates(self, check: UniqueCheck) -> DataFrame:
         base = self.changes.base
         mirror = None if base is None else self._views.relation(self.changes.table, base)
-        text = duplicates_sql(self._view(), mirror, self._key, check, null_safe=self._null_safe)
+        text = duplicates_sql(self._view(), mirror, self._key, check)
         return self._session.sql(text)
 
     def _reject(self, rows: DataFrame, reason: Any) -> None:

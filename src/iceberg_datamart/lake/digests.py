@@ -46,9 +46,10 @@ def slice_digests(
 def slice_sql(slicing: Slicing) -> str:
     """Return the expression of a row's slice."""
     name, kind = quoted(slicing.column.name), slicing.column.type
+    # A mirror may have NULL in its key where another tool wrote it: such rows are of slice 0, too.
     if slicing.width is not None:
-        return f"({_number(kind, name)} DIV {slicing.width}L)"
-    return f"({_hash_part(f'md5({_text(kind, name)})', 1, 7)} % {slicing.count}L)"
+        return f"coalesce({_number(kind, name)} DIV {slicing.width}L, 0L)"
+    return f"coalesce({_hash_part(f'md5({_text(kind, name)})', 1, 7)} % {slicing.count}L, 0L)"
 
 
 def in_slices(slices: Slices) -> str:

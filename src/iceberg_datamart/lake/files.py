@@ -11,6 +11,7 @@ from functools import reduce
 from typing import TYPE_CHECKING
 
 from iceberg_datamart.errors import SourceError, SourceTableMissingError
+from iceberg_datamart.lake.analysis import require_row_local
 from iceberg_datamart.lake.types import spark_type
 from iceberg_datamart.sql import literal, quoted
 
@@ -65,6 +66,9 @@ def marked(typed: DataFrame, read: LakeRead) -> DataFrame:
     """Return the rows with the mark of those to delete, where there is a predicate for it."""
     if read.soft_delete is None or read.deleted is None:
         return typed
+    view, session = "_datamart_typed", typed.sparkSession
+    typed.createOrReplaceTempView(view)
+    require_row_local(session, view, f"CAST(({read.soft_delete}) AS boolean)", "soft_delete")
     return typed.selectExpr("*", f"coalesce(CAST(({read.soft_delete}) AS boolean), false) AS {read.deleted}")
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from iceberg_datamart.lake.analysis import require_row_local
 from iceberg_datamart.lake.changes import FEW_KEYS, Changeset, bounds_of, inserts, sorted_within_partitions
 from iceberg_datamart.mart import Delta, changed_keys_sql, joined_arms, restricted_sql
 from iceberg_datamart.reading import Column
-from iceberg_datamart.sql import ROW, changeset_sql, differences_sql
+from iceberg_datamart.sql import ROW, changeset_sql, differences_sql, quoted
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -45,9 +46,18 @@ class MartComparison:
         )
         self._join = f"({self._shape.join_sql(self._pinned)})"
 
+    def require_row_local(self) -> None:
+        """Refuse expressions and a filter that depend on more than a row (R21). Raises: ConfigError."""
+        shape, relation = self._shape, f"({self._shape.outputs_sql(self._pinned)})"
+        for name, text in shape.expressions.items():
+            require_row_local(self._session, relation, text, f"marts.{shape.name}.expressions.{name}")
+        if shape.filter is not None:
+            place = f"marts.{shape.name}.filter"
+            require_row_local(self._session, relation, shape.filter, place, is_filter=True)
+
     def columns(self) -> tuple[Column, ...]:
         """Return the mart's columns with the types that Spark finds for the join."""
-        required = set() if self._shape.null_safe else set(self._shape.key)
+        required = set() if self._shape.nullable_key else set(self._shape.key)
         return tuple(
             Column(item.name, iceberg_type(item.dataType.simpleString()), nullable=item.name not in required)
             for item in self._session.sql(f"SELECT * FROM {self._join}").schema
@@ -75,7 +85,7 @@ class MartComparison:
             key=shape.key,
             columns=shape.columns,
             full=True,
-            null_safe=shape.null_safe,
+            null_safe=True,
         )
         return self._changes(columns, self._session.sql(text))
 
@@ -103,7 +113,7 @@ class MartComparison:
             old=self._held,
             key=shape.key,
             columns=shape.columns,
-            null_safe=shape.null_safe,
+            null_safe=True,
         )
         return self._session.sql(text)
 
@@ -127,9 +137,15 @@ class MartComparison:
 
     def _keys(self, arm: Arm, types: dict[str, Column]) -> tuple[str, str]:
         held = self._views.held(self._session.sql(arm.keys))
-        rows = held.limit(FEW_KEYS + 1).collect()
+        # A key of another type than the column that it is compared with has other literals.
+        alike = [
+            types[item.name]
+            for item in held.schema
+            if iceberg_type(item.dataType.simpleString()) == types[item.name].type
+        ]
+        rows = held.select(*(quoted(column.name) for column in alike)).limit(FEW_KEYS + 1).collect()
         few = 0 < len(rows) <= FEW_KEYS
-        bounds = bounds_of([types[name] for name in arm.outputs], rows, ROW) if few else "true"
+        bounds = bounds_of(alike, rows, ROW) if few else "true"
         return self._views.add(held), bounds
 
 

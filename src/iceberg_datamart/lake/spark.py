@@ -26,6 +26,7 @@ from iceberg_datamart.receipt import CommitReceipt
 from iceberg_datamart.sql import (
     LINEAGE,
     LINEAGE_NAMES,
+    OLD,
     changeset_sql,
     differences_sql,
     key_ranges,
@@ -166,9 +167,13 @@ class SparkEngine:
             return counted(self._session.sql(text), history.key)
 
     def mart_columns(self, maintenance: MartMaintenance) -> tuple[Column, ...]:
-        """Return the mart's columns with the types that Spark finds for its join."""
+        """Return the mart's columns with the types that Spark finds for its join. Raises: ConfigError."""
         with self._at_work(maintenance.shape.name):
-            return MartComparison(self._session, maintenance, self._views).columns()
+            comparison = MartComparison(self._session, maintenance, self._views)
+            # A repetition is joined whole, and once.
+            if not maintenance.as_it_was:
+                comparison.require_row_local()
+            return comparison.columns()
 
     def maintain(self, maintenance: MartMaintenance, columns: tuple[Column, ...]) -> Merged:
         """Commit the mart's change, or its state alone where no row of it changes."""
@@ -184,9 +189,9 @@ class SparkEngine:
             changes = comparison.first(columns) if current is None else comparison.changeset(columns)
         try:
             held = self._rows(shape.name, maintenance.base) if checks.counts else 0
-            passed = checked(self._session, changes, checks, self._views, held, null_safe=shape.null_safe)
+            passed = checked(self._session, changes, checks, self._views, held)
             staging = self._staging_for(auditor)
-            receipt = changes.commit(self._session, staging, summary, self._lineage())
+            receipt = passed.changes.commit(self._session, staging, summary, self._lineage())
         finally:
             changes.release()
         if receipt is None:
@@ -282,7 +287,9 @@ class SparkEngine:
 
 def _slice_bounds(source: SourceTable, slices: Slices) -> str:
     """Return the predicate that a mirror's row lies in one of `slices`; literal ranges prune files."""
-    return f"{within(source.primary_key[0], slices.key_ranges())} AND {in_slices(slices)}"
+    first = source.primary_key[0]
+    ranges = within(first, slices.key_ranges())
+    return f"({ranges} OR {OLD}.{quoted(first)} IS NULL) AND {in_slices(slices)}"
 
 
 def _new_rows(merge: MirrorMerge, batch: DataFrame) -> DataFrame:

@@ -13,9 +13,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 from py4j.protocol import Py4JError
 
 from iceberg_datamart.crash_points import reach
-from iceberg_datamart.errors import CatalogUnreachableError, CommitConflictError, CommitUnknownError
+from iceberg_datamart.errors import (
+    CatalogUnreachableError,
+    CommitConflictError,
+    CommitUnknownError,
+    LakeError,
+)
 from iceberg_datamart.lake.catalog import while_unreachable
 from iceberg_datamart.lake.failures import translated, translating
+from iceberg_datamart.sql import RUN_ID, literal, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +29,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from iceberg_datamart.errors import DatamartError
+    from iceberg_datamart.touched import Touched
 
 log = logging.getLogger(__name__)
 WAP_ID = "wap.id"
@@ -52,20 +59,25 @@ class Staging:
         return Staging(self._session, self._run_id, audit)
 
     def commit(
-        self, table: str, base: int | None, properties: Mapping[str, str], write: Callable[[], object]
+        self,
+        table: str,
+        base: int | None,
+        properties: Mapping[str, str],
+        write: Callable[[], object],
+        touched: Touched | None = None,
     ) -> int:
         """Run `write`, then publish what it staged on top of snapshot `base`; return the snapshot's id.
 
         `properties` go into the snapshot's summary. Raises: CommitConflictError where the table is not
-        at `base` any more, so that what was compared with it is stale; AuditError.
+        at `base` any more, so that what was compared with it is stale; AuditError; LakeError where other
+        rows than `touched` were written.
         """
         if self._audit is not None:
             self._audit.prepare()
         with translating(table), commit_properties(self._session, properties):
             write()
         with translating(table):
-            if self._audit is not None:
-                self._judge(table, base, self._audit)
+            self._judge(table, base, touched)
             return self._publish(table, base)
 
     def stamp(self, table: str, base: int | None, properties: Mapping[str, str]) -> int:
@@ -85,12 +97,46 @@ class Staging:
         """Return how many rows a snapshot added."""
         return int(self._load(table).snapshot(snapshot_id).summary().get("added-records") or 0)
 
-    def _judge(self, table: str, base: int | None, audit: Audit) -> None:
-        """Have what was staged audited, unless it stands on another snapshot and so cannot be published."""
+    def _judge(self, table: str, base: int | None, touched: Touched | None) -> None:
+        """Look at what was staged, unless it stands on another snapshot and so cannot be published."""
         staged = self._staged(self._load(table))
         parent = staged.parentId()
-        if base == (None if parent is None else int(parent)):
-            audit.judge(int(staged.snapshotId()))
+        if base != (None if parent is None else int(parent)):
+            return
+        if touched is not None:
+            self._require(touched, table, staged, base)
+        if self._audit is not None:
+            self._audit.judge(int(staged.snapshotId()))
+
+    def _require(self, touched: Touched, table: str, staged: Any, base: int | None) -> None:
+        """Raise LakeError where other rows were written than were counted; rows are read where in doubt.
+
+        MERGE itself tells nothing: a row that it does not find is inserted or forgotten, one that is there
+        twice is changed twice.
+        """
+        if touched.accounts_for(dict(staged.summary())):
+            return
+        snapshot_id = int(staged.snapshotId())
+        before = (0, 0) if base is None else self._rows(table, base)
+        after = self._rows(table, snapshot_id)
+        if touched.accounts_for_rows(before, after):
+            return
+        message = (
+            f"{table}: the merge did not do what was counted ({touched}): {before[0]} rows became "
+            f"{after[0]}, {after[1]} of them written by this run"
+        )
+        hint = (
+            f"Nothing was published; staged snapshot {snapshot_id} shows it. Look for rows with the same "
+            "key, or with NULL in it, that another tool wrote; remove them, and run again."
+        )
+        raise LakeError(message, hint=hint)
+
+    def _rows(self, table: str, snapshot_id: int) -> tuple[int, int]:
+        """Return how many rows a snapshot holds, and how many of them this run wrote."""
+        own = f"count_if({quoted(RUN_ID)} = {literal(self._run_id)})"
+        relation = f"{table}.{quoted(f'snapshot_id_{snapshot_id}')}"
+        found = self._session.sql(f"SELECT count(*), {own} FROM {relation}").collect()[0]
+        return int(found[0]), int(found[1])
 
     def _publish(self, table: str, base: int | None) -> int:
         reach("staged")

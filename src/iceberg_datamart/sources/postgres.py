@@ -37,6 +37,7 @@ from iceberg_datamart.sources.postgres_horizon import look_at
 from iceberg_datamart.sources.postgres_jdbc import credentials_of, jdbc_url
 from iceberg_datamart.sources.postgres_keys import shared_keys_query
 from iceberg_datamart.sources.postgres_locks import Locks
+from iceberg_datamart.sources.postgres_predicates import require_steady
 from iceberg_datamart.sources.postgres_recipe import recipe_of
 from iceberg_datamart.sources.postgres_rejects import (
     digest_of,
@@ -52,6 +53,7 @@ from iceberg_datamart.sources.postgres_storage import parts_of, point_of, requir
 from iceberg_datamart.sources.postgres_table import EVERYTHING, PENDING, DescribedTable
 from iceberg_datamart.sources.postgres_types import (
     cursor_kind,
+    equality_of,
     wire,
 )
 from iceberg_datamart.watermark import CursorKind, Horizon, ReadWindow, Watermark
@@ -133,6 +135,7 @@ class PostgresSession:
         relation = catalog.find_relation(self._connection, config.from_)
         known = catalog.columns_of(self._connection, relation)
         catalog.require_columns(table, {column.name for column in known}, config)
+        require_steady(self._connection, table, config.soft_delete)
         selected = [column for column in known if column.name not in config.exclude]
         key = config.primary_key or catalog.primary_key_of(self._connection, relation)
         if not key:
@@ -158,6 +161,9 @@ class PostgresSession:
             recipe=recipe_of(self._connection, relation, pairs, key, config.soft_delete),
             parts=parts_of(self._connection, relation),
             written_elsewhere=written_elsewhere(self._connection, relation.oid),
+            equality={
+                column.name: equality_of(column, _configured(config, column.name)) for column in selected
+            },
         )
         cursor = None if kind is None or config.cursor is None else (config.cursor, kind)
         unfits = unfits_of(selected, known_wires, key)

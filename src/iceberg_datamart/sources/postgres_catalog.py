@@ -28,11 +28,12 @@ _PAGES = "select coalesce(pg_relation_size(%(oid)s::oid), 0) / current_setting('
 # A domain stands for its base type, which may be a domain again and carries the type modifier.
 _COLUMNS = """
 with recursive resolved as (
-    select a.attnum, a.attname, a.attnotnull, a.attndims::int4, a.atttypid as type, a.atttypmod as modifier
+    select a.attnum, a.attname, a.attnotnull, a.attndims::int4, a.atttypid as type, a.atttypmod as modifier,
+           a.attcollation as collation
     from pg_attribute a where a.attrelid = %(oid)s and a.attnum > 0 and not a.attisdropped
   union all
     select r.attnum, r.attname, r.attnotnull or t.typnotnull, greatest(r.attndims, t.typndims::int4),
-           t.typbasetype, t.typtypmod
+           t.typbasetype, t.typtypmod, r.collation
     from resolved r join pg_type t on t.oid = r.type and t.typtype = 'd'
 )
 select r.attname as name, r.attnum as number, t.typname as type_name, r.attnotnull as not_null,
@@ -41,9 +42,13 @@ select r.attname as name, r.attnum as number, t.typname as type_name, r.attnotnu
             then ((r.modifier - 4) >> 16) & 65535 end as precision,
        case when t.typname = 'numeric' and r.modifier >= 0
             then (((r.modifier - 4) & 2047) # 1024) - 1024 end as scale,
-       case when t.typcategory = 'A' then e.typname end as element
+       case when t.typcategory = 'A' then e.typname end as element,
+       case when t.typname = 'bpchar' and r.modifier >= 0 then r.modifier - 4 end as length,
+       t.typtype = 'e' as is_enum,
+       coalesce((to_jsonb(c) ->> 'collisdeterministic')::bool, true) as is_deterministic
 from resolved r join pg_type t on t.oid = r.type and t.typtype <> 'd'
 left join pg_type e on e.oid = t.typelem
+left join pg_collation c on c.oid = r.collation
 order by r.attnum
 """
 _UNIQUE_KEYS = """

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
+from iceberg_datamart.equality import OTHERWISE
 from iceberg_datamart.errors import SourceError
 from iceberg_datamart.watermark import CursorKind
 
@@ -49,6 +50,8 @@ class PostgresColumn:
 
     `precision` and `scale` are None where a numeric has none; `element` is an array's element type;
     `dimensions` are those declared. `number` stays when the column is renamed, and is never given again.
+    `length` is that of a char(n); `is_deterministic` is false where its collation takes different texts for
+    equal.
     """
 
     name: str
@@ -59,6 +62,38 @@ class PostgresColumn:
     element: str | None = None
     dimensions: int = 0
     number: int = 0
+    length: int | None = None
+    is_enum: bool = False
+    is_deterministic: bool = True
+
+
+# Two equal values have the same text, two others never do; or the mirror holds them by value.
+_BY_VALUE = {
+    **dict.fromkeys(("int2", "int4", "int8", "oid", "numeric"), "number"),
+    **dict.fromkeys(("float4", "float8"), "float"),
+    **dict.fromkeys(("text", "varchar", "name"), "text"),
+    **{name: name for name in ("bool", "bytea", "timestamptz", "timestamp", "date", "uuid", "inet", "cidr")},
+    **{name: name for name in ("macaddr", "macaddr8", "time", "timetz", "bit", "varbit", "money", "pg_lsn")},
+}
+_BY_TEXT = _BY_VALUE.keys() - {"float4", "float8", "numeric"} | {"bpchar"}
+
+
+def equality_of(column: PostgresColumn, configured: str | None = None) -> str:
+    """Return as what PostgreSQL compares a column; see `equality.py`.
+
+    Two char(n) are equal as their texts are where both are padded to the same length; cast to text they
+    lose their padding, which PostgreSQL overlooks as well.
+    """
+    name = column.type_name
+    if not column.is_deterministic:
+        return f"{OTHERWISE}{name} with a nondeterministic collation"
+    if configured == "string":
+        return "text" if name in _BY_TEXT or column.is_enum else f"{OTHERWISE}{name} as a string"
+    if name == "bpchar":
+        return f"{OTHERWISE}char of any length" if column.length is None else f"char({column.length})"
+    if column.is_enum:
+        return f"enum {name}"
+    return _BY_VALUE.get(name, OTHERWISE + name)
 
 
 @dataclass(frozen=True)

@@ -13,4 +13,4 @@ where true and not (("amount" is not null and "amount" = 'NaN') or ("fee" is not
 _datamart_ctid >= '(0,0)'::tid and _datamart_ctid < '(13334,0)'::tid
 _datamart_ctid >= '(13334,0)'::tid and _datamart_ctid < '(26668,0)'::tid
 _datamart_ctid >= '(26668,0)'::tid
-set transaction isolation level repeatable read; set transaction snapshot '00000003-0000001B-1'; set timezone = 'UTC'; set intervalstyle = 'iso_8601'; set datestyle = 'ISO'; set bytea_output = 'hex'; set extra_float_digits = 1; set statement_timeout = 0; set idle_in_transaction_session_timeout = 0
+set transaction isolation level repeatable read; set transaction snapshot '00000003-0000001B-1'; set timezone = 'UTC'; set intervalstyle = 'iso_8601'; set datestyle = 'ISO'; set bytea_output = 'hex'; set extra_float_digits = 1; set statement_timeout = 0; set idle_in_transaction_session_timeout = 0; set lock_timeout = 3000

@@ -9,8 +9,8 @@ UNION ALL SELECT _datamart_row.`queue_id`
 FROM `queue`@before AS _datamart_row
 WHERE NOT EXISTS (SELECT 1
 FROM `queue`@now AS _datamart_other
-WHERE _datamart_other.`queue_id` = _datamart_row.`queue_id`)) AS _datamart_row) AS _datamart_other
-WHERE _datamart_other.`queue_id` = _datamart_row.`queue_id`)
+WHERE _datamart_other.`queue_id` <=> _datamart_row.`queue_id`)) AS _datamart_row) AS _datamart_other
+WHERE _datamart_other.`queue_id` <=> _datamart_row.`queue_id`)
 UNION ALL SELECT _datamart_row.`queue_id`, _datamart_row.`transaction_id`
 FROM `mart` AS _datamart_row
 WHERE true AND EXISTS (SELECT 1
@@ -22,8 +22,8 @@ UNION ALL SELECT _datamart_row.`transaction_id`
 FROM `settlement_transaction`@before AS _datamart_row
 WHERE NOT EXISTS (SELECT 1
 FROM `settlement_transaction`@now AS _datamart_other
-WHERE _datamart_other.`transaction_id` = _datamart_row.`transaction_id`)) AS _datamart_row) AS _datamart_other
-WHERE _datamart_other.`transaction_id` = _datamart_row.`transaction_id`) AND NOT EXISTS (SELECT 1
+WHERE _datamart_other.`transaction_id` <=> _datamart_row.`transaction_id`)) AS _datamart_row) AS _datamart_other
+WHERE _datamart_other.`transaction_id` <=> _datamart_row.`transaction_id`) AND NOT EXISTS (SELECT 1
 FROM (SELECT DISTINCT `queue_id` AS `queue_id`
 FROM (SELECT _datamart_row.`queue_id`
 FROM `queue`@now AS _datamart_row
@@ -32,5 +32,5 @@ UNION ALL SELECT _datamart_row.`queue_id`
 FROM `queue`@before AS _datamart_row
 WHERE NOT EXISTS (SELECT 1
 FROM `queue`@now AS _datamart_other
-WHERE _datamart_other.`queue_id` = _datamart_row.`queue_id`)) AS _datamart_row) AS _datamart_other
-WHERE _datamart_other.`queue_id` = _datamart_row.`queue_id`)
+WHERE _datamart_other.`queue_id` <=> _datamart_row.`queue_id`)) AS _datamart_row) AS _datamart_other
+WHERE _datamart_other.`queue_id` <=> _datamart_row.`queue_id`)

@@ -9,11 +9,11 @@ UNION ALL SELECT _datamart_row.`queue_id`
 FROM `queue`@before AS _datamart_row
 WHERE NOT EXISTS (SELECT 1
 FROM `queue`@now AS _datamart_other
-WHERE _datamart_other.`queue_id` = _datamart_row.`queue_id`)) AS _datamart_row
+WHERE _datamart_other.`queue_id` <=> _datamart_row.`queue_id`)) AS _datamart_row
 UNION SELECT DISTINCT `queue_id` AS `queue_id`
 FROM (SELECT _datamart_row.`queue_id`
 FROM `settlement_transaction`@now AS _datamart_row
-WHERE EXISTS (SELECT 1
+WHERE _datamart_row.`queue_id` IS NOT NULL AND EXISTS (SELECT 1
 FROM (SELECT _datamart_row.`transaction_id`
 FROM `settlement_transaction`@now AS _datamart_row
 WHERE _datamart_row.`_run_id` IN ('run-1', 'run-2')
@@ -21,11 +21,11 @@ UNION ALL SELECT _datamart_row.`transaction_id`
 FROM `settlement_transaction`@before AS _datamart_row
 WHERE NOT EXISTS (SELECT 1
 FROM `settlement_transaction`@now AS _datamart_other
-WHERE _datamart_other.`transaction_id` = _datamart_row.`transaction_id`)) AS _datamart_other
-WHERE _datamart_other.`transaction_id` = _datamart_row.`transaction_id`)
+WHERE _datamart_other.`transaction_id` <=> _datamart_row.`transaction_id`)) AS _datamart_other
+WHERE _datamart_other.`transaction_id` <=> _datamart_row.`transaction_id`)
 UNION SELECT _datamart_row.`queue_id`
 FROM `settlement_transaction`@before AS _datamart_row
-WHERE EXISTS (SELECT 1
+WHERE _datamart_row.`queue_id` IS NOT NULL AND EXISTS (SELECT 1
 FROM (SELECT _datamart_row.`transaction_id`
 FROM `settlement_transaction`@now AS _datamart_row
 WHERE _datamart_row.`_run_id` IN ('run-1', 'run-2')
@@ -33,6 +33,6 @@ UNION ALL SELECT _datamart_row.`transaction_id`
 FROM `settlement_transaction`@before AS _datamart_row
 WHERE NOT EXISTS (SELECT 1
 FROM `settlement_transaction`@now AS _datamart_other
-WHERE _datamart_other.`transaction_id` = _datamart_row.`transaction_id`)) AS _datamart_other
-WHERE _datamart_other.`transaction_id` = _datamart_row.`transaction_id`)) AS _datamart_row) AS _datamart_other
-WHERE _datamart_other.`queue_id` = _datamart_row.`queue_id`)
+WHERE _datamart_other.`transaction_id` <=> _datamart_row.`transaction_id`)) AS _datamart_other
+WHERE _datamart_other.`transaction_id` <=> _datamart_row.`transaction_id`)) AS _datamart_row) AS _datamart_other
+WHERE _datamart_other.`queue_id` <=> _datamart_row.`queue_id`)

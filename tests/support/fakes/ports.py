@@ -13,7 +13,7 @@ from iceberg_datamart.errors import CommitConflictError, TimestampFileConflictEr
 from iceberg_datamart.planner import Wishes
 from iceberg_datamart.ports import Merged
 from iceberg_datamart.reading import Column, JdbcRead, Probe, RejectedRow, SourceTable, StoredPart
-from iceberg_datamart.receipt import CommitReceipt, Snapshot, TableHistory
+from iceberg_datamart.receipt import DEFINITION, CommitReceipt, Snapshot, TableHistory
 from iceberg_datamart.runner import Run, World
 from iceberg_datamart.slices import SliceDigest, Slices, Slicing
 from iceberg_datamart.sql import LINEAGE
@@ -300,6 +300,8 @@ class FakeLake:
     def maintain(self, maintenance: MartMaintenance) -> Merged:
         self._refuse(maintenance.shape.name, maintenance.base)
         self.maintained.append(maintenance)
+        definition = {DEFINITION + maintenance.state.definition: maintenance.definition}
+        self.properties[maintenance.shape.name] = definition
         return Merged(1, self.commit(maintenance.shape.name, maintenance.state.summary(), {"inserted": 1}))
 
     def close(self) -> None:

@@ -1,0 +1,73 @@
+"""Expressions of the settings as Spark's analyser understands them, on both runtimes; nothing is read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from py4j.protocol import Py4JError
+
+from iceberg_datamart.errors import ConfigError
+from iceberg_datamart.row_local import Part, fault_in
+from iceberg_datamart.sql import ROW
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pyspark.sql import SparkSession
+
+_PLAIN = ("Project", "Filter")
+_VALUE = "_datamart_value"
+
+
+def require_row_local(
+    session: SparkSession, relation: str, text: str, place: str, *, is_filter: bool = False
+) -> None:
+    """Raise ConfigError, naming `place`, where `text` depends on more than a row of `relation`."""
+    where = f" WHERE {text}" if is_filter else ""
+    select = f"SELECT {'1' if is_filter else text} AS {_VALUE} FROM {relation} AS {ROW}{where}"
+    plan = session.sql(select)._jdf.queryExecution().analyzed()  # noqa: SLF001
+    above = list(_above(plan))
+    plans = [name for name, _ in above]
+    plain = plans == list(_PLAIN if is_filter else _PLAIN[:1]) and plan.expressions().size() == 1
+    others = [] if plain else [name for name in plans if name not in _PLAIN] or plans[:1]
+    found = fault_in(text, others, [part for _, node in above for part in _parts(node)])
+    if found is not None:
+        message = f"{place}: `{text.strip()}` depends on {found}, not on its row alone"
+        hint = "Use columns of the row, operators and deterministic functions. Nothing was written."
+        raise ConfigError(message, hint=hint)
+
+
+def _above(plan: Any) -> Iterator[tuple[str, Any]]:
+    """Return the plan's nodes with their names, from the top down to the relation."""
+    while str(plan.nodeName()) != "SubqueryAlias" or str(plan.alias()) != ROW:
+        yield str(plan.nodeName()), plan
+        if plan.children().size() != 1:
+            return
+        plan = plan.children().apply(0)
+
+
+def _parts(node: Any) -> Iterator[Part]:
+    """Return all parts of the expressions of a plan's node."""
+    expressions = node.expressions()
+    waiting = [expressions.apply(index) for index in range(expressions.size())]
+    while waiting:
+        found = waiting.pop()
+        kind = str(found.getClass().getName()).rpartition(".")[2].rstrip("$")
+        yield Part(kind, bool(found.deterministic()), _moment(kind, found))
+        children = found.children()
+        waiting += [children.apply(index) for index in range(children.size())]
+
+
+def _moment(kind: str, expression: Any) -> str:
+    """Return the constant text that an expression casts to a date or time; empty where it does not."""
+    if kind not in ("Cast", "AnsiCast", "TryCast"):
+        return ""
+    value = expression.children().apply(0)
+    target = str(expression.dataType().simpleString())
+    if not target.startswith(("date", "timestamp")) or not value.foldable():
+        return ""
+    try:
+        return str(value.eval(None))
+    except Py4JError:
+        # What cannot be computed now is not known to be the same then.
+        return "now"

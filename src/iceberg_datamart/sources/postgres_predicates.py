@@ -1,0 +1,64 @@
+"""Whether a predicate of the settings says the same of the same row in each statement of PostgreSQL (R21).
+
+A run evaluates `soft_delete` in several statements and sessions, and a row is not read again because time
+goes by. https://www.postgresql.org/docs/current/xfunc-volatility.html
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from iceberg_datamart.errors import SourceError
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+_LITERAL = re.compile(r"'((?:[^']|'')*)'")
+_DOLLARS = re.compile(r"\$(\w*)\$(.*?)\$\1\$", re.DOTALL)
+_QUOTED = re.compile(r'"[^"]*"(?!\s*\()')
+_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
+_CALL = re.compile(r'"?(\w+)"?\s*\(')
+# Functions that are called without parentheses, and what reads other rows.
+_WORDS = re.compile(
+    r"\b(current_(?:timestamp|time|date|user|role|catalog|schema)|localtime|localtimestamp|session_user|user|select)\b",
+    re.IGNORECASE,
+)
+_MOMENT = re.compile(r"\s*(?:now|today|tomorrow|yesterday)\s*$", re.IGNORECASE)
+# Stable because they ask settings of the session, which are the same in each of a run.
+_BY_SETTINGS = [
+    *("date_part", "date_trunc", "extract", "timezone", "to_char", "to_date", "to_timestamp"),
+    *("concat", "concat_ws", "format", "to_json", "to_jsonb", "array_to_string", "date", "text"),
+]
+_CHANGING = """
+select p.proname from pg_proc p
+where p.proname = any(%(names)s) and pg_function_is_visible(p.oid)
+  and (p.provolatile = 'v' or (p.provolatile = 's' and not (
+        p.pronamespace = 'pg_catalog'::regnamespace and p.proname = any(%(by_settings)s))))
+order by p.proname limit 1
+"""
+
+
+def require_steady(connection: Connection[Any], table: str, predicate: str | None) -> None:
+    """Raise SourceError, naming the table, where `soft_delete` asks a clock, the session or other rows."""
+    found = None if predicate is None else _unsteady(connection, predicate)
+    if found is not None:
+        message = f"tables.{table}.soft_delete: `{predicate}` depends on {found}, not on its row alone"
+        hint = "Use columns of the row and immutable functions, or filter in readers. Nothing was written."
+        raise SourceError(message, hint=hint)
+
+
+def _unsteady(connection: Connection[Any], predicate: str) -> str | None:
+    """Return what in a predicate may say something else of the same row."""
+    code = _DOLLARS.sub(r"'\2'", _COMMENT.sub(" ", predicate))
+    moments = [text for text in _LITERAL.findall(code) if _MOMENT.match(text)]
+    if moments:
+        return f"the clock ('{moments[0]}')"
+    code = _QUOTED.sub("_", _LITERAL.sub("''", code))
+    word = _WORDS.search(code)
+    if word is not None:
+        return word[1].lower() if word[1].lower() != "select" else "a subquery"
+    names = sorted({name.lower() for name in _CALL.findall(code)})
+    values = {"names": names, "by_settings": _BY_SETTINGS}
+    row = connection.execute(_CHANGING, values).fetchone()
+    return None if row is None else f"{row[0]}(), which is not immutable"

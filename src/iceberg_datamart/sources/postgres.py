@@ -15,13 +15,11 @@ from iceberg_datamart.errors import SourceError, UnfitValueError
 from iceberg_datamart.reading import (
     DELETED,
     Column,
-    IntegerCursor,
     JdbcRead,
     Probe,
     RejectedRow,
     SharedKeys,
     SourceTable,
-    StoredPart,
 )
 from iceberg_datamart.slices import SliceDigest, Slices, Slicing, is_number
 from iceberg_datamart.sources import postgres_catalog as catalog
@@ -64,7 +62,6 @@ if TYPE_CHECKING:
 
     from iceberg_datamart.config import PostgresSource, TableConfig
     from iceberg_datamart.errors import DatamartError
-    from iceberg_datamart.sources.postgres_types import PostgresColumn
 
 _FEW_ROWS = 10_000
 _LEAST_SLICES, _MOST_SLICES = 1024, 65_536
@@ -169,23 +166,11 @@ class PostgresSession:
         unfits = unfits_of(selected, known_wires, key)
         described = DescribedTable(found, relation, known_wires, config, cursor, unfits, label=table)
         if kind is CursorKind.INTEGER and config.cursor is not None:
-            described = self._with_integers(table, described, cursors[config.cursor])
+            sequences = sequences_of(self._connection, relation, cursors[config.cursor].number)
+            require_ordered(table, config.cursor, sequences)
+            described = described.with_integers(sequences, *self._greatest_committed(described))
         self._described[table] = described
         return described.table
-
-    def _with_integers(self, table: str, described: DescribedTable, cursor: PostgresColumn) -> DescribedTable:
-        """Return the table with what is known of its integer cursor. Raises: see `require_ordered`."""
-        sequences = sequences_of(self._connection, described.relation, cursor.number)
-        require_ordered(table, cursor.name, sequences)
-        greatest, when = self._greatest_committed(described)
-        drawn = max((found.last for found in sequences if found.last is not None), default=None)
-        restarts = tuple(StoredPart(found.oid, found.file, found.name) for found in sequences)
-        known = replace(
-            described.table,
-            integers=IntegerCursor(greatest, drawn),
-            parts=(*described.table.parts, *restarts),
-        )
-        return replace(described, table=known, committed=(greatest, when))
 
     def _greatest_committed(self, described: DescribedTable) -> tuple[int | None, datetime]:
         """Return an integer cursor's greatest value, and a time when it was known to be committed."""

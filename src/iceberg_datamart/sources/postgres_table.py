@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from psycopg import sql
 
 from iceberg_datamart.keys import NEWEST
-from iceberg_datamart.reading import DELETED, wire_name
+from iceberg_datamart.reading import DELETED, IntegerCursor, StoredPart, wire_name
 from iceberg_datamart.sources.postgres_jdbc import ctid_ranges
 from iceberg_datamart.sources.postgres_keys import newest_rows
 from iceberg_datamart.sources.postgres_rejects import fitting, if_fitting
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from iceberg_datamart.config import TableConfig
     from iceberg_datamart.reading import SourceTable
     from iceberg_datamart.sources.postgres_catalog import Relation
+    from iceberg_datamart.sources.postgres_storage import Sequence
     from iceberg_datamart.sources.postgres_types import Unfit, Wire
 
 PENDING = "_datamart_pending"
@@ -119,6 +120,16 @@ class DescribedTable:
             f"table '{self.label}': {why}, whose open transactions are not seen here, so reads start 5 "
             "minutes early; what arrives later still is found by `reconcile`"
         )
+
+    def with_integers(
+        self, sequences: tuple[Sequence, ...], greatest: int | None, when: datetime
+    ) -> DescribedTable:
+        """Return the table with its integer cursor's `sequences`, and its greatest value at `when`."""
+        drawn = [found.last for found in sequences if found.last is not None]
+        restarts = tuple(StoredPart(found.oid, found.file, found.name) for found in sequences)
+        integers = IntegerCursor(greatest, max(drawn, default=None))
+        known = replace(self.table, integers=integers, parts=(*self.table.parts, *restarts))
+        return replace(self, table=known, committed=(greatest, when))
 
     def watermark(self, number: int | None) -> Watermark | None:
         """Return the watermark that a cursor number means."""

@@ -125,7 +125,7 @@ soak: setup  ## Storms of changes, crashes and other writers for MINUTES; ROUNDS
 	$(BIN)/pytest tests/e2e/test_identifiers.py tests/e2e/test_time_travel.py  # examples that `make test` never has
 
 broken: setup  ## Each rule broken on purpose, and the test that notices
-	$(BIN)/python tests/support/faults/broken_on_purpose.py
+	PYTHONPATH=tests $(BIN)/python -m support.faults.broken_on_purpose
 
 bench: setup  ## Seconds of a run beside a hand-written Spark job's; SIZE=S or M
 	$(BIN)/python -m bench --size $(SIZE)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from support.faults.broken_on_purpose import BROKEN, PACKAGE, ROOT, SOURCE, Broken
+from support.faults.broken_on_purpose import BROKEN, PACKAGE, ROOT, SOURCE
+
+if TYPE_CHECKING:
+    from support.faults.broken import Broken
 
 RULES = {f"R{n}" for n in (*range(1, 17), 18, 19, 20, 21)} | {f"D{n}" for n in range(1, 12)}
 

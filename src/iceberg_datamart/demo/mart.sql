@@ -1,6 +1,6 @@
 -- The mart as PostgreSQL itself joins it, under the names that the mart gives to its columns.
 select
-    account_id as account_account_id,
+    account.account_id as account_account_id,
     account.name as account_name,
     account.status as account_status,
     account.country,
@@ -27,7 +27,7 @@ select
     account_risk.reviewed_on,
     account_risk.updated_at as account_risk_updated_at,
     account_risk.id as account_risk_id,
-    queue_id as queue_queue_id,
+    queue.queue_id as queue_queue_id,
     queue.name as queue_name,
     queue.status as queue_status,
     queue.priority,

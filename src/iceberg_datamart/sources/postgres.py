@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import sql
 
-from iceberg_datamart.errors import SourceError, UnfitValueError
+from iceberg_datamart.errors import UnfitValueError
 from iceberg_datamart.reading import (
     DELETED,
     Column,
@@ -57,11 +57,12 @@ from iceberg_datamart.sources.postgres_types import (
 from iceberg_datamart.watermark import CursorKind, Horizon, ReadWindow, Watermark
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
 
     from iceberg_datamart.config import PostgresSource, TableConfig
     from iceberg_datamart.errors import DatamartError
+    from iceberg_datamart.sources.postgres_types import PostgresColumn
 
 _FEW_ROWS = 10_000
 _LEAST_SLICES, _MOST_SLICES = 1024, 65_536
@@ -134,10 +135,7 @@ class PostgresSession:
         catalog.require_columns(table, {column.name for column in known}, config)
         require_steady(self._connection, table, config.soft_delete)
         selected = [column for column in known if column.name not in config.exclude]
-        key = config.primary_key or catalog.primary_key_of(self._connection, relation)
-        if not key:
-            message = f"source table {config.from_} has no primary key"
-            raise SourceError(message, hint=f"Set tables.{table}.primary_key to columns that identify a row.")
+        key = catalog.key_of(self._connection, table, relation, config)
         wires = [wire(column, _configured(config, column.name)) for column in selected]
         missing = [column.name for column, found in zip(selected, wires, strict=True) if found is None]
         if missing:
@@ -158,9 +156,7 @@ class PostgresSession:
             recipe=recipe_of(self._connection, relation, pairs, key, config.soft_delete),
             parts=parts_of(self._connection, relation),
             written_elsewhere=written_elsewhere(self._connection, relation.oid),
-            equality={
-                column.name: equality_of(column, _configured(config, column.name)) for column in selected
-            },
+            equality=_equality(config, selected),
         )
         cursor = None if kind is None or config.cursor is None else (config.cursor, kind)
         unfits = unfits_of(selected, known_wires, key)
@@ -391,6 +387,10 @@ class PostgresSession:
                 yield
         except psycopg.Error as error:
             raise translated(self._name, error) from error
+
+
+def _equality(config: TableConfig, columns: Iterable[PostgresColumn]) -> dict[str, str]:
+    return {column.name: equality_of(column, _configured(config, column.name)) for column in columns}
 
 
 def _configured(config: TableConfig, column: str) -> str | None:

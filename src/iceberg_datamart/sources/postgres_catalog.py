@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg.rows import dict_row
 
-from iceberg_datamart.errors import SourceTableMissingError
+from iceberg_datamart.errors import SourceError, SourceTableMissingError
 from iceberg_datamart.sources.postgres_types import PostgresColumn
 
 if TYPE_CHECKING:
@@ -127,6 +127,17 @@ def primary_key_of(connection: Connection[Any], relation: Relation) -> tuple[str
     """Return the columns of the declared primary key; none where there is no such key."""
     rows = _fetched(connection, _UNIQUE_KEYS, relation)
     return next((tuple(columns) for is_primary, columns in rows if is_primary), ())
+
+
+def key_of(
+    connection: Connection[Any], table: str, relation: Relation, config: TableConfig
+) -> tuple[str, ...]:
+    """Return the primary key of the settings, else the declared one. Raises: SourceError for neither."""
+    key = config.primary_key or primary_key_of(connection, relation)
+    if not key:
+        hint = f"Set tables.{table}.primary_key to columns that identify a row."
+        raise SourceError(f"source table {config.from_} has no primary key", hint=hint)
+    return tuple(key)
 
 
 def guarantees_unique(connection: Connection[Any], relation: Relation, key: tuple[str, ...]) -> bool:

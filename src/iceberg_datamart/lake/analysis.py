@@ -13,23 +13,20 @@ from iceberg_datamart.sql import ROW
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame
 
-_PLAIN = ("Project", "Filter")
 _VALUE = "_datamart_value"
 
 
-def require_row_local(
-    session: SparkSession, relation: str, text: str, place: str, *, is_filter: bool = False
-) -> None:
-    """Raise ConfigError, naming `place`, where `text` depends on more than a row of `relation`."""
-    where = f" WHERE {text}" if is_filter else ""
-    select = f"SELECT {'1' if is_filter else text} AS {_VALUE} FROM {relation} AS {ROW}{where}"
-    plan = session.sql(select)._jdf.queryExecution().analyzed()  # noqa: SLF001
+def require_row_local(rows: DataFrame, text: str, place: str, *, is_filter: bool = False) -> None:
+    """Raise ConfigError, naming `place`, where `text` depends on more than a row of `rows`."""
+    named = rows.alias(ROW)
+    frame = named.where(text) if is_filter else named.selectExpr(f"{text} AS {_VALUE}")
+    plan = frame._jdf.queryExecution().analyzed()  # noqa: SLF001
     above = list(_above(plan))
+    plain = "Filter" if is_filter else "Project"
     plans = [name for name, _ in above]
-    plain = plans == list(_PLAIN if is_filter else _PLAIN[:1]) and plan.expressions().size() == 1
-    others = [] if plain else [name for name in plans if name not in _PLAIN] or plans[:1]
+    others = [] if plans == [plain] else [name for name in plans if name != "Project"] or plans[:1]
     found = fault_in(text, others, [part for _, node in above for part in _parts(node)])
     if found is not None:
         message = f"{place}: `{text.strip()}` depends on {found}, not on its row alone"

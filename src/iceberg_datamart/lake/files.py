@@ -66,9 +66,7 @@ def marked(typed: DataFrame, read: LakeRead) -> DataFrame:
     """Return the rows with the mark of those to delete, where there is a predicate for it."""
     if read.soft_delete is None or read.deleted is None:
         return typed
-    view, session = "_datamart_typed", typed.sparkSession
-    typed.createOrReplaceTempView(view)
-    require_row_local(session, view, f"CAST(({read.soft_delete}) AS boolean)", "soft_delete")
+    require_row_local(typed, f"({read.soft_delete})", "soft_delete")
     return typed.selectExpr("*", f"coalesce(CAST(({read.soft_delete}) AS boolean), false) AS {read.deleted}")
 
 

@@ -48,12 +48,12 @@ class MartComparison:
 
     def require_row_local(self) -> None:
         """Refuse expressions and a filter that depend on more than a row (R21). Raises: ConfigError."""
-        shape, relation = self._shape, f"({self._shape.outputs_sql(self._pinned)})"
+        shape, rows = self._shape, self._session.sql(self._shape.outputs_sql(self._pinned))
         for name, text in shape.expressions.items():
-            require_row_local(self._session, relation, text, f"marts.{shape.name}.expressions.{name}")
+            require_row_local(rows, text, f"marts.{shape.name}.expressions.{name}")
         if shape.filter is not None:
             place = f"marts.{shape.name}.filter"
-            require_row_local(self._session, relation, shape.filter, place, is_filter=True)
+            require_row_local(rows, shape.filter, place, is_filter=True)
 
     def columns(self) -> tuple[Column, ...]:
         """Return the mart's columns with the types that Spark finds for the join."""

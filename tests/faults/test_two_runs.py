@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import time
 from collections import Counter
 from contextlib import ExitStack
@@ -17,7 +18,7 @@ from support.shops.shop_rules import UNCHANGED, outcomes
 if TYPE_CHECKING:
     from support.worlds.laptop import Databases, Laptop
 
-ROUNDS = int(os.environ.get("ROUNDS", "3"))
+ROUNDS = int(os.environ.get("ROUNDS", "2"))
 _SEED = 12
 _LATEST_START_SECONDS = 2.0
 
@@ -29,8 +30,10 @@ def test_r12_two_runs_at_once_leave_what_one_would_have_left(
     with databases.connected(database) as connection:
         shop = BusyShop(laptop, connection)
         for number in range(ROUNDS):
-            # Every other round knows only incremental runs, after which an incremental one must do.
-            kinds = [number % 2 == 1 and dice.random() < 0.6 for _ in range(2)]
+            # Every other round knows only incremental runs, after which an incremental one must do; in the
+            # others one load is full, or both are.
+            kinds = [number % 2 == 1, number % 2 == 1 and dice.random() < 0.4]
+            dice.shuffle(kinds)
             shop.change()
             race(laptop, kinds, dice.uniform(0, _LATEST_START_SECONDS))
             assert_nothing_is_doubled(laptop)
@@ -61,7 +64,7 @@ def race(laptop: Laptop, kinds: list[bool], pause: float) -> None:
     assert set(codes) <= {0, 75}, told
     assert 0 in codes, told
     for code, text in zip(codes, said, strict=True):
-        assert code == 0 or ("nother run" in text and "un again" in text), text
+        assert code == 0 or ("nother run" in text and re.search("[Rr]un (it )?again", text)), text
 
 
 def assert_nothing_is_doubled(laptop: Laptop) -> None:

@@ -63,7 +63,7 @@ PLACES = {
 }
 EFFECTS = (
     *("lake", "sources", "embedded", "demo", "cli"),
-    *("timestamp_file", "run_counts", "s3_state", "cloudwatch", "world"),
+    *("timestamp_file", "file_lock", "run_counts", "s3_state", "cloudwatch", "world"),
 )
 IMPURE = {"os", "pathlib", "subprocess", "socket", "shutil", "tempfile", "threading", "logging", "random"}
 # What stands in sources/ and is no kind of source: all kinds may use it.

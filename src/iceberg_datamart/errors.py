@@ -23,6 +23,7 @@ DatamartError                    1  something failed
 │   ├── CommitUnknownError      75  a commit was sent, and the catalog cannot be asked about it (retryable)
 │   └── CommitConflictError     75  another writer committed first (retryable)
 ├── StateUnreachableError       75  S3 does not answer about the timestamp file (retryable)
+├── TimestampFileLockedError    75  another process holds the timestamp file's lock (retryable)
 └── TimestampFileConflictError  75  another run moved the timestamp file (retryable)
 """
 
@@ -62,6 +63,13 @@ class TimestampFileError(DatamartError):
 
 class StateUnreachableError(DatamartError):
     """The store of the timestamp file does not answer, also after retries."""
+
+    exit_code = 75
+    retryable = True
+
+
+class TimestampFileLockedError(DatamartError):
+    """Another process held the lock beside the timestamp file for as long as a run waits for it."""
 
     exit_code = 75
     retryable = True

@@ -9,6 +9,7 @@ import json
 from typing import TYPE_CHECKING
 
 from iceberg_datamart.errors import TimestampFileError
+from iceberg_datamart.file_lock import write_new
 from iceberg_datamart.timestamp_file import local_path
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class LocalRunCounts:
         draft = self._path.with_suffix(".new")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            draft.write_text(counts_text(counts), encoding="utf-8")
+            write_new(draft, counts_text(counts))
             draft.replace(self._path)
         except OSError as error:
             raise TimestampFileError(f"{self._path} cannot be written: {error.strerror}") from error

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
 from datetime import datetime, timezone
 from pathlib import Path
@@ -11,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from iceberg_datamart.crash_points import reach
 from iceberg_datamart.errors import ConfigError, TimestampFileConflictError, TimestampFileError
+from iceberg_datamart.file_lock import file_lock, write_new
 
 HEADER = "last_load_timestamp"
 _FORM = "%Y-%m-%d %H:%M:%S"
@@ -74,7 +73,11 @@ class LocalTimestampFile:
         return parse_timestamp(content, str(self._path))
 
     def write(self, instant: datetime, expected: datetime | None) -> None:
-        """Replace `expected` by `instant`. Raises: TimestampFileConflictError where the file says another."""
+        """Replace `expected` by `instant`.
+
+        Raises: TimestampFileConflictError where the file says another, TimestampFileLockedError where another
+        process does not let go of it.
+        """
         try:
             self._replace(instant, expected)
         except OSError as error:
@@ -86,16 +89,12 @@ class LocalTimestampFile:
 
     def _replace(self, instant: datetime, expected: datetime | None) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.with_name(self._path.name + ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with file_lock(self._path.with_name(self._path.name + ".lock")):
             present = self.read()
             if present != expected:
                 raise conflict(str(self._path), present, expected)
             draft = self._path.with_name(self._path.name + ".new")
-            with draft.open("w", encoding="utf-8") as file:
-                file.write(timestamp_text(instant))
-                file.flush()
-                os.fsync(file.fileno())
+            write_new(draft, timestamp_text(instant))
             reach("timestamp-drafted")
             draft.replace(self._path)
 

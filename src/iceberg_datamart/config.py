@@ -17,6 +17,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from iceberg_datamart.address import address_problem
 from iceberg_datamart.config_audits import AuditConfig, audit_problems
 from iceberg_datamart.config_checks import CheckConfig, column_problems, mart_problems
 from iceberg_datamart.config_rules import (
@@ -142,9 +143,12 @@ class CatalogConfig(Settings):
 
     @classmethod
     def broken_rules(cls, plain: Mapping[str, Any]) -> Iterable[Problem]:
-        """Return a problem where a catalog that is reached by its address has none."""
-        if plain.get("type") in ("sql", "rest") and plain.get("uri") is None:
+        """Return a problem where a catalog that is reached by its address has none, or a malformed one."""
+        uri = plain.get("uri")
+        if plain.get("type") in ("sql", "rest") and uri is None:
             yield Problem(("uri",), f"required for a catalog of type {plain['type']!r}")
+        if isinstance(uri, str) and uri and (problem := address_problem(uri)) is not None:
+            yield Problem(("uri",), problem)
 
 
 class StateConfig(Settings):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, SecretStr, WrapValidator
 
+from iceberg_datamart.address import address_problem
 from iceberg_datamart.config_rules import Problem, Settings, Text, mapping
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ def _postgres_url(url: str) -> str:
     if not url.startswith(("postgresql://", "postgres://")):
         msg = "must start with postgresql:// or postgres://"
         raise ValueError(msg)
+    if (problem := address_problem(url)) is not None:
+        raise ValueError(problem)
     return url
 
 

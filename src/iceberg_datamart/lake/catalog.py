@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, TableAlreadyExistsError
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
+from iceberg_datamart.address import SQLITE, shown_address
 from iceberg_datamart.crash_points import reach
 from iceberg_datamart.errors import (
     CatalogUnreachableError,
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from iceberg_datamart.schema import SchemaChange
 
 
-SQLITE = "sqlite:///"
 _PRIMARY_KEY = "iceberg-datamart.primary-key"
 # https://py.iceberg.apache.org/configuration/#backward-compatibility
 _LEGACY = "PYICEBERG_LEGACY_CURRENT_SNAPSHOT_ID"
@@ -111,11 +111,18 @@ def open_catalog(config: CatalogConfig) -> Catalog:
         # A connection that was cut while nobody used it is replaced, not handed out.
         properties = {"pool_pre_ping": "true", **properties}
         return while_unreachable(_opened_database, config.name, properties)
-    try:
+    with _opening(config.uri or ""):
         return load_catalog(config.name, **properties)
+
+
+@contextmanager
+def _opening(uri: str) -> Iterator[None]:
+    """Turn what SQLAlchemy says of an address into ConfigError, without the login that may stand in it."""
+    try:
+        yield
     except SQLAlchemyError as error:
-        where = make_url(properties["uri"]).render_as_string()
-        message = f"catalog.uri: {where} cannot be opened: {str(error).splitlines()[0]}"
+        own = str(getattr(error, "orig", None) or error).strip()
+        message = f"catalog.uri: {shown_address(uri)} cannot be opened: {(own.splitlines() or [''])[0]}"
         raise ConfigError(message, hint="Create its folder, or correct the address.") from error
 
 
@@ -132,7 +139,8 @@ def _s3_of_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 def _opened_database(name: str, properties: Mapping[str, str]) -> Catalog:
     """Return the catalog in a database server, which may be starting up."""
-    with answering(make_url(properties["uri"]).render_as_string()):
+    uri = properties["uri"]
+    with _opening(uri), answering(shown_address(uri)):
         return load_catalog(name, **properties)
 
 

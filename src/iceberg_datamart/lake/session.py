@@ -16,9 +16,9 @@ from pyspark.java_gateway import launch_gateway
 from pyspark.sql import SparkSession
 from sqlalchemy.engine import URL, make_url
 
+from iceberg_datamart.address import SQLITE
 from iceberg_datamart.embedded.java import find_java
 from iceberg_datamart.errors import MissingPartError
-from iceberg_datamart.lake.catalog import SQLITE
 from iceberg_datamart.lake.jdbc_catalog import never_sent_twice, unlock_sqlite
 from iceberg_datamart.lake.runtime import present_runtime
 
@@ -129,10 +129,15 @@ def _jdbc_settings(uri: str) -> dict[str, str]:
     if uri.startswith(SQLITE):
         return found | {"uri": "jdbc:sqlite:" + uri.removeprefix(SQLITE), "clients": "1"}
     address = make_url(uri)
+    # A login among the parameters is not for the address either, which Java's errors show.
+    query = {name: value for name, value in address.query.items() if name not in ("user", "password")}
     plain = URL.create(
-        address.get_backend_name(), None, None, address.host, address.port, address.database, address.query
+        address.get_backend_name(), None, None, address.host, address.port, address.database, query
     )
-    login = {"jdbc.user": address.username, "jdbc.password": address.password}
+    login = {
+        "jdbc.user": address.query.get("user", address.username),
+        "jdbc.password": address.query.get("password", address.password),
+    }
     given = {name: str(value) for name, value in login.items() if value is not None}
     return found | {"uri": f"jdbc:{plain.render_as_string()}"} | given
 

@@ -124,7 +124,9 @@ class MartState:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """An Iceberg snapshot as `history` tells it. `committed_at` is the catalog client's clock.
+    """An Iceberg snapshot as `history` tells it. `committed_at` is the clock of who staged it.
+
+    When readers saw it first is another time: see `TableHistory.published_at`.
 
     `sequence_number` counts the table's commits; 0 where the table's format has none.
     """
@@ -253,6 +255,10 @@ class TableHistory:
     def current_at(self, instant: datetime) -> int | None:
         """Return the snapshot that was current then, as far as the log goes back."""
         return next((found for since, found in reversed(self.log) if since <= instant), None)
+
+    def published_at(self, snapshot_id: int) -> datetime | None:
+        """Return when the snapshot became current last; None where the log does not tell, or it never was."""
+        return next((since for since, found in reversed(self.log) if found == snapshot_id), None)
 
     def can_read(self, snapshot_id: int) -> bool:
         """Return whether a snapshot is still there, current, rolled back or never published."""

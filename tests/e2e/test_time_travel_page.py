@@ -276,7 +276,7 @@ def printed(line: str) -> str:
 
 def unchanging(text: str) -> str:
     """Return output without what differs from one run to the next: times, run ids, durations, widths."""
-    text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "TIME", text)
+    text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{3})?", "TIME", text)
     text = re.sub(r"\d{8}T\d{6}\.\d+Z-[0-9a-f]+", "RUN", text)
     text = re.sub(r" \d+\.\d$", " SECONDS", text, flags=re.MULTILINE)
     return " ".join(re.sub(r"─+", "─", text).split())

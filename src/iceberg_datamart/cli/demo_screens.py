@@ -32,7 +32,7 @@ def history_table(history: TableHistory) -> Table:
         (
             (
                 str(snapshot.snapshot_id),
-                snapshot.committed_at.strftime("%H:%M:%S"),
+                (history.published_at(snapshot.snapshot_id) or snapshot.committed_at).strftime("%H:%M:%S"),
                 *(f"{snapshot.changed(kind):,}" for kind in ("inserted", "updated", "deleted")),
                 counted(history.rows_of(snapshot)),
             )

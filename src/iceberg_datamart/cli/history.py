@@ -12,9 +12,9 @@ from iceberg_datamart.lake.catalog import LakeCatalog
 from iceberg_datamart.receipt import Snapshot, TableHistory, mart_state, mirror_state
 from iceberg_datamart.report import error_json
 
-_COLUMNS = ("snapshot_id", "committed_at", "load_type", "inserted", "updated", "deleted")
+_COLUMNS = ("snapshot_id", "committed_at", "inserted", "updated", "deleted")
 # What a wider terminal shows as well; fewer columns read better than cut ones.
-_WIDER = ((104, "watermark"), (140, "run_id"))
+_WIDER = ((86, "load_type"), (107, "watermark"), (145, "run_id"))
 
 
 def history(
@@ -45,8 +45,9 @@ def show_snapshots(rows: list[dict[str, Any]]) -> None:
     """Print snapshots, each the object of `as_json`, and of a mart's which mirrors' snapshots they join."""
     out = console()
     wide = [name for width, name in _WIDER if out.width >= width]
-    shown = [name for name in wide if any(row[name] for row in rows)]
-    out.print(rows_table((*_COLUMNS, *shown), (_cells(row, to_the_minute=not wide) for row in rows)))
+    shown = [name for name in wide if name == "load_type" or any(row[name] for row in rows)]
+    columns = (*_COLUMNS[:2], *shown[:1], *_COLUMNS[2:], *shown[1:])
+    out.print(rows_table(columns, map(cells, rows)))
     for row in rows:
         if row["consumed"]:
             mirrors = ", ".join(f"{name} {number}" for name, number in sorted(row["consumed"].items()))
@@ -56,11 +57,12 @@ def show_snapshots(rows: list[dict[str, Any]]) -> None:
 def as_json(history: TableHistory, snapshot: Snapshot) -> dict[str, Any]:
     """Return one snapshot of a table's history as the documented object."""
     mirror, mart = mirror_state(snapshot.summary), mart_state(snapshot.summary)
+    published = history.published_at(snapshot.snapshot_id)
     watermark = None if mirror is None or mirror.watermark is None else str(mirror.watermark)
     return {
         "snapshot_id": snapshot.snapshot_id,
         "parent_id": snapshot.parent_id,
-        "committed_at": snapshot.committed_at.isoformat(timespec="milliseconds"),
+        "committed_at": None if published is None else published.isoformat(timespec="milliseconds"),
         "operation": snapshot.operation,
         "run_id": snapshot.run_id,
         "load_type": snapshot.load_type,
@@ -74,10 +76,11 @@ def as_json(history: TableHistory, snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-def _cells(row: dict[str, Any], *, to_the_minute: bool) -> dict[str, Any]:
-    """Return what people read of a snapshot; of another tool's, what it was."""
+def cells(row: dict[str, Any]) -> dict[str, Any]:
+    """Return what people read of a snapshot; of another tool's, what it was.
+
+    The time is exact, for `rollback --to-time`: cut, it would be before the commit.
+    """
     by_other = f"({row['operation']})" if row["run_id"] is None else row["load_type"]
-    committed, watermark = short(row["committed_at"]), short(row["watermark"])
-    if to_the_minute and committed is not None:
-        committed = committed[:-3]
-    return {**row, "committed_at": committed, "watermark": watermark, "load_type": by_other}
+    committed = None if row["committed_at"] is None else row["committed_at"][:23].replace("T", " ")
+    return {**row, "committed_at": committed, "watermark": short(row["watermark"]), "load_type": by_other}

@@ -79,11 +79,12 @@ def _row(name: str, table: dict[str, Any]) -> dict[str, Any]:
 
 def _table(history: TableHistory | None) -> dict[str, Any]:
     current = None if history is None else history.current
+    published = None if history is None or current is None else history.published_at(current.snapshot_id)
     return {
         "exists": history is not None,
         "rows": 0 if history is None or current is None else history.rows_of(current),
         "snapshot_id": None if current is None else current.snapshot_id,
-        "committed_at": None if current is None else current.committed_at.isoformat(),
+        "committed_at": None if published is None else published.isoformat(timespec="milliseconds"),
     }
 
 

@@ -1,0 +1,74 @@
+"""`history` shows when a snapshot was published, and `rollback --to-time` with that time selects it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from iceberg_datamart.cli.history import as_json, cells
+from iceberg_datamart.cli.rollback import _instant
+from iceberg_datamart.cli.status import _table
+from iceberg_datamart.config import Config
+from iceberg_datamart.errors import ConfigError
+from iceberg_datamart.receipt import Snapshot, TableHistory
+from iceberg_datamart.rollback import rollback_to
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
+STAGED = tuple(NOON + timedelta(minutes=number) for number in range(3))
+# Published some time after it was staged: longer than until the next one was.
+DELAY = timedelta(seconds=7, milliseconds=123)
+PUBLISHED = tuple(instant + DELAY for instant in STAGED)
+CONFIG = Config.model_validate(
+    {
+        "version": 1,
+        "catalog": {"type": "sql", "uri": "sqlite:///catalog.db", "warehouse": "lake"},
+        "database": "datamart",
+        "state": {"timestamp_file": "last.csv"},
+        "sources": {"prd": {"type": "postgres", "url": "postgresql://reader@db/prd"}},
+        "tables": {"account": {"source": "prd", "from": "account"}},
+    }
+)
+
+
+def history(*log: tuple[datetime, int]) -> TableHistory:
+    """Return that of three snapshots, numbered from 1, with their own log or another."""
+    snapshots = tuple(
+        Snapshot(number + 1, number or None, STAGED[number], "append") for number in reversed(range(3))
+    )
+    own = tuple((instant, number + 1) for number, instant in enumerate(PUBLISHED))
+    return TableHistory({}, (), snapshots, log=log or own)
+
+
+def selected(found: TableHistory, time: str) -> int:
+    """Return the snapshot to which `rollback --to-time` would go."""
+    return rollback_to(CONFIG, "account", found, instant=_instant(time)).target.snapshot_id
+
+
+def test_the_time_that_history_shows_selects_its_own_snapshot_as_text_and_as_json() -> None:
+    found = history()
+    for snapshot in found.snapshots:
+        shown = as_json(found, snapshot)
+        assert shown["committed_at"] == PUBLISHED[snapshot.snapshot_id - 1].isoformat(timespec="milliseconds")
+        assert selected(found, shown["committed_at"]) == snapshot.snapshot_id
+        assert selected(found, cells(shown)["committed_at"]) == snapshot.snapshot_id
+    assert _table(found)["committed_at"] == as_json(found, found.snapshots[0])["committed_at"]
+
+
+def test_so_it_does_for_one_that_was_gone_back_to() -> None:
+    later = NOON + timedelta(hours=1)
+    log = ((PUBLISHED[0], 1), (PUBLISHED[1], 2), (PUBLISHED[2], 1), (later, 3))
+    found = history(*log)
+    times = {number: as_json(found, found.snapshots[3 - number])["committed_at"] for number in (1, 2, 3)}
+    assert {selected(found, time): number for number, time in times.items()} == {1: 1, 2: 2, 3: 3}
+
+
+def test_the_time_of_staging_is_before_it_and_selects_the_snapshot_before() -> None:
+    assert selected(history(), STAGED[2].isoformat()) == 2
+
+
+def test_a_snapshot_of_which_the_log_tells_no_more_has_no_time() -> None:
+    found = history((PUBLISHED[1], 2), (PUBLISHED[2], 3))
+    assert cells(as_json(found, found.snapshots[2]))["committed_at"] is None
+    with pytest.raises(ConfigError, match="no snapshot at"):
+        selected(found, PUBLISHED[0].isoformat())

@@ -26,7 +26,7 @@ resource "aws_athena_workgroup" "readers" {
 
 locals {
   queries = {
-    history         = "The states of a table: when each began, and what wrote it"
+    history         = "The snapshots of a table: when each was staged, and what wrote it"
     time-travel     = "A table as it was at an instant"
     version-as-of   = "A table as it was in one snapshot"
     freshness       = "How far each mirror is known complete"

@@ -4,9 +4,9 @@
 %{ if index > 0 ~}
 UNION ALL
 %{ endif ~}
-SELECT '${name}' AS table_name, max(h.made_current_at) AS changed_at,
+SELECT '${name}' AS table_name, max(s.committed_at) AS staged_at,
        max(from_iso8601_timestamp(element_at(s.summary, 'iceberg-datamart.complete-through'))) AS complete_through
-FROM "${name}$history" h JOIN "${name}$snapshots" s ON s.snapshot_id = h.snapshot_id
-WHERE h.is_current_ancestor
+FROM "${name}$snapshots" s
+WHERE s.snapshot_id IN (SELECT h.snapshot_id FROM "${name}$history" h WHERE h.is_current_ancestor)
 %{ endfor ~}
 ORDER BY 3;

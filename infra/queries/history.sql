@@ -1,8 +1,9 @@
--- The states of "${table}": when each began, what wrote it, and whether the table still descends from it.
-SELECT h.made_current_at, h.snapshot_id, h.is_current_ancestor, s.operation,
+-- The snapshots that "${table}" descends from, newest first: when each was staged (readers saw it some time later), and
+-- what wrote it.
+SELECT s.committed_at AS staged_at, s.snapshot_id, s.operation,
        element_at(s.summary, 'iceberg-datamart.run-id') AS run_id,
        element_at(s.summary, 'iceberg-datamart.load-type') AS load_type,
        element_at(s.summary, 'iceberg-datamart.watermark') AS watermark
-FROM "${table}$history" h
-JOIN "${table}$snapshots" s ON s.snapshot_id = h.snapshot_id
-ORDER BY h.made_current_at DESC;
+FROM "${table}$snapshots" s
+WHERE s.snapshot_id IN (SELECT h.snapshot_id FROM "${table}$history" h WHERE h.is_current_ancestor)
+ORDER BY s.committed_at DESC;

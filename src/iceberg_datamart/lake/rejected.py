@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING
 import pyarrow as pa  # type: ignore[import-untyped]
 from pyiceberg.exceptions import CommitFailedException, NoSuchTableError
 from pyiceberg.expressions import In
+from pyiceberg.io.pyarrow import write_file
+from pyiceberg.manifest import DATA_FILE_TYPE
+from pyiceberg.table import WriteTask
+from pyiceberg.table.sorting import UNSORTED_SORT_ORDER_ID
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from iceberg_datamart.errors import CommitConflictError
@@ -87,7 +91,7 @@ class RejectedRows:
                 for digest in missing
             ]
             with writing_metadata(empty=False):
-                target.append(pa.Table.from_pylist(brought, schema=_SCHEMA))
+                append(target, pa.Table.from_pylist(brought, schema=_SCHEMA))
         return {*missing, *(digest for digest, run_id in known.items() if run_id == self._run_id)}
 
     def _opened(self, name: str) -> Table:
@@ -105,6 +109,20 @@ class RejectedRows:
         among = In("digest", set(rows))  # type: ignore[call-arg, arg-type]
         scan = target.scan(row_filter=among, selected_fields=("digest", "_run_id"))
         return {row["digest"]: row["_run_id"] for row in scan.to_arrow().to_pylist()}
+
+
+def append(target: Table, rows: pa.Table) -> None:
+    """Append rows to a table without partitions, in a data file that says it is not sorted.
+
+    PyIceberg's own append, up to 0.12, leaves `sort_order_id` out
+    (https://github.com/apache/iceberg-python/issues/271), and Trino's `$entries` fails for that.
+    """
+    position = [field.name for field in DATA_FILE_TYPE[2].fields].index("sort_order_id")
+    with target.transaction() as transaction, transaction.update_snapshot().fast_append() as producer:
+        task = WriteTask(producer.commit_uuid, 0, target.schema(), rows.to_batches())
+        for file in write_file(target.io, target.metadata, iter([task])):
+            file[position] = UNSORTED_SORT_ORDER_ID
+            producer.append_data_file(file)
 
 
 def digests(rows: Sequence[RejectedRow]) -> dict[str, RejectedRow]:

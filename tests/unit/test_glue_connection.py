@@ -62,8 +62,8 @@ def test_enforced_tls_is_at_least_required(url: str, enforced: str, mode: str | 
     ("properties", "words"),
     [
         (
-            {"JDBC_CONNECTION_URL": "jdbc:mysql://db/prd?password=hush"},
-            "'jdbc:mysql://db/prd', not to PostgreSQL",
+            {"JDBC_CONNECTION_URL": "jdbc:mysql://reader:hush@db/prd?password=hush"},
+            "'jdbc:mysql', not to PostgreSQL",
         ),
         ({"JDBC_CONNECTION_URL": ""}, "not to PostgreSQL"),
         ({"JDBC_CONNECTION_URL": "jdbc:postgresql://db"}, "no database"),

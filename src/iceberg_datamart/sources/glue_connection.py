@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
 from pydantic import SecretStr
 
+from iceberg_datamart.address import address_problem
 from iceberg_datamart.config import PostgresSource, SourceName
 from iceberg_datamart.errors import SourceError
 
@@ -65,7 +66,7 @@ def _url(what: str, properties: Mapping[str, str]) -> str:
     address = properties.get("JDBC_CONNECTION_URL", "")
     if not address.startswith(_POSTGRES):
         raise SourceError(
-            f"{what} is to '{address.split('?', maxsplit=1)[0]}', not to PostgreSQL",
+            f"{what} is to '{':'.join(address.split(':')[:2])}', not to PostgreSQL",
             hint=f"Its JDBC_CONNECTION_URL must begin with {_POSTGRES}.",
         )
     if properties.get("CUSTOM_JDBC_CERT"):
@@ -85,4 +86,8 @@ def _url(what: str, properties: Mapping[str, str]) -> str:
         message = f"{what} names no host or no database"
         raise SourceError(message, hint=f"Its url must read {_POSTGRES}host:5432/database.")
     query = f"?{urlencode(parameters, quote_via=quote)}" if parameters else ""
-    return f"postgresql://{place.netloc.rpartition('@')[2]}/{quote(database, safe='')}{query}"
+    url = f"postgresql://{place.netloc.rpartition('@')[2]}/{quote(database, safe='')}{query}"
+    if (problem := address_problem(url)) is not None:
+        message = f"the url of {what} {problem}"
+        raise SourceError(message, hint=f"Its url must read {_POSTGRES}host:5432/database.")
+    return url

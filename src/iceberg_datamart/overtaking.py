@@ -40,7 +40,8 @@ def _merged_later(step: MergeWindow, planned: TableHistory | None, run_id: str) 
     if newest is None or newest.source != step.source.identity:
         return False
     read, mine = newest.transaction, step.horizon.transaction
-    return read is None or mine is None or read > mine
+    # At the same transaction nothing is newer here: what was open then has held both horizons back.
+    return read is None or mine is None or read >= mine
 
 
 def _newest_since(now: TableHistory | None, planned: TableHistory | None, run_id: str) -> MirrorState | None:

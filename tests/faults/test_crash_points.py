@@ -115,11 +115,12 @@ def test_every_crash_point_is_tried() -> None:
 @pytest.mark.parametrize(("point", "full"), _CRASHES_OF_CHANGES)
 def test_r2_a_run_that_crashes_is_made_good_by_the_next(shop: BusyShop, point: str, full: bool) -> None:
     shop.change()
-    if point.startswith("columns-changed"):
+    widened = ("purchase",) if point.startswith("columns-changed") else ()
+    if widened:
         # Not for the others: a mart whose types are others is compared whole, whatever it is told.
         shop.widen()
     crash_within(shop.laptop, shop.connection, point, *load_type(full=full))
-    shop.make_good(full=full)
+    shop.make_good(full=full, compared=widened)
 
 
 @pytest.mark.parametrize("point", crashes(FIRST_LOAD))

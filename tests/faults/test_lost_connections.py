@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Connection = psycopg.Connection[Any]
 
-SPARK_READS = rb'FROM \(select [^;]*from "public"\."purchase"[^;]*\) as q\s+WHERE (?!1=0)'
+SPARK_READS = rb'FROM \(select [^;]*from "public"\."purchase"[^;]*\) as \w+\s+WHERE (?!1=0)'
 DRIVER_LOOKS = rb'md5\(row.*from "public"\."purchase"'
 ANSWER_LOST, NOT_SENT = True, False
 

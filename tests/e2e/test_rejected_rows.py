@@ -190,7 +190,8 @@ def test_r10_reconcile_finds_unfit_rows_that_no_cursor_told_of_and_deletes_none(
 @pytest.mark.usefixtures("measure")
 def test_r10_a_fit_row_of_the_same_key_is_merged_all_the_same(laptop: Laptop, connection: Connection) -> None:
     connection.execute("insert into measure values (1, 'NaN', null, now()), (1, 7, null, '2025-02-01Z')")
-    laptop.run("--load-type", "full")
+    laptop.settings["tables"]["measure"]["duplicates"] = "newest"
+    laptop.save().run("--load-type", "full")
     assert [int(row["amount"]) for row in laptop.rows("measure")] == [7]
     connection.execute("delete from measure where amount = 'NaN'")
     laptop.run("--load-type", "full")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from iceberg_datamart.errors import ConfigError
-from iceberg_datamart.sql import OTHER, ROW, RUN_ID, literal, matching, quoted
+from iceberg_datamart.sql import OTHER, ROW, RUN_ID, is_taken, literal, matching, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -175,6 +175,7 @@ def mart_shape(name: str, config: MartConfig, mirrors: Mapping[str, MirrorShape]
         nodes.append(_joined(nodes, join, mirrors, f"marts.{name}.joins[{position}]"))
     resolved = _inner_where_descendants_are(nodes)
     outputs = _named(name, resolved)
+    _require_free(name, (*(output.name for output in outputs), *config.expressions))
     shape = MartShape(name, resolved, outputs, (), (), dict(config.expressions), config.filter)
     key = _distinct(
         shape.output_of(node.table, column) for node in resolved for column in node.shape.primary_key
@@ -269,6 +270,14 @@ def _named(mart: str, nodes: Sequence[Node]) -> tuple[Output, ...]:
         hint = "Exclude one of the columns from its table."
         raise ConfigError(f"marts.{mart}: two columns would both be named '{twice[0]}'", hint=hint)
     return tuple(shown)
+
+
+def _require_free(mart: str, columns: Iterable[str]) -> None:
+    """Raise ConfigError where a mart would have a column of a name that its SQL or Iceberg needs."""
+    taken = next(filter(is_taken, columns), None)
+    if taken is not None:
+        hint = "Names that begin with '_datamart_' are taken: name the table or the expression otherwise."
+        raise ConfigError(f"marts.{mart}: it cannot have a column '{taken}'", hint=hint)
 
 
 def _selected(

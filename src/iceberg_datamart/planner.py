@@ -285,6 +285,8 @@ def _check_names(name: str, source: SourceTable, *, glue: bool) -> None:
     taken = sorted(column.name for column in source.columns if is_taken(column.name))
     if taken:
         hint = f"Add it to tables.{name}.exclude."
+        if taken[0] in source.primary_key:
+            hint = f"Rename it in the source, or name a view in tables.{name}.from that renames it."
         raise SchemaChangeError(f"the source has a column '{taken[0]}', a name that mirrors need", hint=hint)
     twins = same_in_files(source.columns)
     if twins is not None:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import ast
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-import iceberg_datamart
 from iceberg_datamart.sql import is_taken
+from support.shops.taken_names import PACKAGE, internal_aliases
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PACKAGE = Path(iceberg_datamart.__file__).parent
 # What a report reads, of SELECTs without any other column.
 RESULTS = {"wrong", "pending", "rejected"}
 # Of a hint that holds a statement.
@@ -76,6 +74,8 @@ def test_an_alias_that_a_column_may_have_is_noticed(text: str) -> None:
     assert [alias for alias in aliases(text) if not is_taken(alias)]
 
 
-@pytest.mark.parametrize("name", ["_datamart_row", "_DataMart_Row", "_run_id", "_Run_Id", "_file"])
+@pytest.mark.parametrize(
+    "name", [*internal_aliases(), "_datamart_row", "_DataMart_Row", "_run_id", "_Run_Id", "_file"]
+)
 def test_no_column_has_such_a_name_whatever_its_case(name: str) -> None:
     assert is_taken(name)

@@ -65,6 +65,18 @@ def test_a_join_key_shows_as_the_column_of_the_topmost_parent() -> None:
     assert found.output_of("queue", "name") == "queue_name"
 
 
+@pytest.mark.parametrize("name", ["_datamart", "_DATAMART"])
+def test_a_name_that_the_marts_sql_needs_is_refused_also_where_a_prefix_makes_it(name: str) -> None:
+    mirrors = {
+        "account": MirrorShape(("id", "row"), ("id",)),
+        name: MirrorShape(("id", "row"), ("id",)),
+    }
+    with pytest.raises(ConfigError, match=rf"marts\.m: it cannot have a column '{name}_row'"):
+        shape({"table": name, "on": ["id"]}, mirrors=mirrors)
+    with pytest.raises(ConfigError, match="cannot have a column '_file'"):
+        shape(METADATA, expressions={"_file": "name"})
+
+
 def test_names_that_differ_in_case_alone_collide() -> None:
     mirrors = {"account": MirrorShape(("id", "Name"), ("id",)), "b": MirrorShape(("id", "name"), ("id",))}
     found = shape({"table": "b", "on": ["id"]}, mirrors=mirrors)

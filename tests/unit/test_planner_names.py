@@ -55,3 +55,13 @@ def test_what_glue_and_athena_cannot_have_is_refused_in_a_glue_catalog_alone(
     assert isinstance(step, Refuse)
     assert words in step.error.message
     assert "tables.queue.exclude" in step.error.hint
+
+
+def test_of_a_key_column_that_no_mirror_can_have_no_one_says_to_exclude_it() -> None:
+    columns = (Column("_datamart_old", "long", nullable=False), Column("v", "string"))
+    source = SourceTable("fake:1/prd/7", columns, ("_datamart_old",), True, CursorKind.TIMESTAMPTZ)
+    facts = Facts(None, {"queue": TableFacts(source, None, Horizon(NOON, NOON))})
+    step = plan_table("queue", configured("queue"), facts, Wishes())
+    assert isinstance(step, Refuse)
+    assert "'_datamart_old', a name that mirrors need" in step.error.message
+    assert "view in tables.queue.from" in step.error.hint

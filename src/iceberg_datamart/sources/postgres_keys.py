@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
+
+_PLACE = "_datamart_place"
 
 
 def newest_rows(  # noqa: PLR0913  (one clause of the statement each)
@@ -21,18 +23,22 @@ def newest_rows(  # noqa: PLR0913  (one clause of the statement each)
     window: sql.Composable,
     cursor: sql.Composable,
     content: sql.Composable,
+    excluded: Collection[str] = (),
 ) -> sql.Composed:
     """Return a derived table: of rows with the same key the one with the greatest cursor, then content.
 
     A NULL cursor is below every value. Only keys of rows in `window` are there, but all rows that are not
-    `fitting`.
+    `fitting`. Columns that are not read are there, too, and may have any of the `excluded` names.
     """
+    place = _PLACE
+    while place in excluded:
+        place += "_"
     return sql.SQL(
         "(select * from (select *, case when {fitting} then row_number() over "
         '(partition by {fitting}, {keys} order by {cursor} desc nulls last, {content} collate "C" desc) '
-        "else 1 end as _datamart_place from {relation} "
+        "else 1 end as {place} from {relation} "
         "where not ({fitting}) or ({keys}) in (select {keys} from {relation} where {window})) "
-        "as _datamart_all where _datamart_place = 1) as _datamart_newest"
+        "as _datamart_all where {place} = 1) as _datamart_newest"
     ).format(
         relation=relation,
         keys=sql.SQL(", ").join(keys),
@@ -40,6 +46,7 @@ def newest_rows(  # noqa: PLR0913  (one clause of the statement each)
         window=window,
         cursor=cursor,
         content=content,
+        place=sql.Identifier(place),
     )
 
 

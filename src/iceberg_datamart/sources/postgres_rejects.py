@@ -60,7 +60,8 @@ def rejected_sql(
     names = sql.SQL(", ").join(map(sql.Identifier, columns))
     return sql.SQL(
         "select concat_ws('; ', {reasons}), "
-        "(select row_to_json(_datamart_q)::text from (select {names}) as _datamart_q) "
+        # With `.*` it is the row: an excluded column may have the name.
+        "(select row_to_json(_datamart_q.*)::text from (select {names}) as _datamart_q) "
         "from {relation} where ({where}) and not ({fitting}) limit {limit}"
     ).format(
         reasons=reasons,

@@ -79,6 +79,7 @@ class DescribedTable:
             content=if_fitting(
                 self.unfits, sql.SQL("row({}, {})::text").format(self.wire_list, self.deleted)
             ),
+            excluded=self.config.exclude,
         )
 
     def where(self, window: ReadWindow) -> sql.Composable:

@@ -42,6 +42,8 @@ _PLAIN_ELEMENTS = {"int4", "int8", "float4", "float8", "bool", "text", "varchar"
 _EXACT_NUMBERS = {"numeric", "int2", "int4", "int8"}
 _GREATEST_PRECISION = 38
 _DECIMAL = re.compile(r"decimal\((\d+),\s*(\d+)\)")
+# The last that 64 bits count in microseconds since 1970; PostgreSQL's own end in the year 294276.
+_LAST = "294247-01-10 04:00:54.775807"
 
 
 @dataclass(frozen=True)
@@ -157,19 +159,29 @@ def null_key(column: str) -> Unfit:
 
 
 def _instant(column: PostgresColumn) -> Wire:
-    name = sql.Identifier(column.name)
-    infinite = sql.SQL("({c} is not null and not isfinite({c}))").format(c=name)
-    unfit = Unfit(infinite, _complaint(column.name, f"a column of type {column.type_name}"))
-    return Wire(column.type_name, number_since_1970(column.name, column.type_name), unfit)
+    unfit = sql.SQL("({} is not null and not ({}))").format(
+        sql.Identifier(column.name), _countable(column.name, column.type_name)
+    )
+    complaint = _complaint(column.name, f"a column of type {column.type_name}")
+    return Wire(column.type_name, number_since_1970(column.name, column.type_name), Unfit(unfit, complaint))
+
+
+def _countable(column: str, type_name: str) -> sql.Composed:
+    """Return the predicate of the values that have a number since 1970."""
+    last = {
+        "timestamptz": f" and {{c}} <= timestamptz '{_LAST}+00'",
+        "timestamp": f" and {{c}} <= timestamp '{_LAST}'",
+    }
+    return sql.SQL("isfinite({c})" + last.get(type_name, "")).format(c=sql.Identifier(column))
 
 
 def number_since_1970(column: str, type_name: str) -> sql.Composed:
-    """Return an expression for microseconds (days for a date) since 1970; infinite values raise."""
+    """Return an expression for microseconds (days for a date) since 1970; values without one raise."""
     name = sql.Identifier(column)
     exact = "({} - date '1970-01-01')" if type_name == "date" else "(extract(epoch from {}) * 1000000)::int8"
-    template = sql.SQL("case when isfinite({}) or {} is null then {} else {} end")
-    iceberg_type = "a column of type " + type_name
-    return template.format(name, name, sql.SQL(exact).format(name), _unfit(column, iceberg_type, "int8"))
+    template = sql.SQL("case when {} or {} is null then {} else {} end")
+    raised = _unfit(column, "a column of type " + type_name, "int8")
+    return template.format(_countable(column, type_name), name, sql.SQL(exact).format(name), raised)
 
 
 def literal_since_1970(type_name: str, value: int) -> sql.Composed:
@@ -224,11 +236,16 @@ def _array(column: PostgresColumn, element: str) -> Wire:
     name = sql.Identifier(column.name)
     if column.dimensions > 1:
         return Wire("string", sql.SQL("to_jsonb({})::text").format(name))
+    # The declared dimensions bind no value: each may have others, also none, as '{}' does.
+    unfit = Unfit(
+        sql.SQL("coalesce(array_ndims({}) > 1, false)").format(name),
+        _complaint(column.name, "a list of one dimension"),
+    )
     if element == "int2":
-        return Wire("list<int>", sql.SQL("{}::int4[]").format(name))
+        return Wire("list<int>", sql.SQL("{}::int4[]").format(name), unfit)
     if element in _PLAIN_ELEMENTS:
-        return Wire(f"list<{_PLAIN[element]}>", name)
-    return Wire("list<string>", sql.SQL("{}::text[]").format(name))
+        return Wire(f"list<{_PLAIN[element]}>", name, unfit)
+    return Wire("list<string>", sql.SQL("{}::text[]").format(name), unfit)
 
 
 def _unfit(column: str, iceberg_type: str, sql_type: str) -> sql.Composed:

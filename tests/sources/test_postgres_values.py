@@ -1,0 +1,151 @@
+"""R10 at a real PostgreSQL: a value that its column's type does not show keeps its row out, never a table."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from iceberg_datamart.config import PostgresSource, TableConfig
+from iceberg_datamart.slices import Slices
+from iceberg_datamart.sources.postgres import PostgresSession
+from iceberg_datamart.watermark import CursorKind, ReadWindow, Watermark
+from support.shops.taken_names import internal_aliases
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from support.worlds.laptop import Laptop
+
+    Connection = psycopg.Connection[Any]
+
+# By a table's name: the type of a column, a value that a mirror holds, one that it cannot, and why.
+HIDDEN = {
+    "matrix": ("int[]", "{1,NULL}", "{{1,2},{3,4}}", "a list of one dimension"),
+    "cube": ("bigint[]", "{}", "{{{1}}}", "a list of one dimension"),
+    "small_matrix": ("smallint[]", "{1}", "{{1},{2}}", "a list of one dimension"),
+    "text_matrix": ("text[]", "{}", "{{a},{b}}", "a list of one dimension"),
+    "uuid_matrix": ("uuid[]", "{}", "{{6ecd8c99-4036-403d-bf84-cf8400f67836}}", "a list of one dimension"),
+    "domain_matrix": ("row_of_numbers", "{1}", "{{1}}", "a list of one dimension"),
+    "far_instant": (
+        "timestamptz",
+        "294247-01-10 04:00:54.775807Z",
+        "294247-01-10 04:00:54.775808Z",
+        "a column of type timestamptz",
+    ),
+    "last_instant": (
+        "timestamptz",
+        "4714-11-24 00:00:00Z BC",
+        "294276-12-31 23:59:59.999999Z",
+        "a column of type timestamptz",
+    ),
+    "far_local": (
+        "timestamp",
+        "294247-01-10 04:00:54.775807",
+        "294247-01-10 04:00:54.775808",
+        "a column of type timestamp",
+    ),
+    "no_instant": ("timestamptz", "10000-01-01Z", "-infinity", "a column of type timestamptz"),
+    "no_local": ("timestamp", "0044-03-15 BC", "infinity", "a column of type timestamp"),
+    "no_day": ("date", "5874897-12-31", "infinity", "a column of type date"),
+    "no_number": ("numeric(8, 2)", "-0.01", "NaN", "decimal(8, 2)"),
+    "wide_number": ("numeric", "1.50", "Infinity", "decimal(9, 2)"),
+}
+ALWAYS_HELD = {
+    "json_matrix": ("int[][]", ["{1}", "{{1,2},{3,4}}"]),
+    "vector": ("int2vector", ["1 2", ""]),
+    "oids": ("oidvector", ["1 2", ""]),
+    "first_day": ("date", ["4714-11-24 BC", "0001-01-01"]),
+    "double": ("float8", ["NaN", "-Infinity", "5e-324"]),
+    "letter": ('"char"', ["a", ""]),
+    "span": ("interval", ["178000000 years", "-1 mon +2 days -03:04:05.000006"]),
+    "late": ("time", ["24:00:00", "00:00"]),
+    "numbers": ("numeric[]", ["{NaN,1.50,NULL}", "{}"]),
+    "instants": ("timestamptz[]", ["{infinity,NULL,294276-12-31Z}", "{}"]),
+    "ranges": ("tstzrange", ["(-infinity,infinity)", "empty"]),
+}
+
+
+@pytest.fixture
+def session(laptop: Laptop) -> Any:
+    found = PostgresSession("prd", PostgresSource(type="postgres", url=laptop.url))
+    yield found
+    found.close()
+
+
+def described(session: PostgresSession, name: str, **settings: Any) -> None:
+    session.describe(
+        name, TableConfig.model_validate({"source": "prd", "from": f"public.{name}", **settings})
+    )
+
+
+def selected(session: PostgresSession, connection: Connection, name: str, window: ReadWindow) -> list[Any]:
+    """Return the rows of a read as Spark would get them."""
+    return connection.execute(f"select * from {session.read(name, window).relation}").fetchall()
+
+
+@pytest.mark.parametrize("window", [ReadWindow(), ReadWindow(Watermark(CursorKind.INTEGER, 0))])
+def test_r10_a_value_that_the_type_does_not_show_keeps_its_row_out_alone(
+    session: PostgresSession, connection: Connection, window: ReadWindow
+) -> None:
+    connection.execute("create domain row_of_numbers as int[]")
+    for name, (kind, fit, unfit, _) in HIDDEN.items():
+        connection.execute(f"create table {name} (id int primary key, v {kind}, q text, _datamart_q text)")
+        connection.execute(
+            f"insert into {name} values (1, '{fit}', 'q', 'secret'), (2, '{unfit}', 'q', 'secret')"
+        )
+        typed = {"columns": {"v": {"type": "decimal(9, 2)"}}} if kind == "numeric" else {}
+        described(session, name, cursor="id", exclude=["_datamart_q"], **typed)
+    session.fix_point()
+    for name, (_, _, _, reason) in HIDDEN.items():
+        probe = session.probe(name, window)
+        assert (probe.rows, probe.rejected) == (1, 1), name
+        assert [row[0] for row in selected(session, connection, name, window)] == [1], name
+        (kept,) = session.rejected(name, window)
+        assert kept.reason.endswith(f" in column 'v' does not fit {reason}"), name
+        assert json.loads(kept.row).keys() == {"id", "v", "q"}, "and no excluded column"
+        assert session.unfit_rows(name) == 1
+        assert sum(digest.rows for digest in session.digests(name)[1].values()) == 1
+        assert session.fingerprint(name, window) is not None
+
+
+def test_r10_what_a_mirror_holds_as_it_is_is_never_rejected(
+    session: PostgresSession, connection: Connection
+) -> None:
+    for name, (kind, values) in ALWAYS_HELD.items():
+        connection.execute(f"create table {name} (id int primary key, v {kind})")
+        for number, value in enumerate(values):
+            connection.execute(f"insert into {name} values ({number}, '{value}')")
+        described(session, name)
+    session.fix_point()
+    for name, (_, values) in ALWAYS_HELD.items():
+        probe = session.probe(name, ReadWindow())
+        assert (probe.rows, probe.rejected) == (len(values), 0), name
+        assert len(selected(session, connection, name, ReadWindow())) == len(values)
+        assert sum(digest.rows for digest in session.digests(name)[1].values()) == len(values)
+
+
+def test_excluded_columns_may_have_any_name_that_the_statements_use(
+    session: PostgresSession, connection: Connection
+) -> None:
+    names = [*internal_aliases(), "_datamart_place_", "_file", "_run_id"]
+    taken = ", ".join(f"{name} json default '0'" for name in names)
+    connection.execute(f"create table item (id int, v numeric(9, 2), n int, {taken})")
+    connection.execute("insert into item (id, v, n) values (1, 1, 1), (1, 2, 2), (2, 'NaN', 3), (null, 1, 4)")
+    settings = {"primary_key": ["id"], "cursor": "n", "duplicates": "newest", "exclude": names}
+    described(session, "item", soft_delete="_datamart_place::text = '1'", **settings)
+    session.fix_point()
+    for window in (ReadWindow(), ReadWindow(Watermark(CursorKind.INTEGER, 1))):
+        probe = session.probe("item", window)
+        assert (probe.rows, probe.rejected, probe.shared.dropped) == (1, 2, 1)
+        assert [row[:3] for row in selected(session, connection, "item", window)] == [(1, 2, 2)]
+        assert [json.loads(row.row).keys() for row in session.rejected("item", window)] == [
+            {"id", "v", "n"}
+        ] * 2
+        assert session.fingerprint("item", window) is not None
+    slicing, found = session.digests("item")
+    assert sum(digest.rows for digest in found.values()) == 1
+    read = session.read_slices("item", Slices(slicing, tuple(found), 1), Watermark(CursorKind.INTEGER, 2))
+    assert [row[:3] for row in connection.execute(f"select * from {read.relation}")] == [(1, 2, 2)]
+    assert connection.execute(f"select * from {session.rejected_keys('item').relation}").fetchall() == [(2,)]

@@ -30,6 +30,7 @@ PURE = {
     "reading",
     "receipt",
     "report",
+    "s3_address",
     "schema",
     "source_name",
     "source_snapshots",
@@ -53,7 +54,7 @@ PLACES = {
     ),
     "boto3": (("lake", "sources", "s3_state", "cloudwatch"), "AWS belongs in an adapter, behind a port"),
     "botocore": (
-        ("lake", "sources", "s3_state", "cloudwatch"),
+        ("lake", "sources", "s3_state", "cloudwatch", "aws_faults"),
         "AWS errors are translated in the adapter that meets them",
     ),
     "typer": (("cli",), "options and arguments belong in cli/"),
@@ -63,7 +64,7 @@ PLACES = {
 }
 EFFECTS = (
     *("lake", "sources", "embedded", "demo", "cli"),
-    *("timestamp_file", "file_lock", "run_counts", "s3_state", "cloudwatch", "world"),
+    *("timestamp_file", "file_lock", "run_counts", "s3_state", "aws_faults", "cloudwatch", "world"),
 )
 IMPURE = {"os", "pathlib", "subprocess", "socket", "shutil", "tempfile", "threading", "logging", "random"}
 # What stands in sources/ and is no kind of source: all kinds may use it.

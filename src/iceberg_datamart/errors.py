@@ -22,6 +22,7 @@ DatamartError                    1  something failed
 │   ├── CatalogUnreachableError 75  the catalog does not answer, so nothing was published (retryable)
 │   ├── CommitUnknownError      75  a commit was sent, and the catalog cannot be asked about it (retryable)
 │   └── CommitConflictError     75  another writer committed first (retryable)
+├── StateRefusedError            1  S3 refuses the timestamp file, or there are no keys for it
 ├── StateUnreachableError       75  S3 does not answer about the timestamp file (retryable)
 ├── TimestampFileLockedError    75  another process holds the timestamp file's lock (retryable)
 └── TimestampFileConflictError  75  another run moved the timestamp file (retryable)
@@ -59,6 +60,10 @@ class TimestampFileError(DatamartError):
     """The timestamp file is malformed; never taken for a missing one (R5)."""
 
     exit_code = 2
+
+
+class StateRefusedError(DatamartError):
+    """The store of the timestamp file refuses, or cannot be asked: trying again is no use."""
 
 
 class StateUnreachableError(DatamartError):

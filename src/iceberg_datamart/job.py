@@ -20,6 +20,7 @@ from iceberg_datamart.config_file import Layer, default_config_text, parse_layer
 from iceberg_datamart.errors import ConfigError, DatamartError
 from iceberg_datamart.planner import Wishes
 from iceberg_datamart.report import unplanned_json
+from iceberg_datamart.s3_address import has_scheme, object_problem
 from iceberg_datamart.s3_state import s3_text
 from iceberg_datamart.windows import FULL, INCREMENTAL
 
@@ -70,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
         "--timestamp_s3_path",
         metavar="s3://…/….csv",
         required=True,
-        type=_text,
+        type=_object,
         help="the timestamp file; without the file, everything is loaded",
     )
     found.add_argument(
@@ -83,7 +84,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument(
         "--config_s3_path",
         metavar="s3://…/….yaml",
-        type=_text,
+        type=_object_or_path,
         help="optional: settings, laid over the shipped ones key by key",
     )
     found.add_argument(
@@ -203,6 +204,18 @@ def _text(value: str) -> str:
     if not value.strip():
         raise argparse.ArgumentTypeError("is empty")
     return value
+
+
+def _object(value: str) -> str:
+    """Return an object's address; a file: URL is one outside Glue, a path would be lost with the worker."""
+    problem = object_problem(_text(value))
+    if problem is not None and not value.startswith("file:///"):
+        raise argparse.ArgumentTypeError(f"{value!r} {problem}")
+    return value
+
+
+def _object_or_path(value: str) -> str:
+    return _object(value) if has_scheme(_text(value)) else value
 
 
 def _number(value: str) -> int:

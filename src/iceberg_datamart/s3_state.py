@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING, Any, NoReturn
-from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config as BotoConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
-from iceberg_datamart.errors import ConfigError, StateUnreachableError, TimestampFileError
+from iceberg_datamart.aws_faults import aws_code, passes
+from iceberg_datamart.errors import ConfigError, StateRefusedError, StateUnreachableError
 from iceberg_datamart.run_counts import counts_text, parse_counts
+from iceberg_datamart.s3_address import object_problem, parsed_s3
 from iceberg_datamart.timestamp_file import conflict, parse_timestamp, timestamp_text
 
 if TYPE_CHECKING:
@@ -27,35 +28,36 @@ _ATTEMPTS = 5
 _MISSING = {"NoSuchKey", "404"}
 _CHANGED = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
 _UNCONDITIONAL = {"NotImplemented", "501"}
-_DENIED = {
-    "AccessDenied",
-    "403",
-    "NoSuchBucket",
-    "InvalidAccessKeyId",
-    "SignatureDoesNotMatch",
-    "NoCredentials",
-}
+_HINT = "Check the address and the AWS credentials; the role must be allowed to read and write there."
 
 
 class S3Object:
     """One object of a bucket, as bytes."""
 
     def __init__(self, location: str, properties: Mapping[str, str]) -> None:
-        """Name the object `s3://bucket/key`; `properties` are the catalog's, the rest is AWS's own chain."""
-        place = urlsplit(location)
-        self.location, self._bucket, self._key = location, place.netloc, place.path.lstrip("/")
-        self._client = s3_client(properties)
+        """Name the object `s3://bucket/key`; `properties` are the catalog's, the rest is AWS's own chain.
+
+        Raises: ConfigError where the location names no object, StateRefusedError.
+        """
+        place, problem = parsed_s3(location), object_problem(location)
+        if place is None or problem is not None:
+            raise ConfigError(f"{location} {problem}", hint="Write s3://bucket/key; signs are not encoded.")
+        self.location, self._bucket, self._key = location, place.bucket, place.key
+        try:
+            self._client = s3_client(properties)
+        except (BotoCoreError, ValueError) as error:
+            raise StateRefusedError(f"{location}: S3 cannot be asked: {error}", hint=_HINT) from error
 
     def read(self) -> tuple[bytes, str] | None:
         """Return the content and its ETag; None where there is no object.
 
-        Raises: StateUnreachableError, TimestampFileError.
+        Raises: StateUnreachableError, StateRefusedError.
         """
         try:
             found = self._client.get_object(Bucket=self._bucket, Key=self._key)
             return found["Body"].read(), found["ETag"]
         except ClientError as error:
-            if _code(error) in _MISSING:
+            if aws_code(error) in _MISSING:
                 return None
             self._refuse("read", error)
         except BotoCoreError as error:
@@ -78,9 +80,9 @@ class S3Object:
         try:
             self._client.put_object(Bucket=self._bucket, Key=self._key, Body=content, **condition)
         except ClientError as error:
-            if _code(error) in _CHANGED | _MISSING:
+            if aws_code(error) in _CHANGED | _MISSING:
                 return False
-            if _code(error) not in _UNCONDITIONAL:
+            if aws_code(error) not in _UNCONDITIONAL:
                 self._refuse("written", error)
             return self._swap_unguarded(content, etag)
         except BotoCoreError as error:
@@ -95,11 +97,10 @@ class S3Object:
         self.write(content)
         return True
 
-    def _refuse(self, what: str, error: Exception) -> NoReturn:
+    def _refuse(self, what: str, error: ClientError | BotoCoreError) -> NoReturn:
         message = f"{self.location} cannot be {what}: {error}"
-        if isinstance(error, ClientError) and _code(error) in _DENIED:
-            hint = "Check state.timestamp_file, and that the role may read and write there."
-            raise TimestampFileError(message, hint=hint) from error
+        if not passes(error):
+            raise StateRefusedError(message, hint=_HINT) from error
         raise StateUnreachableError(
             message, hint="Run again: nothing is lost, and nothing is done twice."
         ) from error
@@ -150,13 +151,16 @@ class S3RunCounts:
 
 
 def s3_text(location: str) -> str:
-    """Return an object's text, by AWS's own chain of keys. Raises: ConfigError, StateUnreachableError."""
+    """Return an object's text, by AWS's own chain of keys.
+
+    Raises: ConfigError, StateRefusedError, StateUnreachableError.
+    """
     try:
         found = S3Object(location, {}).read()
         if found is not None:
             return found[0].decode("utf-8")
         problem = "there is no such object"
-    except (TimestampFileError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         problem = str(error)
     hint = "Check the address, and that the role may read there."
     raise ConfigError(f"{location} cannot be read: {problem}", hint=hint)
@@ -179,7 +183,3 @@ def s3_client(properties: Mapping[str, str]) -> Any:
         region_name=properties.get("s3.region") or properties.get("client.region"),
         config=settings,
     )
-
-
-def _code(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))

@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 from iceberg_datamart.crash_points import reach
 from iceberg_datamart.errors import ConfigError, TimestampFileConflictError, TimestampFileError
 from iceberg_datamart.file_lock import file_lock, write_new
+from iceberg_datamart.s3_address import has_scheme
 
 HEADER = "last_load_timestamp"
 _FORM = "%Y-%m-%d %H:%M:%S"
@@ -44,13 +45,17 @@ def conflict(where: str, present: datetime | None, expected: datetime | None) ->
 
 def local_path(location: str) -> Path:
     """Return the path that a setting means. Raises: ConfigError for places not supported."""
-    scheme = urlsplit(location).scheme
-    if scheme == "file":
-        return Path(unquote(urlsplit(location).path))
-    if "://" in location:
-        message = f"state.timestamp_file: {scheme} is not supported"
-        raise ConfigError(message, hint="Use a path, a file: URL or an s3: address.")
-    return Path(location)
+    if not has_scheme(location):
+        return Path(location)
+    hint = "Use a path, a URL such as file:///folder/last.csv, or an address such as s3://bucket/last.csv."
+    place = urlsplit(location)
+    if place.scheme != "file":
+        message = f"state.timestamp_file: '{location}' is no path, and none of the addresses that are known"
+        raise ConfigError(message, hint=hint)
+    if place.netloc or "#" in location or "?" in location:
+        message = f"state.timestamp_file: '{location}' has a server's name, # or ? in it"
+        raise ConfigError(message, hint=f"In a file: URL, # is %23 and ? is %3F. {hint}")
+    return Path(unquote(place.path))
 
 
 class LocalTimestampFile:

@@ -14,6 +14,7 @@ import pytest
 from iceberg_datamart.errors import (
     ConfigError,
     DatamartError,
+    StateRefusedError,
     TimestampFileConflictError,
     TimestampFileError,
 )
@@ -45,13 +46,17 @@ class Kept:
     write: Callable[[bytes], object]
 
 
+# Signs that stand for something in URLs, and for themselves in keys.
+SIGNS = "what? #1 100%25"
+
+
 @pytest.fixture(params=["memory", "disk", "s3"])
 def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Kept:
     if request.param == "memory":
         fake = FakeTimestampFile()
         return Kept(fake, lambda: fake.content, partial(setattr, fake, "content"))
     if request.param == "s3":
-        return on_s3(request.getfixturevalue("s3"), f"{tmp_path.name}/state of things/last.csv")
+        return on_s3(request.getfixturevalue("s3"), f"{tmp_path.name}/{SIGNS}/last.csv")
     path = tmp_path / "state of things" / "last.csv"
 
     def write(content: bytes) -> None:
@@ -315,6 +320,39 @@ def test_a_file_url_may_hold_any_character(tmp_path: Path) -> None:
     assert path.exists()
 
 
-def test_a_place_of_another_kind_is_refused() -> None:
+@pytest.mark.parametrize(
+    "place",
+    ["ftp://server/last.csv", "s3:/bucket/last.csv", "s3a://bucket/last.csv", "file:///state#1/last.csv"],
+)
+def test_a_place_of_another_kind_is_refused(place: str) -> None:
     with pytest.raises(ConfigError, match=r"state\.timestamp_file"):
-        timestamp_file("ftp://server/last.csv", {})
+        timestamp_file(place, {})
+
+
+@pytest.mark.parametrize("place", ["s3://bucket", "s3://bucket/", "s3://bucket/folder/", "s3:///last.csv"])
+def test_an_address_without_an_object_is_refused(place: str) -> None:
+    with pytest.raises(ConfigError, match=r"folder|form"):
+        timestamp_file(place, {})
+
+
+@pytest.mark.parametrize(
+    ("bucket", "properties"),
+    [("no such bucket!", {}), ("not-there", {}), (s3_server.BUCKET, {"s3.secret-access-key": "another"})],
+)
+def test_what_stays_wrong_however_often_it_is_tried_is_no_reason_to_run_again(
+    s3: S3Server, bucket: str, properties: dict[str, str]
+) -> None:
+    file = timestamp_file(f"s3://{bucket}/last.csv", {**s3.properties, **properties})
+    with pytest.raises(StateRefusedError, match=bucket) as caught:
+        file.read()
+    assert (caught.value.exit_code, caught.value.retryable) == (1, False)
+
+
+def test_an_s3_without_keys_is_no_reason_to_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
+    with pytest.raises(StateRefusedError, match="credentials"):
+        timestamp_file("s3://bucket/last.csv", {"s3.endpoint": "http://127.0.0.1:9"}).read()

@@ -19,6 +19,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from iceberg_datamart.address import SQLITE, shown_address
+from iceberg_datamart.aws_faults import passes
 from iceberg_datamart.crash_points import reach
 from iceberg_datamart.errors import (
     CatalogUnreachableError,
@@ -47,10 +48,9 @@ _LEGACY = "PYICEBERG_LEGACY_CURRENT_SNAPSHOT_ID"
 _WRITING = Lock()
 # What PyArrow says of S3, by the name of AWS's error.
 _ARROWS = re.compile(r"AWS Error (\w+)")
-_REFUSALS = {
-    *("NoSuchBucket", "NO_SUCH_BUCKET", "InvalidSignatureException", "UnrecognizedClientException"),
-    *("INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH", "InvalidAccessKeyId", "ExpiredTokenException"),
-}
+_REFUSALS = {"ACCESS_DENIED", "NO_SUCH_BUCKET", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH"}
+# Of errors that it has no name for, it tells the status; 408 and 429 ask for patience.
+_WRONG = re.compile(r"AWS Error UNKNOWN \(HTTP status 4(?!08|29)\d\d\)")
 _ATTEMPTS = 4
 T = TypeVar("T")
 
@@ -77,22 +77,24 @@ def answering(what: str) -> Iterator[None]:
     except (OperationalError, InterfaceError) as error:
         message = f"the catalog did not answer about {what}: {str(error.orig).strip()}"
         raise CatalogUnreachableError(message, hint="Run again when the catalog is up.") from error
-    except ClientError as error:
-        raise _of_aws(what, error, error.response.get("Error", {}).get("Code", "")) from error
-    except BotoCoreError as error:
-        raise _of_aws(what, error) from error
+    except (ClientError, BotoCoreError) as error:
+        raise _of_aws(what, error, refused=not passes(error)) from error
     except OSError as error:
         found = _ARROWS.search(str(error))
         if found is None:
             raise
-        raise _of_aws(what, error, found[1]) from error
+        raise _of_aws(
+            what, error, refused=found[1] in _REFUSALS or _WRONG.search(str(error)) is not None
+        ) from error
 
 
-def _of_aws(what: str, error: Exception, code: str = "") -> LakeError:
-    """Return what to raise where Glue or S3 refuses (`code` says so), or does not answer."""
-    if "denied" in code.lower() or code in _REFUSALS:
+def _of_aws(what: str, error: Exception, *, refused: bool) -> LakeError:
+    """Return what to raise where Glue or S3 refuses, or does not answer."""
+    if refused:
         message = f"AWS refuses {what}: {error}"
-        return LakeError(message, hint="Compare the role's rights with docs/iam.md.")
+        return LakeError(
+            message, hint="Check the AWS credentials, and compare the role's rights with docs/iam.md."
+        )
     message = f"AWS did not answer about {what}: {error}"
     return CatalogUnreachableError(message, hint="Run again when it does; nothing is lost.")
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import boto3
 from botocore.config import Config as BotoConfig
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
-from botocore.exceptions import ConnectionError as NoConnectionError
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
+from iceberg_datamart.aws_faults import aws_code, passes
 from iceberg_datamart.errors import SourceError, SourceRefusedError, SourceUnreachableError
 
 # Four more attempts, with the growing pauses of botocore's standard mode.
@@ -25,7 +25,6 @@ _DENIED = {
     "InvalidSignatureException",
     "UnrecognizedClientException",
 }
-_SERVERS_FAULT = 500
 
 
 def client(service: str, region: str | None = None) -> Any:
@@ -39,23 +38,15 @@ def client(service: str, region: str | None = None) -> Any:
         raise SourceError(f"AWS cannot be reached: {error}", hint="Set AWS_REGION.") from error
 
 
-def code(error: ClientError | BotoCoreError) -> str:
-    """Return AWS's code of an error, empty where no answer came."""
-    return str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, ClientError) else ""
-
-
 def refusal(what: str, error: ClientError | BotoCoreError, needs: str) -> SourceError:
     """Return what to raise where `what` cannot be had; `needs` names the permissions for it."""
     message = f"{what} cannot be read: {error}"
-    if isinstance(error, (HTTPClientError, NoConnectionError)) or _failed_itself(error):
+    if passes(error):
         return SourceUnreachableError(
             message, hint="Run again; within a VPC, AWS needs an endpoint or a NAT."
         )
-    if isinstance(error, ClientError) and code(error) not in _DENIED:
+    if isinstance(error, ParamValidationError):
+        return SourceError(message, hint="Correct the name or address.")
+    if isinstance(error, ClientError) and aws_code(error) not in _DENIED:
         return SourceError(message)
     return SourceRefusedError(message, hint=f"Give the job a role that is allowed {needs}.")
-
-
-def _failed_itself(error: ClientError | BotoCoreError) -> bool:
-    status = error.response["ResponseMetadata"]["HTTPStatusCode"] if isinstance(error, ClientError) else 0
-    return status >= _SERVERS_FAULT or "Throttling" in code(error)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from iceberg_datamart.aws_faults import aws_code
 from iceberg_datamart.errors import SourceError, SourceTableMissingError
-from iceberg_datamart.sources.aws import client, code, refusal
+from iceberg_datamart.sources.aws import client, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -124,7 +125,7 @@ class GlueCatalog:
         try:
             return ask()
         except (ClientError, BotoCoreError) as error:
-            if code(error) == _MISSING:
+            if aws_code(error) == _MISSING:
                 raise missing from error
             raise refusal(what, error, needs) from error
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import SecretStr
 
+from iceberg_datamart.aws_faults import aws_code
 from iceberg_datamart.errors import SecretError
-from iceberg_datamart.sources.aws import client, code, refusal
+from iceberg_datamart.sources.aws import client, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,7 +72,7 @@ def _fetched(what: str, secret: str) -> Mapping[str, Any]:
     try:
         found: Mapping[str, Any] = client("secretsmanager", region).get_secret_value(SecretId=secret)
     except (ClientError, BotoCoreError) as error:
-        if code(error) != "ResourceNotFoundException":
+        if aws_code(error) != "ResourceNotFoundException":
             raise refusal(what, error, _NEEDS) from error
         hint = "Correct the name; without an ARN it is looked for in the job's own account and region."
         raise SecretError(f"{what} does not exist in AWS Secrets Manager", hint=hint) from error

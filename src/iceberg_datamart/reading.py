@@ -165,8 +165,9 @@ class FilesRead:
 
     `folders` are the files of each partition, with the partition's values in the order of
     `partition_columns`. `stored` names the columns in the files, in their order, which CSV needs. `options`
-    are those of Spark's reader. `soft_delete` is a predicate in Spark's SQL. No row is ever `pending`: files
-    are not compared by slices.
+    are those of Spark's reader. Of text, `encoding` is that of the files, `null` a value that stands for
+    NULL as an empty one does, and `escape` a sign that no line may have. `soft_delete` is a predicate in
+    Spark's SQL. No row is ever `pending`: files are not compared by slices.
     """
 
     format: str
@@ -175,6 +176,9 @@ class FilesRead:
     columns: tuple[Column, ...]
     stored: tuple[str, ...]
     options: Mapping[str, str] = field(default_factory=dict)
+    encoding: str = "UTF-8"
+    null: str = ""
+    escape: str | None = None
     soft_delete: str | None = None
     pending: str | None = None
 

@@ -114,6 +114,8 @@ def test_a_column_made_anew_under_the_same_name_is_another_position() -> None:
         ),
         (written(), {"primary_key": ["ID"]}, "no column 'ID'"),
         (written(), {"cursor": "gone"}, "no column 'gone'"),
+        (written(StringType()), {"cursor": "c2"}, "cursor column 'c2' of table 't' has type string"),
+        (written(), {"cursor": "id", "cursor_timezone": "Asia/Tokyo"}, "cursor_timezone is Asia/Tokyo"),
         (b'{"format-version": 9}', {}, "is not understood"),
         (written(), {"place": "hdfs://node/t/metadata/a.metadata.json"}, "no address on S3"),
         (written(), {"place": ""}, "no address on S3"),

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from iceberg_datamart.errors import DatamartError, SourceError, SourceTableMissingError
 from iceberg_datamart.sources.glue_catalog import GlueCatalog
 from iceberg_datamart.sources.glue_connection import crawled_table, database_of, postgres_source
-from iceberg_datamart.sources.glue_files import FORMATS, GlueFiles
+from iceberg_datamart.sources.glue_files import GlueFiles
+from iceberg_datamart.sources.glue_formats import FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

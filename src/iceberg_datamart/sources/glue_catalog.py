@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/glue/latest/webapi/API_Connection.html
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -26,7 +26,7 @@ class GlueTable:
     """A table of the catalog. `parameters` are its own, laid over those of its storage.
 
     `columns` have Hive's types; those of the partitions are not among them. `serde` are the parameters of
-    the one that reads its files.
+    the `library` that reads its files.
     """
 
     name: str
@@ -36,6 +36,12 @@ class GlueTable:
     serde: Mapping[str, str]
     columns: tuple[tuple[str, str], ...]
     partition_columns: tuple[tuple[str, str], ...]
+    library: str = ""
+
+    @property
+    def reading(self) -> Mapping[str, str]:
+        """Return what a SerDe is told: its own parameters, laid over the table's."""
+        return {**self.parameters, **self.serde}
 
     @property
     def classification(self) -> str:
@@ -51,6 +57,20 @@ class GlueTable:
     def connection(self) -> str | None:
         """Return the name of the Glue connection through which the table was crawled."""
         return self.parameters.get("connectionName")
+
+
+@dataclass(frozen=True, order=True)
+class GluePartition:
+    """A partition's values in the order of the table's partition columns, and where its files are.
+
+    `serde` are the name and parameters of its own SerDe, `columns` the names of its own columns; None where
+    it says nothing of them.
+    """
+
+    values: tuple[str, ...]
+    location: str
+    serde: tuple[str, Mapping[str, str]] | None = field(default=None, compare=False)
+    columns: tuple[str, ...] | None = field(default=None, compare=False)
 
 
 class GlueCatalog:
@@ -77,21 +97,26 @@ class GlueCatalog:
             lambda: self._client.get_table(DatabaseName=self._database, Name=glue_table)["Table"],
         )
         storage = found.get("StorageDescriptor", {})
+        serde = storage.get("SerdeInfo", {})
         parameters = {**storage.get("Parameters", {}), **found.get("Parameters", {})}
         return GlueTable(
             name=glue_table,
             identity=f"glue:{found.get('CatalogId', '')}/{self._database}/{glue_table}",
             location=storage.get("Location", ""),
             parameters=parameters,
-            serde=storage.get("SerdeInfo", {}).get("Parameters", {}),
+            serde=serde.get("Parameters", {}),
             columns=_columns(storage.get("Columns", ())),
             partition_columns=_columns(found.get("PartitionKeys", ())),
+            library=serde.get("SerializationLibrary", ""),
         )
 
-    def partitions(self, glue_table: str) -> tuple[tuple[tuple[str, ...], str], ...]:
-        """Return values and location of each partition. Raises: as `table`."""
+    def partitions(self, glue_table: str, *, columns: bool) -> tuple[GluePartition, ...]:
+        """Return the partitions, with the names of their `columns` where those are asked for.
+
+        Raises: SourceError for one without a place, and as `table`.
+        """
         pages = self._client.get_paginator("get_partitions")
-        asked = {"DatabaseName": self._database, "TableName": glue_table, "ExcludeColumnSchema": True}
+        asked = {"DatabaseName": self._database, "TableName": glue_table, "ExcludeColumnSchema": not columns}
         what = f"the partitions of Glue table '{self._database}.{glue_table}'"
         found = self._asked(
             what,
@@ -99,7 +124,7 @@ class GlueCatalog:
             SourceTableMissingError(f"{what} are gone", hint="Run again."),
             lambda: [each for page in pages.paginate(**asked) for each in page["Partitions"]],
         )
-        return tuple((tuple(each["Values"]), each["StorageDescriptor"]["Location"]) for each in found)
+        return tuple(_partition(glue_table, each, with_columns=columns) for each in found)
 
     def connection(self, connection: str) -> Mapping[str, str]:
         """Return the properties of a connection, its password among them where it is not encrypted.
@@ -128,6 +153,20 @@ class GlueCatalog:
             if aws_code(error) == _MISSING:
                 raise missing from error
             raise refusal(what, error, needs) from error
+
+
+def _partition(glue_table: str, found: Mapping[str, Any], *, with_columns: bool) -> GluePartition:
+    values, storage = tuple(found.get("Values", ())), found.get("StorageDescriptor") or {}
+    if not storage.get("Location"):
+        message = f"partition ({', '.join(values)}) of Glue table '{glue_table}' does not say where it is"
+        raise SourceError(message, hint="Give it a location, or drop it. Nothing was written.")
+    serde, columns = storage.get("SerdeInfo") or {}, storage.get("Columns") or ()
+    return GluePartition(
+        values,
+        storage["Location"],
+        (serde.get("SerializationLibrary", ""), serde.get("Parameters") or {}) if serde else None,
+        tuple(each["Name"] for each in columns) if with_columns and columns else None,
+    )
 
 
 def _columns(found: Iterable[Mapping[str, str]]) -> tuple[tuple[str, str], ...]:

@@ -12,14 +12,14 @@ import re
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, NoReturn
-from urllib.parse import urlsplit
-
-from botocore.exceptions import BotoCoreError, ClientError
 
 from iceberg_datamart.errors import SourceError, SourceTableMissingError
 from iceberg_datamart.reading import Column, FilesRead, IcebergRead, SourceTable
-from iceberg_datamart.sources.aws import client, refusal
+from iceberg_datamart.sources.aws import client
+from iceberg_datamart.sources.glue_formats import file_form
 from iceberg_datamart.sources.glue_iceberg import iceberg_table
+from iceberg_datamart.sources.glue_objects import GlueObjects, require_objects
+from iceberg_datamart.sources.glue_recipe import recipe_of
 from iceberg_datamart.watermark import CursorKind, Horizon
 
 if TYPE_CHECKING:
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from iceberg_datamart.errors import DatamartError
     from iceberg_datamart.reading import JdbcRead, LakeRead, RejectedRow
     from iceberg_datamart.slices import SliceDigest, Slices, Slicing
-    from iceberg_datamart.sources.glue_catalog import GlueCatalog, GlueTable
+    from iceberg_datamart.sources.glue_catalog import GlueCatalog, GluePartition, GlueTable
+    from iceberg_datamart.sources.glue_formats import FileForm
     from iceberg_datamart.watermark import ReadWindow, Watermark
 
-FORMATS = ("parquet", "csv", "json", "orc", "avro")
 # What S3 and this machine may differ in, and more.
 _LOOKBACK = timedelta(minutes=5)
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
@@ -83,16 +83,18 @@ class GlueFiles:
             raise SourceError(
                 message, hint="Add its partitions to the catalog, and switch the projection off."
             )
-        columns = _columns(table, found, config)
-        self._listed[table] = self._list(found, columns, config)
+        columns, form = _columns(table, found, config), file_form(found)
         kinds = {column.name: column.type for column in columns}
+        cursor = _cursor(table, config, kinds)
+        self._listed[table] = self._list(found, form, columns, config)
         return SourceTable(
             identity=found.identity,
             columns=columns,
             primary_key=tuple(config.primary_key or ()),
             key_is_unique=False,
-            cursor=_cursor(config.cursor, kinds),
+            cursor=cursor,
             is_digested=False,
+            recipe=recipe_of(found, form),
         )
 
     def lock(self, tables: Mapping[str, TableConfig]) -> Mapping[str, DatamartError]:
@@ -148,46 +150,58 @@ class GlueFiles:
         message = f"the source of table '{table}' is files, which no server digests"
         raise SourceError(message, hint=f"Run with --load-type full --table {table}: it compares all rows.")
 
-    def _list(self, found: GlueTable, columns: Sequence[Column], config: TableConfig) -> _Listed:
+    def _list(
+        self, found: GlueTable, form: FileForm, columns: Sequence[Column], config: TableConfig
+    ) -> _Listed:
         """Return the files of all partitions; hidden and empty ones are none."""
-        places = self._catalog.partitions(found.name) if found.partition_columns else (((), found.location),)
-        digest, folders = hashlib.sha256(repr((columns, config.soft_delete, found.serde)).encode()), []
-        for values, location in sorted(places):
-            files = self._files(found.name, location)
+        recipe = sorted(recipe_of(found, form).items())
+        digest, folders = hashlib.sha256(repr((columns, config.soft_delete, recipe)).encode()), []
+        objects, any_at_all = GlueObjects(self._client), False
+        for values, location in self._places(found, form):
+            files, is_there = objects.files(found.name, location)
+            any_at_all |= is_there
             digest.update(repr((values, files)).encode())
             if files:
                 known = tuple(None if value == _NO_VALUE else value for value in values)
                 folders.append((known, tuple(path for path, _ in files)))
+        partitioned = bool(found.partition_columns)
+        require_objects(found.name, found.location, found=any_at_all, partitioned=partitioned)
         read = FilesRead(
             format=found.classification,
             folders=tuple(folders),
             partition_columns=tuple(name for name, _ in found.partition_columns),
             columns=tuple(columns),
             stored=tuple(name for name, _ in found.columns),
-            options=_options(found),
+            options=form.options,
+            encoding=form.encoding,
+            null=form.null,
+            escape=form.escape,
             soft_delete=config.soft_delete,
         )
         return _Listed(read, digest.hexdigest()[:32])
 
-    def _files(self, name: str, location: str) -> list[tuple[str, str]]:
-        """Return path and ETag of each file below `location`."""
-        place = urlsplit(location)
-        if place.scheme not in ("s3", "s3a", "s3n"):
-            message = f"Glue table '{name}' is at '{location}', which is no address on S3"
-            raise SourceError(message, hint="Only files on S3 are read.")
-        bucket, folder = place.netloc, location.split("/", 3)[3:]
-        prefix = folder[0].rstrip("/") + "/" if folder and folder[0] else ""
-        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-        try:
-            objects = [each for page in pages for each in page.get("Contents", ())]
-        except (ClientError, BotoCoreError) as error:
-            needs = f"s3:ListBucket on {bucket} and s3:GetObject on {bucket}/{prefix}*"
-            raise refusal(f"'{location}', where Glue table '{name}' is,", error, needs) from error
-        return sorted(
-            (f"{place.scheme}://{bucket}/{each['Key']}", each["ETag"])
-            for each in objects
-            if each["Size"] and not re.search(r"(^|/)[._]", each["Key"].removeprefix(prefix))
-        )
+    def _places(self, found: GlueTable, form: FileForm) -> Sequence[tuple[tuple[str, ...], str]]:
+        """Return the values and the location of each partition, which are read as the table is."""
+        if not found.partition_columns:
+            return [((), found.location)]
+        # Only in CSV a column is known by its position.
+        parts = self._catalog.partitions(found.name, columns=found.classification == "csv")
+        for part in parts:
+            _require_alike(found, form, part)
+        return [(part.values, part.location) for part in sorted(parts)]
+
+
+def _require_alike(found: GlueTable, form: FileForm, part: GluePartition) -> None:
+    """Raise SourceError for a partition that has its own way of being read."""
+    where = f"partition ({', '.join(part.values)}) of Glue table '{found.name}'"
+    hint = "Let its crawler update partitions with the table's metadata. Nothing was written."
+    if part.columns is not None and part.columns != tuple(name for name, _ in found.columns):
+        message = f"{where} has the columns {', '.join(part.columns)}, which are not the table's"
+        raise SourceError(message, hint=hint)
+    if part.serde is None:
+        return
+    if file_form(replace(found, library=part.serde[0], serde=part.serde[1])) != form:
+        raise SourceError(f"{where} has a SerDe that reads it otherwise than the table's", hint=hint)
 
 
 def _columns(table: str, found: GlueTable, config: TableConfig) -> tuple[Column, ...]:
@@ -233,34 +247,18 @@ def _simple(kind: str) -> str | None:
     return _TYPES.get(kind)
 
 
-def _cursor(cursor: str | None, kinds: Mapping[str, str]) -> CursorKind | None:
+def _cursor(table: str, config: TableConfig, kinds: Mapping[str, str]) -> CursorKind | None:
     """Return the kind of cursor that a column makes. Raises: SourceError for a type that does not grow."""
-    if cursor is None:
+    if config.cursor is None:
         return None
-    if kinds[cursor] not in _CURSORS:
-        message = f"cursor column '{cursor}' has type {kinds[cursor]}"
+    kind = _CURSORS.get(kinds[config.cursor])
+    if kind is None:
+        message = f"cursor column '{config.cursor}' of table '{table}' has type {kinds[config.cursor]}"
         raise SourceError(message, hint="Use a timestamp, date or integer column as cursor.")
-    return _CURSORS[kinds[cursor]]
-
-
-def _options(found: GlueTable) -> dict[str, str]:
-    """Return the options of Spark's reader; what is malformed fails the read."""
-    if found.classification in ("parquet", "orc"):
-        return {"mergeSchema": "true"}
-    if found.classification == "avro":
-        return {}
-    if found.classification == "json":
-        return {"mode": "FAILFAST"}
-    serde, lines = found.serde, found.parameters.get("skip.header.line.count", "0")
-    if lines not in ("0", "1"):
-        hint = "Spark skips one line of names, or none."
-        raise SourceError(f"Glue table '{found.name}' skips {lines} lines of each file", hint=hint)
-    separator = serde.get("separatorChar") or serde.get("field.delim") or found.parameters.get("delimiter")
-    return {
-        "mode": "FAILFAST",
-        "header": "true" if lines == "1" else "false",
-        "enforceSchema": "true",
-        "sep": separator or ",",
-        "quote": serde.get("quoteChar") or '"',
-        "escape": serde.get("escapeChar") or '"',
-    }
+    if kind is CursorKind.TIMESTAMPTZ and config.cursor_timezone != "UTC":
+        message = (
+            f"tables.{table}.cursor_timezone is {config.cursor_timezone}, "
+            f"but '{config.cursor}' is in files, whose timestamps without a zone are UTC"
+        )
+        raise SourceError(message, hint="Write the files in UTC, and remove cursor_timezone.")
+    return kind

@@ -10,7 +10,6 @@ import hashlib
 import io
 import re
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 from pyiceberg.exceptions import ValidationError
@@ -18,6 +17,8 @@ from pyiceberg.serializers import Compressor, FromByteStream
 
 from iceberg_datamart.errors import SourceError, SourceTableMissingError
 from iceberg_datamart.reading import Column, IcebergRead, SourceTable
+from iceberg_datamart.recipe import column_entry, with_hidden
+from iceberg_datamart.s3_address import parsed_s3
 from iceberg_datamart.source_snapshots import SourceSnapshots
 from iceberg_datamart.sources.aws import refusal
 
@@ -35,6 +36,7 @@ _SAME = re.compile(
 )
 _OTHERS = {"uuid": "string"}
 # https://github.com/apache/iceberg/blob/apache-iceberg-1.10.0/spark/v3.5/spark/src/main/java/org/apache/iceberg/spark/TypeToSparkType.java
+_CURSORS = ("int", "long", "date", "timestamp", "timestamptz")
 _UNREAD = ("time", "timestamp_ns", "timestamptz_ns")
 
 
@@ -50,6 +52,7 @@ def iceberg_table(
         message = f"Iceberg table '{found.name}' has no identifier fields"
         raise SourceError(message, hint=f"Set tables.{table}.primary_key to columns that identify a row.")
     columns = _columns(table, found.name, schema, key, config)
+    _require_cursor(table, schema, config)
     source = SourceTable(
         identity=f"{found.identity}/{metadata.table_uuid}",
         columns=columns,
@@ -58,17 +61,18 @@ def iceberg_table(
         key_is_unique=False,
         is_digested=False,
         snapshots=SourceSnapshots(_ancestors(metadata), _digest(schema, columns, config)),
+        recipe=_recipe(schema, columns),
     )
     return source, IcebergRead(place, columns, config.soft_delete)
 
 
 def _metadata(name: str, place: str, s3: object) -> TableMetadata:
     """Return the content of the metadata file. Raises: SourceError."""
-    address = urlsplit(place)
-    if address.scheme not in ("s3", "s3a", "s3n"):
+    address = parsed_s3(place)
+    if address is None or not address.key:
         message = f"Iceberg table '{name}' has {_METADATA} '{place}', which is no address on S3"
         raise SourceError(message, hint="Only tables on S3 are read, by this parameter of Glue's table.")
-    bucket, key = address.netloc, place.split("/", 3)[3]
+    bucket, key = address.bucket, address.key
     try:
         content = s3.get_object(Bucket=bucket, Key=key)["Body"].read()  # type: ignore[attr-defined]
     except (ClientError, BotoCoreError) as error:
@@ -134,6 +138,27 @@ def _type(table: str, name: str, column: str, kind: str, config: TableConfig) ->
         return _OTHERS[kind]
     message = f"column '{column}' of Iceberg table '{name}' has type {kind}, which no mirror holds"
     raise SourceError(message, hint=f"Add it to tables.{table}.exclude.")
+
+
+def _require_cursor(table: str, schema: Schema, config: TableConfig) -> None:
+    """Raise SourceError for a cursor whose order is not that of its versions: of texts, 9 is after 10."""
+    if config.cursor is None:
+        return
+    kind = str(schema.find_field(config.cursor).field_type)
+    if kind not in _CURSORS:
+        message = f"cursor column '{config.cursor}' of table '{table}' has type {kind}"
+        raise SourceError(message, hint="Use a timestamp, date or integer column as cursor.")
+    if config.cursor_timezone != "UTC":
+        message = (
+            f"tables.{table}.cursor_timezone is {config.cursor_timezone}, and no zone is asked of Iceberg"
+        )
+        raise SourceError(message, hint="Remove cursor_timezone: versions are compared as they are.")
+
+
+def _recipe(schema: Schema, columns: tuple[Column, ...]) -> dict[str, str]:
+    """Return what decides which values the rows have (R19): a column is known by its id."""
+    ids = {field.name: field.field_id for field in schema.fields}
+    return {column_entry(each.name): with_hidden(each.type, ids[each.name]) for each in columns}
 
 
 def _digest(schema: Schema, columns: tuple[Column, ...], config: TableConfig) -> str:

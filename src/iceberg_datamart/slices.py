@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 # Types whose values travel as whole numbers: see `reading.JdbcRead`.
 _NUMBERS = ("int", "long", "date", "timestamp", "timestamptz")
+_HALF = ("int", "date")
 # Naming more slices than this costs more than reading the whole table.
 _MOST_NAMED = 4096
 
@@ -57,8 +58,13 @@ class Slices:
         width = self.slicing.width
         if width is None or self.named is None:
             return ()
+        # Past the ends of the type there is no value, and no literal.
+        bits = 31 if self.slicing.column.type in _HALF else 63
+        low, high = -(2**bits), 2**bits - 1
         found = runs(self.numbers)
-        return tuple((_least(first, width), _greatest(last, width)) for first, last in found)
+        return tuple(
+            (max(_least(first, width), low), min(_greatest(last, width), high)) for first, last in found
+        )
 
     def key_ranges(self) -> tuple[KeyRange, ...]:
         """Return `ranges` as literals; none for a timestamp without zone, which has no literal."""

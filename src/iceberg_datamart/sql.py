@@ -75,15 +75,20 @@ def literal(value: Any, iceberg_type: str = "string") -> str:
     return "'" + str(value).replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
+def has_ranges(column: Column) -> bool:
+    """Return whether ranges of a column's values prune files; other values may not even be hashable."""
+    return column.type.startswith(_RANGED_TYPES)
+
+
 def key_ranges(column: Column, values: Iterable[Any]) -> tuple[KeyRange, ...]:
     """Return at most 31 ranges that hold all `values`, cut at the largest gaps; none where no range helps.
 
     Measured on 200 sorted files: an IN list of scattered keys prunes nothing, such ranges prune all
     but the files that hold a key. Values without a distance, such as text, make one range.
     """
-    known = {value for value in values if value is not None}
-    if not known or not column.type.startswith(_RANGED_TYPES):
+    if not has_ranges(column):
         return ()
+    known = {value for value in values if value is not None}
     return tuple(KeyRange(literal(low, column.type), literal(high, column.type)) for low, high in runs(known))
 
 

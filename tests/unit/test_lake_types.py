@@ -12,7 +12,14 @@ from pyiceberg.types import ListType
 from iceberg_datamart.config import CatalogConfig
 from iceberg_datamart.lake.marts import iceberg_type as from_spark
 from iceberg_datamart.lake.session import catalog_settings
-from iceberg_datamart.lake.types import decoded, iceberg_schema, iceberg_type, spark_type, widened_place
+from iceberg_datamart.lake.types import (
+    decoded,
+    iceberg_schema,
+    iceberg_type,
+    shown,
+    spark_type,
+    widened_place,
+)
 from iceberg_datamart.reading import Column
 
 plain = st.sampled_from(
@@ -72,7 +79,10 @@ def test_the_key_becomes_the_identifier_fields() -> None:
 
 @pytest.mark.parametrize(
     "column",
-    [Column("id", "long"), Column("id", "double", nullable=False), Column("id", "float", nullable=False)],
+    [
+        Column("id", "long"),
+        *(Column("id", kind, nullable=False) for kind in ("double", "float", "list<int>", "list<string>")),
+    ],
 )
 def test_a_key_that_iceberg_refuses_as_identifier_makes_none(column: Column) -> None:
     assert iceberg_schema([column], ["id"]).identifier_field_names() == set()
@@ -91,6 +101,12 @@ def test_a_key_that_iceberg_refuses_as_identifier_makes_none(column: Column) -> 
 )
 def test_a_column_leaves_the_wire_under_its_own_name(kind: str, expression: str) -> None:
     assert decoded(Column("a`b", kind), "c7") == expression
+
+
+def test_messages_show_times_as_text() -> None:
+    kinds = {"a`b": "timestamp", "b": "date", "c": "array<timestamp_ntz>", "d": "array<int>", "e": "binary"}
+    times = [f"CAST({name} AS STRING) AS {name}" for name in ("`a``b`", "`b`", "`c`")]
+    assert shown(kinds.items()) == [*times, "`d`", "`e`"]
 
 
 # --- the catalog in Spark

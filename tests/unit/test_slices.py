@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -56,6 +57,17 @@ def test_keys_that_are_no_numbers_are_hashed() -> None:
     hashed = Slicing.of(Column("code", "string"), None, None, 1024)
     assert hashed.width is None
     assert Slices(hashed, (1, 2), 5).ranges() == ()
+
+
+@pytest.mark.parametrize(("kind", "bits"), [("long", 63), ("timestamptz", 63), ("int", 31), ("date", 31)])
+def test_no_range_goes_past_the_ends_of_its_type(kind: str, bits: int) -> None:
+    low, high = -(2**bits), 2**bits - 1
+    slicing = Slicing.of(Column("id", kind), low, high, 1000)
+    assert slicing.width is not None
+    numbers = tuple(sorted({slice_of(value, slicing.width) for value in (low, 0, high)}))
+    ranges = Slices(slicing, numbers, 3).ranges()
+    assert (ranges[0][0], ranges[-1][1]) == (low, high)
+    assert len(Slices(slicing, numbers, 3).key_ranges()) == 3
 
 
 def test_of_very_many_slices_none_is_named() -> None:

@@ -142,6 +142,7 @@ def test_decimals_are_held_too(values: list[Decimal]) -> None:
 @pytest.mark.parametrize("kind", ["boolean", "double", "float", "binary", "timestamp", "list<int>"])
 def test_a_type_without_useful_literals_has_no_ranges(kind: str) -> None:
     assert key_ranges(Column("id", kind), [True, False]) == ()
+    assert key_ranges(Column("id", kind), [[1, 2], bytearray(b"x")]) == (), "not even hashed"
 
 
 def test_nulls_alone_have_no_ranges() -> None:

@@ -11,6 +11,8 @@ from iceberg_datamart.audits import CountAudit, first_failures
 from iceberg_datamart.checks import Findings
 from iceberg_datamart.errors import AuditError, ConfigError, LakeError
 from iceberg_datamart.lake.failures import translated
+from iceberg_datamart.lake.types import shown
+from iceberg_datamart.reading import wire_name
 from iceberg_datamart.sql import quoted
 
 if TYPE_CHECKING:
@@ -109,8 +111,11 @@ def _failures(audit: RowAudit, frame: DataFrame) -> str | None:
     try:
         count = held.count()
         order = [quoted(name) for name in audit.order]
-        first = (held.orderBy(*order) if order else held).limit(_SHOWN).collect() if count else []
+        few = (held.orderBy(*order) if order else held).limit(_SHOWN)
+        # By place: people's own SQL may give two columns one name.
+        few = few.toDF(*(wire_name(place) for place in range(len(frame.columns))))
+        first = few.selectExpr(*shown(few.dtypes)).collect() if count else []
     finally:
         held.unpersist()
-    shown = first_failures(zip(frame.columns, row, strict=True) for row in first)
-    return audit.finding(count, shown) if count else None
+    text = first_failures(zip(frame.columns, row, strict=True) for row in first)
+    return audit.finding(count, text) if count else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import date, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ from iceberg_datamart.sql import (
     OLD,
     REPLACE,
     UPDATE,
+    has_ranges,
     key_ranges,
     literal,
     merge_sql,
@@ -29,10 +29,11 @@ from iceberg_datamart.sql import (
     within,
 )
 from iceberg_datamart.touched import Touched
-from iceberg_datamart.watermark import EPOCH, microseconds
+from iceberg_datamart.watermark import microseconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from pyspark.sql import DataFrame, SparkSession
 
@@ -160,8 +161,7 @@ class Changeset:
             return self.known_bounds
         if self.rows > FEW_KEYS:
             return "true"
-        rows = self.frame.select(*(quoted(column.name) for column in self.key)).collect()
-        return bounds_of(self.key, rows)
+        return bounds_in(self.frame, self.key) or "true"
 
     def release(self) -> None:
         """Give the memory back."""
@@ -229,23 +229,27 @@ def append(  # noqa: PLR0913, PLR0917  (one commit)
     return staging.commit(target, base, summary, frame.writeTo(target).append, touched)
 
 
+def bounds_in(frame: DataFrame, key: Sequence[Column], alias: str = OLD) -> str | None:
+    """Return the predicate that each key column lies near a row of `frame`; None for none or many rows."""
+    ranged = [column for column in key if has_ranges(column)]
+    rows = frame.selectExpr(*map(_numbered, ranged)).limit(FEW_KEYS + 1).collect() if ranged else []
+    return bounds_of(ranged, rows, alias) if 0 < len(rows) <= FEW_KEYS else None
+
+
+def _numbered(column: Column) -> str:
+    """Return a key's value as `sql.literal` takes it: Python has no dates before year 1 or after 9999."""
+    number = {"timestamptz": "unix_micros({})", "date": "unix_date({})"}.get(column.type, "{}")
+    return number.format(quoted(column.name))
+
+
 def bounds_of(key: Sequence[Column], rows: Sequence[Sequence[Any]], alias: str = OLD) -> str:
     """Return the predicate that each key column lies near one of `rows`; columns with a NULL are left out."""
     parts = []
     for position, column in enumerate(key):
-        values = [_number(row[position]) for row in rows]
+        values = [row[position] for row in rows]
         if None not in values:
             parts.append(within(column.name, key_ranges(column, values), alias))
     return " AND ".join(part for part in parts if part != "true") or "true"
-
-
-def _number(value: Any) -> Any:
-    """Return a collected timestamp or date as the number that `sql.literal` takes."""
-    if isinstance(value, datetime):
-        return microseconds(value.astimezone(EPOCH.tzinfo))
-    if isinstance(value, date):
-        return (value - EPOCH.date()).days
-    return value
 
 
 def sorted_within_partitions(frame: DataFrame, columns: Sequence[str]) -> DataFrame:

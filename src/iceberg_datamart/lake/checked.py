@@ -21,6 +21,7 @@ from iceberg_datamart.checks import (
 )
 from iceberg_datamart.errors import CheckError
 from iceberg_datamart.lake.failures import translating
+from iceberg_datamart.lake.types import shown
 from iceberg_datamart.reading import MOST_REJECTED, RejectedRow
 from iceberg_datamart.sql import CHANGE, DELETE, INSERT, OTHER, ROW, matching, quoted
 
@@ -175,7 +176,8 @@ class _Inspection:
 
     def _first(self, rows: DataFrame) -> list[dict[str, Any]]:
         names = [quoted(name) for name in self._key]
-        return [row.asDict() for row in rows.select(*names).orderBy(*names).limit(_SHOWN).collect()]
+        first = rows.select(*names).orderBy(*names).limit(_SHOWN)
+        return [row.asDict() for row in first.selectExpr(*shown(first.dtypes)).collect()]
 
     def _view(self) -> str:
         return self._views.add(self.changes.frame)

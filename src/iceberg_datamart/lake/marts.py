@@ -6,10 +6,10 @@ import re
 from typing import TYPE_CHECKING
 
 from iceberg_datamart.lake.analysis import require_row_local
-from iceberg_datamart.lake.changes import FEW_KEYS, Changeset, bounds_of, inserts, sorted_within_partitions
+from iceberg_datamart.lake.changes import Changeset, bounds_in, inserts, sorted_within_partitions
 from iceberg_datamart.mart import Delta, changed_keys_sql, joined_arms, restricted_sql
 from iceberg_datamart.reading import Column
-from iceberg_datamart.sql import ROW, changeset_sql, differences_sql, quoted
+from iceberg_datamart.sql import ROW, changeset_sql, differences_sql
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -143,10 +143,7 @@ class MartComparison:
             for item in held.schema
             if iceberg_type(item.dataType.simpleString()) == types[item.name].type
         ]
-        rows = held.select(*(quoted(column.name) for column in alike)).limit(FEW_KEYS + 1).collect()
-        few = 0 < len(rows) <= FEW_KEYS
-        bounds = bounds_of(alike, rows, ROW) if few else "true"
-        return self._views.add(held), bounds
+        return self._views.add(held), bounds_in(held, alike, ROW) or "true"
 
 
 def iceberg_type(spark_type: str) -> str:

@@ -39,10 +39,23 @@ def decoded(column: Column, wire: str) -> str:
     return f"CAST({value} AS {spark_type(column.type)}) AS {name}"
 
 
+def shown(columns: Iterable[tuple[str, str]]) -> list[str]:
+    """Return the expressions of columns, by name and Spark type, as messages show their values.
+
+    Times are text: Python has none before year 1 or after 9999, and PySpark shifts them to the local zone.
+    """
+    return [
+        f"CAST({quoted(name)} AS STRING) AS {quoted(name)}"
+        if "date" in kind or "timestamp" in kind
+        else quoted(name)
+        for name, kind in columns
+    ]
+
+
 def iceberg_schema(columns: Sequence[Column], key: Iterable[str]) -> Schema:
     """Return the schema of a new table, with `key` as its identifier fields.
 
-    There are none where one of them may be NULL or is a floating-point number: Iceberg refuses those.
+    There are none where one of them may be NULL, is a floating-point number or a list: Iceberg refuses those.
     """
     identifiers = set(key)
     counter = iter(range(len(columns) + 1, 3 * len(columns) + 1))
@@ -52,7 +65,9 @@ def iceberg_schema(columns: Sequence[Column], key: Iterable[str]) -> Schema:
     ]
     ids = [field.field_id for field in fields if field.name in identifiers]
     usable = all(field.required for field in fields if field.name in identifiers) and not any(
-        column.type in ("float", "double") for column in columns if column.name in identifiers
+        column.type.startswith(("float", "double", "list<"))
+        for column in columns
+        if column.name in identifiers
     )
     return Schema(*fields, identifier_field_ids=ids if usable else [])
 

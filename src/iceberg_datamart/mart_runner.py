@@ -14,9 +14,10 @@ from iceberg_datamart.reading import SourceTable
 from iceberg_datamart.receipt import MartState
 from iceberg_datamart.report import FAILED, MERGED, SKIPPED, UNCHANGED, Outcome
 from iceberg_datamart.sql import LINEAGE_NAMES
+from iceberg_datamart.widths import inherited_properties
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from iceberg_datamart.mart import MartShape
     from iceberg_datamart.planner import MaintainMart
@@ -107,8 +108,14 @@ def _maintenance(
         definition=definition_text(config, shapes, kinds),
         checks=config.checks,
         audits=config.audits,
-        properties=config.properties,
+        properties={**_width_properties(base, mirrors.values()), **config.properties},
     )
+
+
+def _width_properties(base: TableHistory | None, mirrors: Iterable[TableHistory]) -> dict[str, str]:
+    """Return the properties that the mart needs for the rows of its mirrors, where these are wide."""
+    present = {} if base is None else base.properties
+    return inherited_properties([mirror.properties for mirror in mirrors], present)
 
 
 def _has_other_types(mart: TableHistory, shape: MartShape, mirrors: Mapping[str, TableHistory]) -> bool:

@@ -18,6 +18,7 @@ from iceberg_datamart.setbacks import fell_below, parts_text, setback
 from iceberg_datamart.slices import Slices, differing
 from iceberg_datamart.sql import LINEAGE_NAMES
 from iceberg_datamart.watermark import LOOKBACK, CursorKind, ReadWindow, Watermark, advanced, least_cursor
+from iceberg_datamart.widths import table_properties
 from iceberg_datamart.windows import INCREMENTAL, RECONCILE, WHOLE, whole_load
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from iceberg_datamart.config import TableConfig
     from iceberg_datamart.planner import MergeWindow
     from iceberg_datamart.ports import Lake, Merged, SourceSession
-    from iceberg_datamart.reading import Probe, RejectedRow, SourceTable
+    from iceberg_datamart.reading import Probe, Read, RejectedRow, SourceTable
     from iceberg_datamart.runner import Run
 
 log = logging.getLogger(__name__)
@@ -177,9 +178,15 @@ def _mirror_merge(
         max_delete_fraction=table.max_delete_fraction,
         checks=step.checks,
         audits=step.audits,
-        properties={**table.properties, **_recipe_property(step)},
+        properties={**_width_properties(step, read), **table.properties, **_recipe_property(step)},
         reason=step.reason,
     )
+
+
+def _width_properties(step: MergeWindow, read: Read) -> dict[str, str]:
+    """Return the properties by which rows as wide as those that are read need no more memory than others."""
+    present = {} if step.mirror is None else step.mirror.properties
+    return table_properties(read.widest, present) if isinstance(read, JdbcRead) else {}
 
 
 def _recipe_property(step: MergeWindow) -> dict[str, str]:

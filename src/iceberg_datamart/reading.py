@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from iceberg_datamart.widths import WIDE
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
@@ -146,7 +148,9 @@ class JdbcRead:
     together they select every row once. Timestamps arrive as microseconds since 1970, dates as days
     since 1970, so that no zone of any machine can shift them. Each of `columns` arrives under its
     `wire_name`; `deleted` names a boolean column that marks rows to delete, `pending` one that marks rows
-    which a mirror need not have yet. `session` is the statement that each connection runs first.
+    which a mirror need not have yet. `session` is the statement that each connection runs first. `widest` are
+    the bytes of the widest row, 0 where that is not known; `apart` selects the rows that are too wide to be
+    fetched together with the others, which `predicates` then leave out.
     """
 
     url: str
@@ -157,6 +161,13 @@ class JdbcRead:
     deleted: str | None = None
     pending: str | None = None
     credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
+    widest: int = 0
+    apart: str | None = None
+
+    def reading_wide_rows_apart(self, width: str) -> JdbcRead:
+        """Return the read in two parts, told apart by the column `width` of its relation."""
+        narrow = tuple(f"{predicate} and {width} <= {WIDE}" for predicate in self.predicates)
+        return replace(self, predicates=narrow, apart=f"{width} > {WIDE}")
 
 
 @dataclass(frozen=True)

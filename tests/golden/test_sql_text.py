@@ -20,7 +20,13 @@ from iceberg_datamart.mart import (
     restricted_sql,
 )
 from iceberg_datamart.reading import Column, SourceTable
-from iceberg_datamart.sources import postgres, postgres_catalog, postgres_rejects, postgres_table
+from iceberg_datamart.sources import (
+    postgres,
+    postgres_catalog,
+    postgres_rejects,
+    postgres_table,
+    postgres_widths,
+)
 from iceberg_datamart.sources.postgres_types import PostgresColumn, wire
 from iceberg_datamart.sql import (
     changeset_sql,
@@ -155,8 +161,9 @@ def session(**settings: Any) -> postgres.PostgresSession:
     found = postgres.PostgresSession.__new__(postgres.PostgresSession)
     found._lock = RLock()
     unfits = postgres_rejects.unfits_of(SERVER_COLUMNS, wires, ["transaction_id"])
-    described = postgres_table.DescribedTable(table, relation, wires, config, cursor, unfits)
-    found._described = {"settlement": described}
+    width = postgres_widths.row_width(SERVER_COLUMNS, wires)
+    described = postgres_table.DescribedTable(table, relation, wires, config, cursor, width, unfits)
+    found._described, found._sizes = {"settlement": described}, {}
     found._url, found._credentials, found._snapshot = "jdbc:", {}, "00000003-0000001B-1"
     return found
 

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from psycopg import sql
 
+from iceberg_datamart.errors import UnfitValueError
 from iceberg_datamart.lake.rejected import digests
 from iceberg_datamart.reading import RejectedRow
-from iceberg_datamart.sources.postgres_rejects import fitting, if_fitting, unfits_of
+from iceberg_datamart.sources.postgres_rejects import (
+    MOST_REJECTED_TEXT,
+    fitting,
+    if_fitting,
+    rejected_rows,
+    unfits_of,
+)
 from iceberg_datamart.sources.postgres_types import PostgresColumn, wire
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 rows = st.lists(st.builds(RejectedRow, st.sampled_from("ab"), st.sampled_from("xyz")), max_size=12)
 
@@ -35,6 +48,20 @@ def test_each_of_equal_rows_has_a_digest_and_keeps_it_when_others_come(
 
 def test_reason_and_row_are_not_run_together() -> None:
     assert digests([RejectedRow("ab", "c")]).keys() != digests([RejectedRow("a", "bc")]).keys()
+
+
+def test_r10_of_rows_that_would_fill_the_memory_no_more_are_read() -> None:
+    read = []
+
+    def long_rows() -> Iterator[tuple[str, str]]:
+        for number in range(10_000):
+            read.append(number)
+            yield "NULL in key column 'id'", "x" * (MOST_REJECTED_TEXT // 4)
+
+    with pytest.raises(UnfitValueError, match="rows of more than 256 MB of JSON cannot be held") as caught:
+        rejected_rows("measure", long_rows())
+    assert len(read) == 5
+    assert "tables.measure.columns" in caught.value.hint
 
 
 def column(name: str, kind: str, *, not_null: bool = True) -> PostgresColumn:

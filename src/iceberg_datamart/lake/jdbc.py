@@ -10,25 +10,33 @@ from typing import TYPE_CHECKING
 from iceberg_datamart.lake.types import decoded
 from iceberg_datamart.reading import wire_name
 from iceberg_datamart.sql import quoted
+from iceberg_datamart.widths import WIDE, fetch_size
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pyspark.sql import DataFrame, SparkSession
 
     from iceberg_datamart.reading import JdbcRead
 
-# pgjdbc fetches in batches only where autocommit is off, which Spark sees to for a fetchsize above 0.
-_FETCH_SIZE = "10000"
-
 
 def jdbc_frame(session: SparkSession, read: JdbcRead) -> DataFrame:
     """Return the rows of `read`, each column with its Iceberg type; read when Spark gets to it."""
-    properties = {
-        "driver": "org.postgresql.Driver",
-        "fetchsize": _FETCH_SIZE,
-        "sessionInitStatement": read.session,
-        **read.credentials,
-    }
-    raw = session.read.jdbc(read.url, read.relation, predicates=list(read.predicates), properties=properties)
+    raw = _raw_frame(session, read, read.predicates, read.widest if read.apart is None else WIDE)
+    if read.apart is not None:
+        raw = raw.union(_raw_frame(session, read, [read.apart], read.widest))
     columns = [decoded(column, wire_name(position)) for position, column in enumerate(read.columns)]
     marks = [quoted(mark) for mark in (read.deleted, read.pending) if mark is not None]
     return raw.selectExpr(*columns, *marks)
+
+
+def _raw_frame(session: SparkSession, read: JdbcRead, predicates: Sequence[str], widest: int) -> DataFrame:
+    """Return the rows that any of `predicates` selects, as they travel; none is above `widest` bytes."""
+    properties = {
+        "driver": "org.postgresql.Driver",
+        # pgjdbc fetches in batches only where autocommit is off, which Spark sees to for a fetchsize above 0.
+        "fetchsize": str(fetch_size(widest)),
+        "sessionInitStatement": read.session,
+        **read.credentials,
+    }
+    return session.read.jdbc(read.url, read.relation, predicates=list(predicates), properties=properties)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import sql
 
-from iceberg_datamart.errors import UnfitValueError
 from iceberg_datamart.reading import (
     DELETED,
     Column,
@@ -36,6 +35,7 @@ from iceberg_datamart.sources.postgres_jdbc import credentials_of, jdbc_url
 from iceberg_datamart.sources.postgres_keys import shared_keys_query
 from iceberg_datamart.sources.postgres_locks import Locks
 from iceberg_datamart.sources.postgres_predicates import require_steady
+from iceberg_datamart.sources.postgres_probes import counted_query, few_rows_query
 from iceberg_datamart.sources.postgres_recipe import recipe_of
 from iceberg_datamart.sources.postgres_rejects import (
     digest_of,
@@ -52,9 +52,12 @@ from iceberg_datamart.sources.postgres_table import EVERYTHING, PENDING, Describ
 from iceberg_datamart.sources.postgres_types import (
     cursor_kind,
     equality_of,
+    needs_a_type,
     wire,
 )
+from iceberg_datamart.sources.postgres_widths import WIDTH, row_width
 from iceberg_datamart.watermark import CursorKind, Horizon, ReadWindow, Watermark
+from iceberg_datamart.widths import WIDE, fetch_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -77,6 +80,8 @@ class PostgresSession:
         self._credentials, self._url = credentials_of(config), jdbc_url(config)
         self._lock = RLock()
         self._described: dict[str, DescribedTable] = {}
+        # What looks at a table told of what is read next: how many rows, and the bytes of the widest.
+        self._sizes: dict[str, tuple[int, int]] = {}
         # It holds the locks and looks up what is described; the snapshot gets a connection of its own.
         self._connection = awaited(name, config)
         self._locks = Locks(name, self._connection, config.lock_wait_seconds)
@@ -139,7 +144,7 @@ class PostgresSession:
         wires = [wire(column, _configured(config, column.name)) for column in selected]
         missing = [column.name for column, found in zip(selected, wires, strict=True) if found is None]
         if missing:
-            raise self._needs_a_type(table, relation, missing[0])
+            raise needs_a_type(table, missing[0], self._example(relation, missing[0]))
         known_wires = tuple(filter(None, wires))
         pairs = tuple(zip(selected, known_wires, strict=True))
         cursors = {column.name: column for column in known}
@@ -160,7 +165,8 @@ class PostgresSession:
         )
         cursor = None if kind is None or config.cursor is None else (config.cursor, kind)
         unfits = unfits_of(selected, known_wires, key)
-        described = DescribedTable(found, relation, known_wires, config, cursor, unfits, label=table)
+        width = row_width(selected, known_wires)
+        described = DescribedTable(found, relation, known_wires, config, cursor, width, unfits, label=table)
         if kind is CursorKind.INTEGER and config.cursor is not None:
             sequences = sequences_of(self._connection, relation, cursors[config.cursor].number)
             require_ordered(table, config.cursor, sequences)
@@ -189,19 +195,11 @@ class PostgresSession:
     def probe(self, table: str, window: ReadWindow) -> Probe:
         """Return what the window holds; its keys where it is small. One index scan of a small window."""
         described = self._described[table]
-        wanted = [*(described.wire_of(name).expression for name in described.table.primary_key)]
-        wanted.append(described.cursor_number)
-        few = sql.SQL("select {}, {} from {} where {} limit {}").format(
-            fitting(described.unfits),
-            sql.SQL(", ").join(if_fitting(described.unfits, each) for each in wanted),
-            described.rows(window),
-            described.where(window),
-            _FEW_ROWS + 1,
-        )
-        rows = [] if window.lower is None else self._fetch(few)
+        rows = [] if window.lower is None else self._fetch(few_rows_query(described, window, _FEW_ROWS + 1))
         if window.lower is None or len(rows) > _FEW_ROWS:
             return self._counted(described, window)
-        found = [row[1:] for row in rows if row[0]]
+        self._sizes[table] = (len(rows), max((row[1] for row in rows), default=0))
+        found = [row[2:] for row in rows if row[0]]
         greatest = max((row[-1] for row in found if row[-1] is not None), default=None)
         return Probe(
             len(found),
@@ -214,21 +212,8 @@ class PostgresSession:
 
     def _counted(self, described: DescribedTable, window: ReadWindow) -> Probe:
         """Return the rows and the greatest cursor value of a large window: one scan, nothing transferred."""
-        cursor = sql.SQL("null") if described.cursor is None else sql.Identifier(described.cursor[0])
-        label = sql.Identifier("_datamart") if described.cursor is None else cursor
-        query = sql.SQL(
-            "select _datamart_rows, {}, _datamart_all - _datamart_rows "
-            "from (select count(*) as _datamart_all, count({}) as _datamart_rows, max({}) as {} "
-            "from {} where {}) as _datamart_q"
-        ).format(
-            described.cursor_number,
-            if_fitting(described.unfits, sql.SQL("1")),
-            if_fitting(described.unfits, cursor),
-            label,
-            described.rows(window),
-            described.where(window),
-        )
-        rows, greatest, rejected = self._fetch(query)[0]
+        rows, greatest, rejected, widest = self._fetch(counted_query(described, window))[0]
+        self._sizes[described.label] = (rows, widest)
         return Probe(
             rows,
             described.watermark(greatest),
@@ -276,7 +261,8 @@ class PostgresSession:
         predicates: tuple[str, ...] = ("true",)
         if window.lower is None:
             names, predicates = described.partitioned(names)
-        return self._jdbc_read(described, names, described.where(window), predicates, window)
+        rows, _ = self._sizes.get(table, (0, 0))
+        return self._jdbc_read(described, names, described.where(window), predicates, rows, window)
 
     def digests(self, table: str) -> tuple[Slicing, dict[int, SliceDigest]]:
         """Return how the table is sliced, and what each slice holds: one scan at the server."""
@@ -291,7 +277,9 @@ class PostgresSession:
         count = min(_MOST_SLICES, max(_LEAST_SLICES, described.relation.pages))
         slicing = Slicing.of(first, *ends, count)
         kept = sql.SQL("{} and not {}").format(kept, described.deleted)
-        found = self._fetch(digests_query(described.rows(), described.wires, slicing, key, kept))
+        width = described.width
+        found = self._fetch(digests_query(described.rows(), described.wires, slicing, key, kept, width))
+        self._sizes[table] = (sum(row[1] for row in found), max((row[4] for row in found), default=0))
         return slicing, {row[0]: SliceDigest(row[1], (int(row[2]), int(row[3]))) for row in found}
 
     def read_slices(self, table: str, slices: Slices, pending_from: Watermark | None = None) -> JdbcRead:
@@ -304,22 +292,23 @@ class PostgresSession:
         predicates: tuple[str, ...] = ("true",)
         if slices.rows > _FEW_ROWS:
             names, predicates = described.partitioned(names)
-        return replace(self._jdbc_read(described, names, where, predicates), pending=PENDING)
+        return replace(self._jdbc_read(described, names, where, predicates, slices.rows), pending=PENDING)
 
-    def _jdbc_read(
+    def _jdbc_read(  # noqa: PLR0913, PLR0917  (one clause of the statement each)
         self,
         described: DescribedTable,
         names: sql.Composed,
         where: sql.Composable,
         predicates: tuple[str, ...],
+        rows: int,
         window: ReadWindow = EVERYTHING,
     ) -> JdbcRead:
-        if described.unfits:
-            where = sql.SQL("{} and {}").format(where, fitting(described.unfits))
-        rows = described.rows(window)
-        query = sql.SQL("(select {} from {} where {}) as _datamart_q").format(names, rows, where)
+        _, widest = self._sizes.get(described.label, (0, 0))
+        apart = widest > WIDE and rows > _FEW_ROWS
+        query = described.selection(described.with_width(names) if apart else names, where, window)
         deleted_mark = None if described.config.soft_delete is None else DELETED
-        return self._jdbc(query, described.table.columns, predicates, deleted_mark)
+        read = replace(self._jdbc(query, described.table.columns, predicates, deleted_mark), widest=widest)
+        return read.reading_wide_rows_apart(WIDTH) if apart else read
 
     def unfit_rows(self, table: str) -> int:
         """Return how many rows the mirror cannot hold; soft-deleted ones need not be there."""
@@ -336,7 +325,10 @@ class PostgresSession:
         names = [column.name for column in described.table.columns]
         where = described.where(window)
         query = rejected_sql(described.name, names, where, described.unfits)
-        return rejected_rows(table, self._fetch(query))
+        _, widest = self._sizes.get(table, (0, 0))
+        with self._savepoint(), self._connection.cursor("_datamart_rejected") as cursor:
+            cursor.itersize = fetch_size(widest)
+            return rejected_rows(table, cursor.execute(query))
 
     def rejected_keys(self, table: str) -> JdbcRead:
         """Return how Spark reads the keys of all rejected rows, but for those whose key itself is unfit."""
@@ -364,16 +356,11 @@ class PostgresSession:
             credentials=self._credentials,
         )
 
-    def _needs_a_type(self, table: str, relation: catalog.Relation, column: str) -> UnfitValueError:
+    def _example(self, relation: catalog.Relation, column: str) -> str | None:
         name = sql.Identifier(column)
         query = sql.SQL("select left({}::text, 60) from {} where {} is not null limit 1")
         rows = self._fetch(query.format(name, sql.Identifier(relation.schema, relation.table), name))
-        example = f", for example {rows[0][0]}" if rows else ""
-        message = f"column '{column}' is numeric without a precision that Iceberg's decimal can hold{example}"
-        hint = (
-            f"Set tables.{table}.columns.{column}.type: decimal(p,s) with room for every value (p up to 38)."
-        )
-        return UnfitValueError(message, hint=hint)
+        return rows[0][0] if rows else None
 
     def _fetch(self, query: sql.Composed) -> list[tuple[Any, ...]]:
         with self._savepoint():

@@ -19,19 +19,26 @@ if TYPE_CHECKING:
 _NULL = sql.SQL("'N'")
 
 
-def digests_query(
-    relation: sql.Composable, wires: Sequence[Wire], slicing: Slicing, key: Wire, where: sql.Composable
+def digests_query(  # noqa: PLR0913, PLR0917  (one clause of the statement each)
+    relation: sql.Composable,
+    wires: Sequence[Wire],
+    slicing: Slicing,
+    key: Wire,
+    where: sql.Composable,
+    width: sql.Composable,
 ) -> sql.Composed:
-    """Return the query of (slice, rows, first sum, second sum) over the rows for which `where` holds."""
+    """Return the query of (slice, rows, two sums, greatest width) over the rows for which `where` holds."""
     row = sql.SQL(" || ").join(_counted_text(_text(wire.type, wire.expression)) for wire in wires)
     return sql.SQL(
-        "select _datamart_slice, count(*), sum({first}), sum({second}) from (select {slice} as "
-        "_datamart_slice, md5(convert_to({row}, 'UTF8')) as _datamart_hash from {relation} where {where}) "
+        "select _datamart_slice, count(*), sum({first}), sum({second}), max(_datamart_width) from "
+        "(select {width} as _datamart_width, {slice} as _datamart_slice, "
+        "md5(convert_to({row}, 'UTF8')) as _datamart_hash from {relation} where {where}) "
         "as _datamart_q group by _datamart_slice"
     ).format(
         first=_number_of(1),
         second=_number_of(16),
         slice=slice_of(slicing, key),
+        width=width,
         row=row,
         relation=relation,
         where=where,

@@ -10,8 +10,11 @@ from iceberg_datamart.errors import UnfitValueError
 from iceberg_datamart.reading import MOST_REJECTED, RejectedRow, wire_name
 from iceberg_datamart.sources.postgres_types import Unfit, null_key
 
+# Rejected rows pass through the memory of this process, with their whole content.
+MOST_REJECTED_TEXT = 256 * 1024**2
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from iceberg_datamart.sources.postgres_types import PostgresColumn, Wire
 
@@ -73,14 +76,24 @@ def rejected_sql(
     )
 
 
-def rejected_rows(table: str, found: Sequence[tuple[str, str]]) -> tuple[RejectedRow, ...]:
-    """Return what `rejected_sql` found. Raises: UnfitValueError for too many."""
-    rows = sorted(RejectedRow(reason, row) for reason, row in found)
+def rejected_rows(table: str, found: Iterable[tuple[str, str]]) -> tuple[RejectedRow, ...]:
+    """Return what `rejected_sql` found, read one by one. Raises: UnfitValueError for too many or too long."""
+    rows: list[RejectedRow] = []
+    length = 0
+    for reason, row in found:
+        rows.append(RejectedRow(reason, row))
+        length += len(row)
+        if length > MOST_REJECTED_TEXT:
+            megabytes = MOST_REJECTED_TEXT // 1024**2
+            raise _too_many(table, f"rows of more than {megabytes} MB of JSON cannot be held", min(rows))
     if len(rows) > MOST_REJECTED:
-        message = f"more than {MOST_REJECTED} rows cannot be held by the mirror: {rows[0].reason}"
-        hint = f"Set wider types in tables.{table}.columns, or another primary key. Nothing was written."
-        raise UnfitValueError(message, hint=hint)
-    return tuple(rows)
+        raise _too_many(table, f"more than {MOST_REJECTED} rows cannot be held", min(rows))
+    return tuple(sorted(rows))
+
+
+def _too_many(table: str, what: str, row: RejectedRow) -> UnfitValueError:
+    hint = f"Set wider types in tables.{table}.columns, or another primary key. Nothing was written."
+    return UnfitValueError(f"{what} by the mirror: {row.reason}", hint=hint)
 
 
 def rejected_keys_sql(

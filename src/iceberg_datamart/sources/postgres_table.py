@@ -13,6 +13,7 @@ from iceberg_datamart.sources.postgres_jdbc import ctid_ranges
 from iceberg_datamart.sources.postgres_keys import newest_rows
 from iceberg_datamart.sources.postgres_rejects import fitting, if_fitting
 from iceberg_datamart.sources.postgres_types import literal_since_1970, number_since_1970
+from iceberg_datamart.sources.postgres_widths import WIDTH
 from iceberg_datamart.watermark import CursorKind, ReadWindow, Watermark
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ class DescribedTable:
     """What the server's catalog and the settings say of a table.
 
     `wires` are those of the columns, in their order; `unfits` is all that can keep a row out of the
-    mirror. `committed` is an integer cursor's greatest value, and a time when it was known to be committed.
-    `label` is the table's name in the settings.
+    mirror. `width` is the expression of a row's bytes. `committed` is an integer cursor's greatest value,
+    and a time when it was known to be committed. `label` is the table's name in the settings.
     """
 
     table: SourceTable
@@ -42,6 +43,7 @@ class DescribedTable:
     wires: tuple[Wire, ...]
     config: TableConfig
     cursor: tuple[str, CursorKind] | None
+    width: sql.Composable
     unfits: tuple[Unfit, ...] = ()
     committed: tuple[int | None, datetime] | None = None
     label: str = ""
@@ -170,6 +172,17 @@ class DescribedTable:
         if self.config.soft_delete is None:
             return names
         return sql.SQL("{}, {} as {}").format(names, self.deleted, sql.Identifier(DELETED))
+
+    def with_width(self, names: sql.Composed) -> sql.Composed:
+        """Return `names` with a row's bytes."""
+        return sql.SQL("{}, {} as {}").format(names, self.width, sql.Identifier(WIDTH))
+
+    def selection(self, names: sql.Composed, where: sql.Composable, window: ReadWindow) -> sql.Composed:
+        """Return the derived table of `names` of the rows in `where` that the mirror can hold."""
+        if self.unfits:
+            where = sql.SQL("{} and {}").format(where, fitting(self.unfits))
+        template = sql.SQL("(select {} from {} where {}) as _datamart_q")
+        return template.format(names, self.rows(window), where)
 
     def partitioned(self, names: sql.Composed) -> tuple[sql.Composed, tuple[str, ...]]:
         """Return `names` with what tells the partitions apart, and the predicates of these."""

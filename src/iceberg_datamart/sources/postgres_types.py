@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from iceberg_datamart.equality import OTHERWISE
-from iceberg_datamart.errors import SourceError
+from iceberg_datamart.errors import SourceError, UnfitValueError
 from iceberg_datamart.watermark import CursorKind
 
 UNFIT = "does not fit"
@@ -150,6 +150,14 @@ def wire(column: PostgresColumn, configured: str | None = None) -> Wire | None: 
     if column.element is not None:
         return _array(column, column.element)
     return Wire("string", sql.SQL("{}::text").format(name))
+
+
+def needs_a_type(table: str, column: str, example: str | None) -> UnfitValueError:
+    """Return the error of a numeric for which `wire` has no type; `example` is one of its values."""
+    shown = "" if example is None else f", for example {example}"
+    message = f"column '{column}' is numeric without a precision that Iceberg's decimal can hold{shown}"
+    hint = f"Set tables.{table}.columns.{column}.type: decimal(p,s) with room for every value (p up to 38)."
+    return UnfitValueError(message, hint=hint)
 
 
 def null_key(column: str) -> Unfit:

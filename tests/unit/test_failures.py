@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from py4j.protocol import Py4JError
+from py4j.protocol import Py4JError, Py4JNetworkError
 
 from iceberg_datamart.errors import (
     CatalogUnreachableError,
@@ -53,6 +53,24 @@ def test_r10_a_value_that_does_not_fit_is_named_with_its_column() -> None:
     error = translated("queue", Py4JError(UNFIT))
     assert isinstance(error, UnfitValueError)
     assert error.message == "value infinity in column 'at' does not fit a column of type timestamptz"
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            Py4JError("x: Job aborted\nCaused by: java.lang.OutOfMemoryError: Java heap space\n\tat y"),
+            "heap space",
+        ),
+        (Py4JNetworkError("Answer from Java side is empty"), "ended, mostly for lack of memory"),
+    ],
+)
+def test_of_too_little_memory_the_error_says_what_to_set(error: Py4JError, words: str) -> None:
+    found = translated("doc", error)
+    assert type(found) is LakeError
+    assert "doc" in found.message
+    assert words in found.message
+    assert "spark.driver.memory" in found.hint
 
 
 def test_a_lost_connection_is_the_sources_failure() -> None:

@@ -6,7 +6,7 @@ import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from py4j.protocol import Py4JError
+from py4j.protocol import Py4JError, Py4JNetworkError
 from pyspark.sql.utils import CapturedException
 
 from iceberg_datamart.errors import (
@@ -41,6 +41,7 @@ _CONNECTION = re.compile(
     r"snapshot \".*\" does not exist|canceling statement due to lock timeout|"
     r"canceling statement due to conflict with recovery).*)"
 )
+_NO_MEMORY = "OutOfMemoryError"
 _UNFIT = re.compile(r'invalid input syntax for type [\w ]+: "([^"]* does not fit [^"]*)"')
 # A message that ends with a colon goes on: on the lines up to the trace.
 _CAUSE = re.compile(
@@ -72,6 +73,13 @@ def translated(table: str, error: Exception) -> DatamartError:
     if any(name in text for name in _UNANSWERED):
         message = f"the catalog did not answer while {table} was written: {_root_cause(text)}"
         return CatalogUnreachableError(message, hint="Run again when the catalog is up; nothing is lost.")
+    if _NO_MEMORY in text or isinstance(error, Py4JNetworkError):
+        what = "had too little memory" if _NO_MEMORY in text else "ended, mostly for lack of memory,"
+        hint = (
+            "Set spark.properties.spark.driver.memory to more (Glue: a larger worker type), or leave wide "
+            "columns out with `exclude`. Nothing of this table was published."
+        )
+        return LakeError(f"{table}: Spark's JVM {what} at work on it: {_root_cause(text)}", hint=hint)
     lost = _CONNECTION.search(text)
     if lost is not None:
         return SourceUnreachableError(

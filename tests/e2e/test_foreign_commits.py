@@ -146,6 +146,9 @@ def test_r8_the_mart_is_the_join_also_of_what_another_tool_changed_until_reconci
         )
         oracle.check(laptop)
         assert "`reconcile --table customer`" in warned[0]
+        told = laptop.status()["tables"]["customer"]
+        assert told["foreign"], "and the newest snapshot is the run's own"
+        assert not told["is_foreign"]
     assert len(warned) == 2
     assert laptop.command("reconcile").exit_code == 0
     oracle.check(laptop, against_source=True)

@@ -8,7 +8,7 @@ import pytest
 
 from iceberg_datamart.cli.history import as_json, cells
 from iceberg_datamart.cli.rollback import _instant
-from iceberg_datamart.cli.status import _table
+from iceberg_datamart.cli.status import _table, foreign_lines
 from iceberg_datamart.config import Config
 from iceberg_datamart.errors import ConfigError
 from iceberg_datamart.receipt import Snapshot, TableHistory
@@ -72,3 +72,42 @@ def test_a_snapshot_of_which_the_log_tells_no_more_has_no_time() -> None:
     assert cells(as_json(found, found.snapshots[2]))["committed_at"] is None
     with pytest.raises(ConfigError, match="no snapshot at"):
         selected(found, PUBLISHED[0].isoformat())
+
+
+RUN = {"iceberg-datamart.run-id": "r", "iceberg-datamart.load-type": "incremental"}
+
+
+def written(*commits: tuple[str, dict[str, str]]) -> TableHistory:
+    """Return the history of commits by operation and summary, oldest first, numbered from 1."""
+    snapshots = [
+        Snapshot(number, number - 1 or None, NOON, operation, summary)
+        for number, (operation, summary) in enumerate(commits, start=1)
+    ]
+    return TableHistory({}, (), tuple(reversed(snapshots)))
+
+
+@pytest.mark.parametrize(
+    ("commits", "is_foreign", "foreign"),
+    [
+        ([("append", RUN)], False, []),
+        ([("append", RUN), ("append", {})], True, [2]),
+        ([("append", RUN), ("delete", {}), ("overwrite", RUN)], False, [2]),
+        ([("append", RUN), ("append", {}), ("overwrite", {})], True, [3, 2]),
+        ([("append", {}), ("overwrite", RUN | {"iceberg-datamart.load-type": "reconcile"})], False, []),
+        ([("append", RUN), ("replace", {})], True, []),
+    ],
+)
+def test_status_tells_which_tables_another_tool_wrote_to(
+    commits: list[tuple[str, dict[str, str]]], is_foreign: bool, foreign: list[int]
+) -> None:
+    told = _table(written(*commits))
+    assert (told["is_foreign"], told["foreign"]) == (is_foreign, foreign)
+    lines = list(foreign_lines({"tables": {"queue": told}, "marts": {"m": _table(None)}}))
+    assert len(lines) == bool(foreign)
+    assert all("'queue'" in line and "`reconcile --table queue`" in line for line in lines)
+
+
+def test_a_mart_that_another_tool_wrote_to_is_the_next_runs() -> None:
+    (line,) = foreign_lines({"tables": {}, "marts": {"m": _table(written(("append", {})))}})
+    assert "'m'" in line
+    assert "until the next run" in line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from iceberg_datamart.cli.options import ConfigOption, JsonOption, loaded
@@ -38,6 +39,8 @@ def _print(shown: dict[str, Any]) -> None:
         for n, m in shown["marts"].items()
     )
     out.print(rows_table(columns, rows))
+    for text in foreign_lines(shown):
+        out.print(text, style="yellow", markup=False)
     for name, said in shown["sources"].items():
         for text in lines(name, said):
             out.print(text, style="yellow", markup=False)
@@ -67,6 +70,17 @@ def survey(config: Config) -> tuple[dict[str, Any], dict[str, MetadataMissingErr
     return shown, failures
 
 
+def foreign_lines(shown: dict[str, Any]) -> Iterator[str]:
+    """Yield which tables another tool has written to, and what ends that; nothing of compactions."""
+    for kind in ("tables", "marts"):
+        for name, table in shown[kind].items():
+            if table["foreign"]:
+                numbers = ", ".join(map(str, table["foreign"]))
+                undone = "until the next run" if kind == "marts" else f"until `reconcile --table {name}`"
+                text = f"another tool committed snapshot {numbers}; rows that it changed stay {undone}"
+                yield f"warning: table '{name}': {text}"
+
+
 def _failure(error: MetadataMissingError | None) -> dict[str, Any]:
     """Return what is said of a table that is there and cannot be loaded."""
     return {"error": None} if error is None else {"exists": True, "error": error_json(error)}
@@ -85,6 +99,8 @@ def _table(history: TableHistory | None) -> dict[str, Any]:
         "rows": 0 if history is None or current is None else history.rows_of(current),
         "snapshot_id": None if current is None else current.snapshot_id,
         "committed_at": None if published is None else published.isoformat(timespec="milliseconds"),
+        "is_foreign": current is not None and current.run_id is None,
+        "foreign": [] if history is None else [snapshot.snapshot_id for snapshot in history.foreign()],
     }
 
 

@@ -46,7 +46,7 @@ from iceberg_datamart.turns import counted, due_tables
 from iceberg_datamart.windows import INCREMENTAL, known_complete, next_timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Hashable, Iterable, Mapping
     from concurrent.futures import Future
     from datetime import datetime
 
@@ -108,7 +108,10 @@ class Run:
         }
         reach("mirrors-merged")
         marts = {
-            step.mart: self._timed(step.mart, partial(_retried, partial(maintain_mart, self, step, tables)))
+            step.mart: _told(
+                step.mart,
+                self._timed(step.mart, partial(_retried, partial(maintain_mart, self, step, tables))),
+            )
             for step in plan.steps
             if isinstance(step, MaintainMart)
         }
@@ -155,6 +158,12 @@ class Run:
             retry_error_callback=lambda _: None,
         )
         passes(one_pass)
+        # One line for a lost source, however many tables and passes it ended.
+        _tell_together(
+            (self.config.tables[name].source, name, outcome.error)
+            for name, outcome in outcomes.items()
+            if isinstance(outcome.error, SourceUnreachableError)
+        )
         return outcomes
 
     def _lost_sources(self, outcomes: Mapping[str, Outcome]) -> set[str]:
@@ -175,6 +184,12 @@ class Run:
 
     def _merge_tables(self, plan: Plan) -> dict[str, Outcome]:
         steps = {step.table: step for step in plan.table_steps}
+        refused = (step for step in plan.table_steps if isinstance(step, Refuse))
+        _tell_together(
+            (id(step.error), step.table, step.error)
+            for step in refused
+            if not isinstance(step.error, SourceUnreachableError)
+        )
         futures: dict[str, Future[Outcome]] = {}
         with ThreadPoolExecutor(self.config.run.parallel_tables, "table") as pool:
             for table, earlier in merge_order(self.config, steps).items():
@@ -185,7 +200,10 @@ class Run:
     def _merge_after(self, before: Iterable[Future[Outcome]], step: MergeWindow | Refuse) -> Outcome:
         # Those began before this one, so that a pool of any size gets on.
         wait(before)
-        return self._timed(step.table, partial(self._merge, step))
+        outcome = self._timed(step.table, partial(self._merge, step))
+        if isinstance(step, Refuse) or isinstance(outcome.error, SourceUnreachableError):
+            return outcome
+        return _told(step.table, outcome)
 
     def _merge(self, step: MergeWindow | Refuse) -> Outcome:
         """Merge one table; where another run committed first, start again from fresh state (R12)."""
@@ -224,9 +242,7 @@ class Run:
             outcome = work()
         except Exception as error:  # noqa: BLE001  (of one table alone, R9)
             outcome = Outcome(FAILED, error=deliberate(name, error))
-        outcome = replace(outcome, seconds=time.monotonic() - started)
-        _log_outcome(name, outcome)
-        return outcome
+        return replace(outcome, seconds=time.monotonic() - started)
 
     def _complete_through(self, name: str, outcome: Outcome) -> datetime | None:
         """Return up to when a table is known complete now; one that failed is where it was before."""
@@ -311,10 +327,29 @@ def new_run_id(now: datetime) -> str:
     return f"{now.strftime('%Y%m%dT%H%M%S.%fZ')}-{secrets.token_hex(4)}"
 
 
+def _tell_together(failed: Iterable[tuple[Hashable, str, DatamartError]]) -> None:
+    """Log one line for all tables that failed for the same cause: the first of the three."""
+    causes: dict[Hashable, tuple[list[str], DatamartError]] = {}
+    for cause, name, error in failed:
+        causes.setdefault(cause, ([], error))[0].append(name)
+    for names, error in causes.values():
+        _tell_failed(names, error)
+
+
+def _tell_failed(names: Iterable[str], error: DatamartError) -> None:
+    hint = f". {error.hint}" if error.hint else ""
+    log.error("%s failed: %s%s", ", ".join(f"'{name}'" for name in names), error.message, hint)
+
+
+def _told(name: str, outcome: Outcome) -> Outcome:
+    """Return the outcome, once the log says it."""
+    _log_outcome(name, outcome)
+    return outcome
+
+
 def _log_outcome(name: str, outcome: Outcome) -> None:
     if outcome.error is not None:
-        hint = f". {outcome.error.hint}" if outcome.error.hint else ""
-        log.error("'%s' failed: %s%s", name, outcome.error.message, hint)
+        _tell_failed([name], outcome.error)
         return
     if outcome.reason is not None:
         log.warning("'%s' %s: %s", name, outcome.outcome, outcome.reason)

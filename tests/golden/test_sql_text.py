@@ -24,6 +24,7 @@ from iceberg_datamart.sources import (
     postgres,
     postgres_catalog,
     postgres_rejects,
+    postgres_settings,
     postgres_table,
     postgres_widths,
 )
@@ -156,7 +157,7 @@ def session(**settings: Any) -> postgres.PostgresSession:
     wires = tuple(found for c in SERVER_COLUMNS if (found := wire(c, configured.get(c.name))) is not None)
     columns = tuple(Column(c.name, w.type) for c, w in zip(SERVER_COLUMNS, wires, strict=True))
     table = SourceTable("id", columns, ("transaction_id",), True, CursorKind.TIMESTAMPTZ)
-    relation = postgres_catalog.Relation(7, "public", "settlement", "r", 40_000)
+    relation = postgres_catalog.Relation(7, "public", "settlement", "r", 40_000, has_ctid=True)
     cursor = ("created_at", CursorKind.TIMESTAMPTZ)
     found = postgres.PostgresSession.__new__(postgres.PostgresSession)
     found._lock = RLock()
@@ -165,6 +166,7 @@ def session(**settings: Any) -> postgres.PostgresSession:
     described = postgres_table.DescribedTable(table, relation, wires, config, cursor, width, unfits)
     found._described, found._sizes = {"settlement": described}, {}
     found._url, found._credentials, found._snapshot = "jdbc:", {}, "00000003-0000001B-1"
+    found._recipe = postgres_settings.settings(170_000)
     return found
 
 

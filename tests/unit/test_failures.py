@@ -24,6 +24,11 @@ LOST = (
     "org.apache.spark.SparkException: Job aborted\n\tat x\n"
     "Caused by: org.postgresql.util.PSQLException: FATAL: terminating connection due to an order\n"
 )
+DENIED = (
+    "An error occurred while calling o71.collectToPython.\n"
+    ": org.postgresql.util.PSQLException: ERROR: permission denied for table partly\n  Position: 8\n"
+    "\tat org.postgresql.core.v3.QueryExecutorImpl.receiveErrorResponse(QueryExecutorImpl.java:2733)"
+)
 NESTED = (
     "org.apache.spark.SparkException: Job aborted.\n\tat scala.x(Y.scala:1)\n"
     "Caused by: org.apache.spark.SparkException: Task failed.\n\tat scala.x(Y.scala:1)\n"
@@ -129,6 +134,51 @@ def test_anything_else_is_told_by_its_root_cause_without_a_stack_trace() -> None
     error = translated("queue", Py4JError(NESTED))
     assert type(error) is LakeError
     assert error.message == "queue: No space left on device"
+
+
+class JavaError:
+    """A Throwable as py4j shows it."""
+
+    def __init__(self, kind: str, state: str | None = None, cause: JavaError | None = None) -> None:
+        self._kind, self._state, self._cause = kind, state, cause
+
+    def getClass(self) -> JavaError:  # noqa: N802  (Java's names, here and below)
+        return self
+
+    def getName(self) -> str:  # noqa: N802
+        return self._kind
+
+    def getCause(self) -> JavaError | None:  # noqa: N802
+        return self._cause
+
+    def getSQLState(self) -> str | None:  # noqa: N802
+        return self._state
+
+
+def test_r17_the_servers_own_words_and_its_sqlstate_are_told() -> None:
+    error = Py4JError(DENIED)
+    server = JavaError("org.postgresql.util.PSQLException", "42501")
+    error.java_exception = JavaError("org.apache.spark.SparkException", cause=server)
+    assert translated("partly", error).message == (
+        "partly: ERROR: permission denied for table partly (SQLSTATE 42501)"
+    )
+    captured = Py4JError(LOST)
+    captured._origin = JavaError("org.postgresql.util.PSQLException", "57P01")
+    assert translated("partly", captured).message.endswith("(SQLSTATE 57P01)")
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        JavaError("java.lang.RuntimeException"),
+        JavaError("org.postgresql.util.PSQLException"),
+        "no Java object",
+    ],
+)
+def test_without_a_servers_error_no_sqlstate_is_told(origin: object) -> None:
+    error = Py4JError(NESTED)
+    error.java_exception = origin
+    assert translated("queue", error).message == "queue: No space left on device"
 
 
 def test_a_cause_without_message_is_told_by_its_name() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from itertools import pairwise
 from typing import Any
@@ -15,9 +16,15 @@ from pydantic import ValidationError
 
 from iceberg_datamart.config import PostgresSource
 from iceberg_datamart.errors import ConfigError
-from iceberg_datamart.sources.postgres_jdbc import credentials_of, ctid_ranges, jdbc_url
+from iceberg_datamart.sources.postgres_jdbc import credentials_of, ctid_ranges, jdbc_text, jdbc_url
 
 words = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), min_size=1, max_size=12)
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("PG")]:
+        monkeypatch.delenv(name)
 
 
 def source(url: str, **settings: Any) -> PostgresSource:
@@ -50,8 +57,12 @@ def test_parameters_get_the_names_that_jdbc_has_for_them() -> None:
     url = (
         "postgresql://db/prd?sslmode=verify-full&sslrootcert=/a b.pem&connect_timeout=7&application_name=etl"
     )
-    assert parts(url.replace(" ", "%20"))[2] == {
+    found = parts(url.replace(" ", "%20"))[2]
+    del found["gssEncMode"]  # as libpq was built
+    assert found == {
         "tcpKeepAlive": "true",
+        "prepareThreshold": "0",
+        "assumeMinServerVersion": "14",
         "sslmode": "verify-full",
         "sslrootcert": "/a b.pem",
         "connectTimeout": "7",
@@ -59,7 +70,7 @@ def test_parameters_get_the_names_that_jdbc_has_for_them() -> None:
     }
 
 
-@pytest.mark.parametrize("name", ["target_session_attrs=any", "gssencmode=disable", "service=x"])
+@pytest.mark.parametrize("name", ["target_session_attrs=any", "channel_binding=require", "service=x"])
 def test_a_parameter_that_jdbc_does_not_have_is_refused_by_name(name: str) -> None:
     with pytest.raises(ConfigError, match=name.split("=", maxsplit=1)[0]):
         jdbc_url(source(f"postgresql://db/prd?{name}"))
@@ -91,7 +102,7 @@ def test_credentials_in_the_url_are_decoded_and_leave_it() -> None:
 
 
 def test_what_is_not_set_is_no_credential() -> None:
-    assert credentials_of(source("postgresql://db/prd", user="", password="")) == {}
+    assert "password" not in credentials_of(source("postgresql://db/prd", user="", password=""))
 
 
 def test_the_urls_role_goes_before_the_setting_as_its_description_says() -> None:
@@ -113,6 +124,36 @@ def test_a_malformed_url_is_an_error_without_the_password() -> None:
     assert "pa%ss" not in str(refused.value)
     assert "pass" not in caught.value.message
     assert "Percent-encode" in caught.value.hint
+
+
+# --- SQL
+
+# As PostgreSQL reads it, and as pgjdbc has to be told.
+TEXTS = {
+    "tags ? 'a'": "tags ?? 'a'",
+    "tags ?| a and tags ?& b": "tags ??| a and tags ??& b",
+    "'it''s ?' ? e'\\'?' ? \"odd \"\" ?\"": "'it''s ?' ?? e'\\'?' ?? \"odd \"\" ?\"",
+    r"'\' ? E'\\' ?": r"'\' ?? E'\\' ??",
+    "$$?'$$ ? $a$ ? $$ ?' $a$ ?": "$$?'$$ ?? $a$ ? $$ ?' $a$ ??",
+    "a$b ? c$b": "a$b ?? c$b",
+    "'? -- ?' ? /*": "'? -- ?' ?? /*",
+    "? -- '?\n?": "?? -- '?\n??",
+    "? /* ? /* '? */ ? */ ?": "?? /* ? /* '? */ ? */ ??",
+    "a ?? b": "a ???? b",
+}
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_r17_a_sign_that_jdbc_takes_for_a_parameter_is_doubled_outside_of_texts_names_and_comments(
+    text: str,
+) -> None:
+    assert jdbc_text(text) == TEXTS[text]
+
+
+@given(st.lists(st.sampled_from(["'", '"', "?", "a", "$", "$$", "--", "/*", "*/", "\n", "E'", "\\", " "])))
+def test_r17_nothing_but_that_sign_is_changed(words: list[str]) -> None:
+    text = "".join(words)
+    assert jdbc_text(text).replace("?", "") == text.replace("?", "")
 
 
 # --- pages

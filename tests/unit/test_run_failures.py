@@ -10,7 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iceberg_datamart.errors import CommitConflictError, LakeError, SourceError, SourceUnreachableError
+from iceberg_datamart.errors import (
+    CommitConflictError,
+    LakeError,
+    SourceError,
+    SourceRefusedError,
+    SourceUnreachableError,
+)
 from support.fakes.ports import MINUTE, NOON, mart
 from support.fakes.runs import foreign_commit, outcomes, two_sources, world
 
@@ -104,6 +110,34 @@ def test_a_failing_mart_leaves_the_mirrors_and_the_timestamp_file() -> None:
     assert outcomes(report) == {"account": "merged", "queue": "merged", "m": "failed"}
     assert found.file.read() == NOON
     assert report.exit_code == 1
+
+
+@pytest.mark.parametrize("moment", ["unreachable", "lost"])
+def test_r17_a_lost_source_is_one_line_of_the_log_for_all_its_tables(
+    caplog: pytest.LogCaptureFixture, moment: str
+) -> None:
+    found = world()
+    setattr(found.source, moment, LOST)
+    report = found.run()
+    assert outcomes(report) == {"account": "failed", "queue": "failed", "m": "skipped"}
+    told = [record.message for record in caplog.records if record.levelname == "ERROR"]
+    assert told == ["'account', 'queue' failed: source 'prd' cannot be reached"]
+
+
+def test_r17_tables_that_one_error_refuses_are_one_line_and_others_have_their_own(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    found = world()
+    found.source.unreachable = SourceRefusedError("source 'prd' cannot be reached: no such role")
+    found.run()
+    told = [record.message for record in caplog.records if record.levelname == "ERROR"]
+    assert told == ["'account', 'queue' failed: source 'prd' cannot be reached: no such role"]
+    caplog.clear()
+    found.source.unreachable = None
+    found.source.faults |= {name: SourceError(f"no {name}") for name in ("account", "queue")}
+    found.run()
+    told = [record.message for record in caplog.records if record.levelname == "ERROR"]
+    assert told == ["'account' failed: no account", "'queue' failed: no queue"]
 
 
 @pytest.mark.parametrize("moment", ["unreachable", "lost"])

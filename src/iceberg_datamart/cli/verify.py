@@ -49,9 +49,11 @@ def show_verified(report: VerifyReport) -> None:
             out.print(f"{name}: {difference.kind} {key}{wrong}", markup=False)
         for note in each.notes:
             out.print(f"{name}: {note}", markup=False)
-        if each.error is not None:
-            out.print(f"{name}:", style="red")
-            print_error(each.error)
+    # A source that was lost is told once, with all of its tables.
+    errors = {id(each.error): each.error for each in found.values() if each.error is not None}
+    for error in errors.values():
+        out.print(f"{', '.join(name for name, each in found.items() if each.error is error)}:", style="red")
+        print_error(error)
     for text in report.warnings:
         out.print(f"warning: {text}", style="yellow", markup=False)
 

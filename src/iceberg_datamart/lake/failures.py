@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from py4j.protocol import Py4JError, Py4JNetworkError
 from pyspark.sql.utils import CapturedException
@@ -42,10 +42,13 @@ _CONNECTION = re.compile(
     r"canceling statement due to conflict with recovery).*)"
 )
 _NO_MEMORY = "OutOfMemoryError"
+_SERVER_ERROR = "org.postgresql.util.PSQLException"
+_MOST_CAUSES = 20
 _UNFIT = re.compile(r'invalid input syntax for type [\w ]+: "([^"]* does not fit [^"]*)"')
-# A message that ends with a colon goes on: on the lines up to the trace.
+# A message that ends with a colon goes on: on the lines up to the trace. Py4J's own first line has no cause
+# before its colon: `: org.postgresql.util.PSQLException: ERROR: …`.
 _CAUSE = re.compile(
-    r"^(?:Caused by: )?([\w.$]+(?:Exception|Error)): (.*:(?:\n(?!\s*at )[^\n]+)+|.*)$", re.MULTILINE
+    r"^(?:Caused by: |: )?([\w.$]+(?:Exception|Error)): (.*:(?:\n(?!\s*at )[^\n]+)+|.*)$", re.MULTILINE
 )
 
 
@@ -82,10 +85,9 @@ def translated(table: str, error: Exception) -> DatamartError:
         return LakeError(f"{table}: Spark's JVM {what} at work on it: {_root_cause(text)}", hint=hint)
     lost = _CONNECTION.search(text)
     if lost is not None:
-        return SourceUnreachableError(
-            f"the connection or the consistent point of the source was lost: {lost[1]}"
-        )
-    return LakeError(f"{table}: {_root_cause(text)}")
+        message = f"the connection or the consistent point of the source was lost: {lost[1]}"
+        return SourceUnreachableError(message + _sqlstate(error))
+    return LakeError(f"{table}: {_root_cause(text)}{_sqlstate(error)}")
 
 
 def _root_cause(text: str) -> str:
@@ -94,3 +96,19 @@ def _root_cause(text: str) -> str:
         return next(iter(text.strip().splitlines()), "an error that says nothing")
     name, message = causes[-1]
     return " ".join(message.split()) or str(name.rsplit(".", 1)[-1])
+
+
+def _sqlstate(error: Exception) -> str:
+    """Return the SQLSTATE of the server's error under a JVM's one, to be said after a message; or nothing."""
+    cause: Any = getattr(error, "java_exception", None) or getattr(error, "_origin", None)
+    for _ in range(_MOST_CAUSES):
+        if cause is None:
+            break
+        try:
+            if cause.getClass().getName() == _SERVER_ERROR:
+                state = cause.getSQLState()
+                return f" (SQLSTATE {state})" if state else ""
+            cause = cause.getCause()
+        except Exception:  # noqa: BLE001  (a JVM that is gone tells no more)
+            break
+    return ""

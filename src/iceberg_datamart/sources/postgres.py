@@ -27,11 +27,12 @@ from iceberg_datamart.sources.postgres_connection import (
     awaited_with_options,
     export_snapshot,
     importing,
+    transaction,
     translated,
 )
 from iceberg_datamart.sources.postgres_digests import digests_query, in_slices
 from iceberg_datamart.sources.postgres_horizon import look_at
-from iceberg_datamart.sources.postgres_jdbc import credentials_of, jdbc_url
+from iceberg_datamart.sources.postgres_jdbc import credentials_of, jdbc_text, jdbc_url
 from iceberg_datamart.sources.postgres_keys import shared_keys_query
 from iceberg_datamart.sources.postgres_locks import Locks
 from iceberg_datamart.sources.postgres_predicates import require_steady
@@ -41,12 +42,14 @@ from iceberg_datamart.sources.postgres_rejects import (
     digest_of,
     fitting,
     if_fitting,
+    needs_a_type,
     rejected_keys_sql,
     rejected_rows,
     rejected_sql,
     unfits_of,
 )
 from iceberg_datamart.sources.postgres_relations import written_elsewhere
+from iceberg_datamart.sources.postgres_settings import settings_for
 from iceberg_datamart.sources.postgres_storage import parts_of, point_of, require_ordered, sequences_of
 from iceberg_datamart.sources.postgres_table import EVERYTHING, PENDING, DescribedTable
 from iceberg_datamart.sources.postgres_types import (
@@ -77,13 +80,15 @@ class PostgresSession:
     def __init__(self, name: str, config: PostgresSource) -> None:
         """Connect. Raises: SourceUnreachableError, SourceRefusedError."""
         self._name, self._config = name, config
-        self._credentials, self._url = credentials_of(config), jdbc_url(config)
+        self._url = jdbc_url(config)
         self._lock = RLock()
         self._described: dict[str, DescribedTable] = {}
         # What looks at a table told of what is read next: how many rows, and the bytes of the widest.
         self._sizes: dict[str, tuple[int, int]] = {}
         # It holds the locks and looks up what is described; the snapshot gets a connection of its own.
         self._connection = awaited(name, config)
+        self._credentials = credentials_of(config, self._connection.info.password)
+        self._recipe = settings_for(self._connection)
         self._locks = Locks(name, self._connection, config.lock_wait_seconds)
         self._snapshot: str | None = None
         self._horizon: Horizon | None = None
@@ -103,17 +108,18 @@ class PostgresSession:
         is another connection's: it must not take the snapshot before it has looked. Raises: SourceError.
         """
         guard = self._connection
-        self._connection, options = awaited_with_options(self._name, self._config)
+        self._connection, options = awaited_with_options(self._name, self._config, guard)
         self._url = jdbc_url(self._config, options)
         try:
             with closing(guard):
-                look = look_at(guard)
+                with transaction(guard):
+                    look = look_at(guard)
                 self._snapshot = export_snapshot(self._connection, self._name)
                 self._locks.hand_over(self._connection)
         except psycopg.Error as error:
             raise translated(self._name, error) from error
-        transaction, timeline = self._point()
-        self._horizon = replace(look.horizon, transaction=transaction, timeline=timeline)
+        number, timeline = self._point()
+        self._horizon = replace(look.horizon, transaction=number, timeline=timeline)
         said = [] if look.blind is None else [f"source '{self._name}' {look.blind}"]
         self.warnings = said + [d.elsewhere for d in self._described.values() if d.elsewhere is not None]
         return self._horizon
@@ -166,7 +172,9 @@ class PostgresSession:
         cursor = None if kind is None or config.cursor is None else (config.cursor, kind)
         unfits = unfits_of(selected, known_wires, key)
         width = row_width(selected, known_wires)
-        described = DescribedTable(found, relation, known_wires, config, cursor, width, unfits, label=table)
+        described = DescribedTable(
+            found, relation, known_wires, config, cursor, width, unfits, label=table, known=known
+        )
         if kind is CursorKind.INTEGER and config.cursor is not None:
             sequences = sequences_of(self._connection, relation, cursors[config.cursor].number)
             require_ordered(table, config.cursor, sequences)
@@ -348,9 +356,9 @@ class PostgresSession:
     ) -> JdbcRead:
         return JdbcRead(
             url=self._url,
-            relation=query.as_string(None),
+            relation=jdbc_text(query.as_string(None)),
             predicates=predicates,
-            session=importing(self._snapshot),
+            session=importing(self._snapshot, self._recipe),
             columns=columns,
             deleted=deleted,
             credentials=self._credentials,
@@ -370,7 +378,7 @@ class PostgresSession:
     def _savepoint(self) -> Iterator[None]:
         """Keep the snapshot usable for the other tables when a statement of one table fails (R9)."""
         try:
-            with self._lock, self._connection.transaction():
+            with self._lock, transaction(self._connection):
                 yield
         except psycopg.Error as error:
             raise translated(self._name, error) from error

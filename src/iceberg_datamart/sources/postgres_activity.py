@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from iceberg_datamart.reading import Activity
-from iceberg_datamart.sources.postgres_connection import connected, translated
+from iceberg_datamart.sources.postgres_connection import connected, transaction, translated
 from iceberg_datamart.sources.postgres_horizon import UNSEEN_START, look_at
 
 if TYPE_CHECKING:
@@ -21,8 +21,9 @@ def activity(name: str, config: PostgresSource) -> Activity:
     """Return the present horizon and what holds it back, the oldest first. Raises: SourceError."""
     with closing(connected(name, config, _PATIENCE)) as connection:
         try:
-            connection.execute(f"set statement_timeout = '{_PATIENCE}s'")
-            look = look_at(connection)
+            with transaction(connection):
+                connection.execute(f"set local statement_timeout = '{_PATIENCE}s'")
+                look = look_at(connection)
         except psycopg.Error as error:
             raise translated(name, error) from error
     since = look.clock - UNSEEN_START

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from iceberg_datamart.config import SourceName, TableConfig
 
 _RELATION = """
-select c.oid::int8 as oid, n.nspname as schema, c.relname as table, c.relkind as kind
+select c.oid::int8 as oid, n.nspname as schema, c.relname as table, c.relkind as kind,
+       case when c.relkind = 'r' then has_column_privilege(c.oid, 'ctid', 'select') else false end as has_ctid
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where c.relname = %(table)s and c.relkind in ('r', 'p', 'v', 'm', 'f')
   and (n.nspname = %(schema)s or (%(schema)s::text is null and pg_table_is_visible(c.oid)))
@@ -45,6 +46,7 @@ select r.attname as name, r.attnum as number, t.typname as type_name, r.attnotnu
        case when t.typcategory = 'A' then e.typname end as element,
        case when t.typname = 'bpchar' and r.modifier >= 0 then r.modifier - 4 end as length,
        t.typtype = 'e' as is_enum,
+       has_column_privilege(%(oid)s::oid, r.attnum, 'select') as is_readable,
        coalesce((to_jsonb(c) ->> 'collisdeterministic')::bool, true) as is_deterministic
 from resolved r join pg_type t on t.oid = r.type and t.typtype <> 'd'
 left join pg_type e on e.oid = t.typelem
@@ -68,13 +70,17 @@ select (select system_identifier from pg_control_system())::text as system, curr
 
 @dataclass(frozen=True)
 class Relation:
-    """A table or view; `kind` as in pg_class.relkind, `pages` 0 for what has no pages of its own."""
+    """A table or view; `kind` as in pg_class.relkind, `pages` 0 for what has no pages of its own.
+
+    `has_ctid` is false where the role may not read the places of rows: it has rights on columns alone.
+    """
 
     oid: int
     schema: str
     table: str
     kind: str
     pages: int = 0
+    has_ctid: bool = False
 
 
 def find_relation(connection: Connection[Any], name: SourceName) -> Relation:

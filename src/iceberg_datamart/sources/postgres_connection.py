@@ -1,14 +1,15 @@
-"""A connection whose settings nothing depends on, the snapshot it exports, and what its errors mean.
+"""A connection, the transactions on it, the snapshot that it exports, and what its errors mean.
 
 Exported snapshots: https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-SNAPSHOT-SYNCHRONIZATION
 """
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import TransactionStatus
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from iceberg_datamart.errors import (
@@ -17,17 +18,21 @@ from iceberg_datamart.errors import (
     SourceUnreachableError,
     UnfitValueError,
 )
-from iceberg_datamart.sources.postgres_jdbc import credentials_of
+from iceberg_datamart.sources.postgres_address import parameters_of
+from iceberg_datamart.sources.postgres_settings import (
+    APPLICATION,
+    READER_PATIENCE,
+    begin,
+    require_known_version,
+    startup_options,
+)
 from iceberg_datamart.sources.postgres_types import UNFIT
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from iceberg_datamart.config import PostgresSource
 
-# Text forms of intervals, floats and bytes depend on these; nothing may depend on a role's defaults.
-SETTINGS = (
-    "set timezone = 'UTC'; set intervalstyle = 'iso_8601'; set datestyle = 'ISO'; set bytea_output = 'hex'; "
-    "set extra_float_digits = 1; set statement_timeout = 0; set idle_in_transaction_session_timeout = 0"
-)
 # Of a refused login psycopg has the server's words alone, in a language that the server's settings choose:
 # words that are not known here cost a few seconds of trying again.
 _REFUSED = (
@@ -36,6 +41,8 @@ _REFUSED = (
     "pg_hba.conf",
     "does not exist",
     "permission denied",
+    "startup parameter",
+    "command-line options",
 )
 # What libpq says where TLS is not to be had as `sslmode` demands it.
 _UNTRUSTED = (
@@ -47,14 +54,10 @@ _UNTRUSTED = (
 )
 # The connection is gone, or was not to be had: https://www.postgresql.org/docs/current/errcodes-appendix.html
 # A standby ends what its primary's cleaning overtakes with 40001; a fresh point is the mend there, too.
-# A reader waits for locks only behind DDL that waits for the snapshot's session: see READER_LOCKS.
+# A reader waits for locks only behind DDL that waits for the snapshot's session.
 _LOST = ("08", "57P", "53300", "40001", "40P01", "55P03")
 _ATTEMPTS = 5
-# A reader's lock could only be behind DDL that waits until the point is given up: better to give it up soon.
-_READER_PATIENCE = "3000"  # milliseconds
-READER_LOCKS = f"lock_timeout = {_READER_PATIENCE}"
-STARTUP = f"-c lock_timeout={_READER_PATIENCE}"
-_BEGIN = "begin isolation level repeatable read, read only"
+_ROW_SECURITY = "row-level security"
 
 
 def awaited(name: str, config: PostgresSource, options: str = "") -> psycopg.Connection[Any]:
@@ -71,22 +74,25 @@ def awaited(name: str, config: PostgresSource, options: str = "") -> psycopg.Con
     return attempts(connected, name, config, options=options)
 
 
-def awaited_with_options(name: str, config: PostgresSource) -> tuple[psycopg.Connection[Any], str | None]:
-    """Return an open connection as `awaited` does, and options that keep any other from waiting for locks.
+def awaited_with_options(
+    name: str, config: PostgresSource, plain: psycopg.Connection[Any]
+) -> tuple[psycopg.Connection[Any], str | None]:
+    """Return an open connection as `awaited` does, and options that put any other under the recipe (R17).
 
     Spark asks for a query's columns on a connection that runs no statement of ours first: only options of
-    the connection itself reach it. None where a pooler refuses or ignores them. Raises: as `awaited`.
+    the connection itself reach it. None where a pooler refuses or ignores them; `plain` was let in without.
+    Raises: as `awaited`.
     """
-    options = " ".join(filter(None, (str(conninfo_to_dict(config.url).get("options") or ""), STARTUP)))
+    options = " ".join(filter(None, (_options(config), startup_options(plain.info.server_version))))
     try:
         connection = awaited(name, config, options)
-    except SourceError as error:
-        if "startup parameter" not in error.message:
-            raise
+    except SourceRefusedError:
         return awaited(name, config), None
-    # Asked for as the session began: SETTINGS may have set it since.
-    row = connection.execute("select reset_val from pg_settings where name = 'lock_timeout'").fetchone()
-    return connection, options if row is not None and row[0] == _READER_PATIENCE else None
+    # Asked for as the session began: the recipe may have set it since.
+    with transaction(connection):
+        query = "select reset_val from pg_settings where name = 'lock_timeout'"
+        row = connection.execute(query).fetchone()
+    return connection, options if row is not None and row[0] == str(READER_PATIENCE) else None
 
 
 def connected(
@@ -94,17 +100,45 @@ def connected(
 ) -> psycopg.Connection[Any]:
     """Return an open connection in autocommit mode, within `patience` seconds.
 
-    Raises: SourceUnreachableError, SourceRefusedError.
+    It has no setting of ours: each transaction gets them. Raises: SourceUnreachableError, SourceRefusedError.
     """
-    credentials: dict[str, Any] = dict(credentials_of(config))
-    if options:
-        credentials["options"] = options
+    # Given here, they keep PGOPTIONS, PGCLIENTENCODING and PGAPPNAME out.
+    parameters = parameters_of(config) | {
+        "options": options or _options(config),
+        "client_encoding": "UTF8",
+        "connect_timeout": str(patience),
+    }
+    parameters.setdefault("application_name", APPLICATION)
     try:
-        connection = psycopg.connect(config.url, autocommit=True, connect_timeout=patience, **credentials)
-        connection.execute(SETTINGS)
+        # A pooler's next connection knows no statement that was prepared on another.
+        connection = psycopg.connect("", autocommit=True, prepare_threshold=None, **parameters)  # type: ignore[arg-type]
     except psycopg.Error as error:
         raise _not_connected(name, str(error).strip()) from error
+    try:
+        require_known_version(name, connection.info.server_version)
+    except SourceRefusedError:
+        connection.close()
+        raise
     return connection
+
+
+def _options(config: PostgresSource) -> str:
+    return parameters_of(config).get("options", "")
+
+
+@contextmanager
+def transaction(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    """Work in a transaction under the recipe of settings; within an open one, in a savepoint of it."""
+    if connection.info.transaction_status is not TransactionStatus.IDLE:
+        with connection.transaction():
+            yield
+        return
+    try:
+        begin(connection, "read committed")
+        yield
+    finally:
+        if not connection.closed:
+            connection.rollback()
 
 
 def _not_connected(name: str, text: str) -> SourceError:
@@ -124,8 +158,7 @@ def export_snapshot(connection: psycopg.Connection[Any], source: str) -> str:
     Raises: SourceRefusedError where the server or a pooler exports none: what is compared and what Spark
     reads would be two points of the source, and rows that change in between would be lost or doubled.
     """
-    connection.execute(_BEGIN)
-    connection.execute(f"set local {READER_LOCKS}")
+    begin(connection, "repeatable read")
     try:
         row = connection.execute("select pg_export_snapshot()").fetchone()
     except psycopg.Error as error:
@@ -140,22 +173,29 @@ def export_snapshot(connection: psycopg.Connection[Any], source: str) -> str:
     return str(row[0] if row else "")
 
 
-def importing(snapshot: str | None) -> str:
-    """Return the statement by which another connection comes to see the exported snapshot."""
-    settings = f"{SETTINGS}; set {READER_LOCKS}"
+def importing(snapshot: str | None, recipe: str) -> str:
+    """Return the statements by which another transaction comes under the recipe, and to see the snapshot."""
     if snapshot is None:
-        return settings
+        return recipe
     start = "set transaction isolation level repeatable read; set transaction snapshot "
-    return f"{start}'{snapshot}'; {settings}"
+    return f"{start}'{snapshot}'; {recipe}"
 
 
 def translated(source: str, error: psycopg.Error) -> SourceError:
-    """Return the error of this package that says what a server's error means."""
+    """Return the error of this package that says what a server's error means, in the server's own words."""
     text = (error.diag.message_primary or str(error)).strip()
     if f" {UNFIT} " in text:
         value = text.split('"')[1] if text.count('"') > 1 else text
         hint = "Set a wider type in `columns`, or `type: string`. Nothing of this table was written."
         return UnfitValueError(f"value {value}", hint=hint)
+    state = f" (SQLSTATE {error.sqlstate})" if error.sqlstate else ""
+    message, hint = f"source '{source}': {text}{state}", error.diag.message_hint or ""
     if isinstance(error, psycopg.OperationalError) and (error.sqlstate or "08").startswith(_LOST):
-        return SourceUnreachableError(f"source '{source}': {text}")
-    return SourceError(f"source '{source}': {text}")
+        return SourceUnreachableError(message, hint=hint)
+    if _ROW_SECURITY in text:
+        hint = (
+            "Rows that a policy hides from the role would be taken for deleted. Read as a role that no "
+            "policy binds: ALTER ROLE … BYPASSRLS, or the table's owner without FORCE ROW LEVEL SECURITY. "
+            "Nothing of this table was written."
+        )
+    return SourceError(message, hint=hint)

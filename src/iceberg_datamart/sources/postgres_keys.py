@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 _PLACE = "_datamart_place"
 
@@ -18,28 +18,29 @@ _PLACE = "_datamart_place"
 def newest_rows(  # noqa: PLR0913  (one clause of the statement each)
     relation: sql.Composable,
     *,
+    columns: Sequence[str],
     keys: Sequence[sql.Composable],
     fitting: sql.Composable,
     window: sql.Composable,
     cursor: sql.Composable,
     content: sql.Composable,
-    excluded: Collection[str] = (),
 ) -> sql.Composed:
     """Return a derived table: of rows with the same key the one with the greatest cursor, then content.
 
     A NULL cursor is below every value. Only keys of rows in `window` are there, but all rows that are not
-    `fitting`. Columns that are not read are there, too, and may have any of the `excluded` names.
+    `fitting`. `columns` are those that the role may read, of any name: predicates may name any of them.
     """
     place = _PLACE
-    while place in excluded:
+    while place in columns:
         place += "_"
     return sql.SQL(
-        "(select * from (select *, case when {fitting} then row_number() over "
+        "(select * from (select {columns}, case when {fitting} then row_number() over "
         '(partition by {fitting}, {keys} order by {cursor} desc nulls last, {content} collate "C" desc) '
         "else 1 end as {place} from {relation} "
         "where not ({fitting}) or ({keys}) in (select {keys} from {relation} where {window})) "
         "as _datamart_all where {place} = 1) as _datamart_newest"
     ).format(
+        columns=sql.SQL(", ").join(map(sql.Identifier, columns)),
         relation=relation,
         keys=sql.SQL(", ").join(keys),
         fitting=fitting,

@@ -20,6 +20,8 @@ from iceberg_datamart.errors import DatamartError, SourceError, SourceLockedErro
 from iceberg_datamart.sources import postgres_catalog as catalog
 from iceberg_datamart.sources.postgres_connection import translated
 from iceberg_datamart.sources.postgres_relations import holders, uncovered
+from iceberg_datamart.sources.postgres_rights import denied
+from iceberg_datamart.sources.postgres_settings import begin
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 # Below the default of deadlock_timeout, one second.
-_ONE_WAIT = "900ms"
+_ONE_WAIT = 900  # milliseconds
 # A table found locked at the end of the wait for others is waited for this long at least.
 _LEAST_WAIT = 5.0
 _TOLD_EVERY = 5.0
@@ -37,7 +39,6 @@ _TOLD_EVERY = 5.0
 _CHANGED = (errors.UndefinedTable, errors.UndefinedColumn, errors.InvalidSchemaName)
 _MOST_CHANGES = 3
 _BLOCKED = (errors.LockNotAvailable, errors.DeadlockDetected)
-_BEGIN = "begin isolation level read committed, read only"
 
 
 class _ChangedError(Exception):
@@ -91,8 +92,7 @@ class Locks:
 
     def _attempt(self, tables: Mapping[str, TableConfig]) -> str | None:
         """Lock all tables that can be locked; return the one that must be waited for, all given up then."""
-        self.guard.execute(_BEGIN)
-        self.guard.execute(f"set local lock_timeout = '{_ONE_WAIT}'")
+        begin(self.guard, "read committed", _ONE_WAIT)
         self.statements.clear()
         for name, table in tables.items():
             if not self._settled(name, table):
@@ -112,6 +112,8 @@ class Locks:
             if self._changes[name] < _MOST_CHANGES:
                 return False
             self._failed[name] = self._reason(table.from_, error)
+        except errors.InsufficientPrivilege as error:
+            self._failed[name] = denied(self.guard, self.source, name, table, error)
         except psycopg.Error as error:
             self._failed[name] = translated(self.source, error)
         except DatamartError as error:
@@ -170,6 +172,6 @@ def _planning(relation: Relation, columns: Iterable[str], soft_delete: str | Non
     """Return the statement that locks what reading the columns locks: it plans the read and runs nothing."""
     wanted: list[sql.Composable] = [sql.Identifier(name) for name in columns]
     if soft_delete is not None:
-        wanted.append(sql.SQL("({})::boolean").format(sql.SQL(soft_delete)))
+        wanted.append(sql.SQL("({}\n)::boolean").format(sql.SQL(soft_delete)))
     place = sql.Identifier(relation.schema, relation.table)
     return sql.SQL("explain select {} from {}").format(sql.SQL(", ").join(wanted), place)

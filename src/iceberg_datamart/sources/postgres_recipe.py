@@ -55,6 +55,7 @@ from pg_attribute a join pg_type t on t.oid = a.atttypid join pg_namespace n on 
 left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
 where a.attrelid = %(oid)s and a.attnum > 0 and not a.attisdropped
 """
+_MONETARY = "select current_setting('lc_monetary')"
 _VIEW = "select pg_get_viewdef(%(oid)s::oid)"
 
 
@@ -88,6 +89,9 @@ def recipe_of(
     }
     if named:
         recipe["what soft_delete reads"] = with_hidden(", ".join(sorted(named)), sorted(named.items()))
+    if any("money" in (column.type_name, column.element) for column, _ in columns):
+        # What the number means, not only how it is written: of yen there are no hundredths.
+        recipe["lc_monetary"] = str(connection.execute(_MONETARY).fetchall()[0][0])
     if relation.kind in {"v", "m"}:
         recipe["the view"] = with_hidden(
             "its query", connection.execute(_VIEW, {"oid": relation.oid}).fetchone()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from iceberg_datamart.reading import SourceTable
     from iceberg_datamart.sources.postgres_catalog import Relation
     from iceberg_datamart.sources.postgres_storage import Sequence
-    from iceberg_datamart.sources.postgres_types import Unfit, Wire
+    from iceberg_datamart.sources.postgres_types import PostgresColumn, Unfit, Wire
 
 PENDING = "_datamart_pending"
 EVERYTHING = ReadWindow()
@@ -35,7 +35,8 @@ class DescribedTable:
 
     `wires` are those of the columns, in their order; `unfits` is all that can keep a row out of the
     mirror. `width` is the expression of a row's bytes. `committed` is an integer cursor's greatest value,
-    and a time when it was known to be committed. `label` is the table's name in the settings.
+    and a time when it was known to be committed. `label` is the table's name in the settings, `known` are all
+    columns of the relation.
     """
 
     table: SourceTable
@@ -47,6 +48,7 @@ class DescribedTable:
     unfits: tuple[Unfit, ...] = ()
     committed: tuple[int | None, datetime] | None = None
     label: str = ""
+    known: tuple[PostgresColumn, ...] = ()
 
     @property
     def name(self) -> sql.Identifier:
@@ -74,6 +76,7 @@ class DescribedTable:
             return self.name
         return newest_rows(
             self.name,
+            columns=[column.name for column in self.known if column.is_readable],
             keys=list(self.key_wires.values()),
             fitting=fitting(self.unfits),
             window=self.where(window),
@@ -81,7 +84,6 @@ class DescribedTable:
             content=if_fitting(
                 self.unfits, sql.SQL("row({}, {})::text").format(self.wire_list, self.deleted)
             ),
-            excluded=self.config.exclude,
         )
 
     def where(self, window: ReadWindow) -> sql.Composable:
@@ -160,7 +162,8 @@ class DescribedTable:
         if self.config.soft_delete is None:
             return sql.SQL("false")
         predicate = sql.SQL(self.config.soft_delete)
-        return sql.SQL("coalesce(({})::boolean, false)").format(predicate)
+        # The line ends a comment that the predicate may end with.
+        return sql.SQL("coalesce(({}\n)::boolean, false)").format(predicate)
 
     @property
     def selected(self) -> sql.Composed:
@@ -186,7 +189,7 @@ class DescribedTable:
 
     def partitioned(self, names: sql.Composed) -> tuple[sql.Composed, tuple[str, ...]]:
         """Return `names` with what tells the partitions apart, and the predicates of these."""
-        if self.relation.kind != "r" or self.is_contested:
+        if not self.relation.has_ctid or self.is_contested:
             return names, ("true",)
         predicates = ctid_ranges(self.relation.pages, self.config.partitions)
         return sql.SQL("{}, ctid as _datamart_ctid").format(names), predicates

@@ -53,7 +53,7 @@ class PostgresColumn:
     `precision` and `scale` are None where a numeric has none; `element` is an array's element type;
     `dimensions` are those declared. `number` stays when the column is renamed, and is never given again.
     `length` is that of a char(n); `is_deterministic` is false where its collation takes different texts for
-    equal.
+    equal, `is_readable` where the role has no right on it.
     """
 
     name: str
@@ -67,6 +67,7 @@ class PostgresColumn:
     length: int | None = None
     is_enum: bool = False
     is_deterministic: bool = True
+    is_readable: bool = True
 
 
 # Two equal values have the same text, two others never do; or the mirror holds them by value.
@@ -143,8 +144,8 @@ def wire(column: PostgresColumn, configured: str | None = None) -> Wire | None: 
     if column.type_name in ("timestamptz", "timestamp", "date"):
         return _instant(column)
     if column.type_name == "bpchar":
-        # A cast to text would cut the blanks that belong to a char(n).
-        return Wire("string", sql.SQL("convert_from(bpcharsend({}), getdatabaseencoding())").format(name))
+        # A cast to text would cut the blanks that belong to a char(n), and bpcharsend depends on the client.
+        return Wire("string", sql.SQL("textin(bpcharout({}))").format(name))
     if column.type_name == "oid":
         return Wire("long", sql.SQL("{}::bigint").format(name))
     if column.element is not None:

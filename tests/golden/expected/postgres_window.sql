@@ -1,6 +1,6 @@
 (select "transaction_id" as "c0",
 (case when "amount" = 'NaN' then (left("amount"::text, 60) || ' in column ''amount'' does not fit decimal(18, 2)')::numeric else "amount" end)::numeric(18, 2) as "c1",
-(case when "fee" is null or ("fee" = round("fee", 4) and abs("fee") < 1000000) then "fee" else (left("fee"::text, 60) || ' in column ''fee'' does not fit decimal(10, 4)')::numeric end)::numeric(10, 4) as "c2", convert_from(bpcharsend("currency"), getdatabaseencoding()) as "c3",
+(case when "fee" is null or ("fee" = round("fee", 4) and abs("fee") < 1000000) then "fee" else (left("fee"::text, 60) || ' in column ''fee'' does not fit decimal(10, 4)')::numeric end)::numeric(10, 4) as "c2", textin(bpcharout("currency")) as "c3",
 "reference"::text as "c4",
 "tags" as "c5",
 case when isfinite("settled on") or "settled on" is null then ("settled on" - date '1970-01-01') else (left("settled on"::text, 60) || ' in column ''settled on'' does not fit a column of type date')::int8 end as "c6",

@@ -49,7 +49,7 @@ PLACES = {
     ),
     "sqlalchemy": (("lake", "demo"), "the catalog's database belongs in lake/"),
     "psycopg": (
-        ("sources", "embedded", "demo", "cli"),
+        ("sources", "embedded", "demo", "cli", "libpq"),
         "PostgreSQL belongs in sources/, behind ports.SourceSession",
     ),
     "boto3": (("lake", "sources", "s3_state", "cloudwatch"), "AWS belongs in an adapter, behind a port"),

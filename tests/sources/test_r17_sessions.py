@@ -337,6 +337,18 @@ def test_r17_the_servers_words_and_its_sqlstate_are_in_the_error(
             session.fingerprint("v", ALL)
 
 
+def test_r17_what_money_is_written_with_is_part_of_how_rows_are_read(
+    databases: Databases, database: str, connection: Connection
+) -> None:
+    connection.execute("create table item (id int primary key, price money, prices money[], n int)")
+    recipes = []
+    for locale, excluded in (("C", ()), ("POSIX", ("price",)), ("POSIX", ("price", "prices"))):
+        connection.execute(f"alter database {database} set lc_monetary = '{locale}'")
+        with closing(PostgresSession("prd", source(databases.server.url(database)))) as session:
+            recipes.append(session.describe("t", table(exclude=excluded)).recipe.get("lc_monetary"))
+    assert recipes == ["C", "POSIX", None]
+
+
 @pytest.mark.parametrize("bound", ["LEAST_VERSION", "GREATEST_VERSION"])
 def test_r17_a_server_of_a_version_that_was_not_tried_is_refused(
     databases: Databases, database: str, monkeypatch: pytest.MonkeyPatch, bound: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from iceberg_datamart.cli.output import short
-from iceberg_datamart.errors import SourceError
+from iceberg_datamart.errors import ConfigError, SourceError
 from iceberg_datamart.report import error_json
 from iceberg_datamart.world import activity
 
@@ -23,7 +23,7 @@ def source(config: Config, name: str, mirrors: Mapping[str, TableHistory | None]
     nothing: dict[str, Any] = {"horizon": None, "open_transactions": [], "warning": None, "error": None}
     try:
         found = activity(name, config)
-    except SourceError as error:
+    except (ConfigError, SourceError) as error:
         return {**nothing, "error": error_json(error)}
     if found is None:
         return nothing

@@ -21,6 +21,7 @@ from iceberg_datamart.embedded.java import find_java
 from iceberg_datamart.errors import MissingPartError
 from iceberg_datamart.lake.jdbc_catalog import never_sent_twice, unlock_sqlite
 from iceberg_datamart.lake.runtime import present_runtime
+from iceberg_datamart.libpq import JDBC_NAMES, demanded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -134,12 +135,26 @@ def _jdbc_settings(uri: str) -> dict[str, str]:
     plain = URL.create(
         address.get_backend_name(), None, None, address.host, address.port, address.database, query
     )
+    if address.get_backend_name() == "postgresql":
+        plain = _as_libpq_has_it(plain)
     login = {
         "jdbc.user": address.query.get("user", address.username),
         "jdbc.password": address.query.get("password", address.password),
     }
     given = {name: str(value) for name, value in login.items() if value is not None}
     return found | {"uri": f"jdbc:{plain.render_as_string()}"} | given
+
+
+def _as_libpq_has_it(address: URL) -> URL:
+    """Return PostgreSQL's address with what the environment adds to it: PyIceberg comes there by libpq."""
+    place = {"host": address.host, "port": address.port, "dbname": address.database, **address.query}
+    found = demanded({name: str(value) for name, value in place.items() if value is not None})
+    query = {JDBC_NAMES[name]: value for name, value in found.items() if name in JDBC_NAMES}
+    return address.set(
+        host=found.get("host", address.host),
+        port=int(found["port"]) if "port" in found else address.port,
+        database=found.get("dbname", address.database),
+    ).update_query_dict(query)
 
 
 def spark_context(config: Config) -> SparkContext:

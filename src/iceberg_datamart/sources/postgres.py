@@ -42,7 +42,6 @@ from iceberg_datamart.sources.postgres_rejects import (
     digest_of,
     fitting,
     if_fitting,
-    needs_a_type,
     rejected_keys_sql,
     rejected_rows,
     rejected_sql,
@@ -170,8 +169,7 @@ class PostgresSession:
             equality=_equality(config, selected),
         )
         cursor = None if kind is None or config.cursor is None else (config.cursor, kind)
-        unfits = unfits_of(selected, known_wires, key)
-        width = row_width(selected, known_wires)
+        unfits, width = unfits_of(selected, known_wires, key), row_width(selected, known_wires)
         described = DescribedTable(
             found, relation, known_wires, config, cursor, width, unfits, label=table, known=known
         )

@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
+from iceberg_datamart.libpq import JDBC_NAMES
 from iceberg_datamart.sources.postgres_address import parameters_of
 from iceberg_datamart.sources.postgres_settings import APPLICATION, LEAST_VERSION
 
@@ -17,11 +18,7 @@ if TYPE_CHECKING:
     from iceberg_datamart.config import PostgresSource
 
 _JDBC_NAMES = {
-    "sslmode": "sslmode",
-    "sslrootcert": "sslrootcert",
-    "sslcert": "sslcert",
-    "sslkey": "sslkey",
-    "gssencmode": "gssEncMode",
+    **JDBC_NAMES,
     "connect_timeout": "connectTimeout",
     "application_name": "ApplicationName",
     "options": "options",

@@ -126,7 +126,7 @@ LATER_RULES = (
     Broken(
         "R17",
         "the environment holds for libpq alone",
-        "sources/postgres_address.py",
+        "libpq.py",
         "            found[name] = option.val.decode()\n",
         "            pass\n",
         "tests/unit/test_postgres_address.py::test_r17_what_the_environment_demands_is_demanded_of_jdbc",

@@ -27,7 +27,16 @@ MODULES = sorted(
     }
     - {
         f"sources/postgres_{name}.py"
-        for name in ("activity", "catalog", "connection", "horizon", "recipe", "relations", "storage")
+        for name in (
+            "activity",
+            "catalog",
+            "connection",
+            "horizon",
+            "recipe",
+            "relations",
+            "rights",
+            "storage",
+        )
     }
 )
 TYPES = "bigint|boolean|decimal|double|string|timestamp|timestamp_ntz|date"

@@ -155,3 +155,6 @@ def test_r17_the_root_certificate_in_libpqs_home_is_named_to_jdbc(tmp_path: Path
     found = jdbc(url)[2]
     assert found["sslrootcert"] == str(root)
     assert found["sslmode"] == ("verify-ca" if sslmode == "require" else sslmode)
+    root.with_suffix(".crl").touch()
+    with pytest.raises(ConfigError, match=r"root\.crl"):
+        jdbc(f"{url}&sslrootcert=/etc/root.pem")

@@ -58,12 +58,12 @@ def _with_root(parts: dict[str, str]) -> dict[str, str]:
     libpq checks a certificate wherever it has a root, also for `require`.
     """
     mode, root = parts.get("sslmode"), Path("~/.postgresql/root.crt").expanduser()
+    if "sslrootcert" not in parts and (mode in _VERIFYING or (mode == "require" and root.exists())):
+        parts = parts | {"sslrootcert": str(root)}
     revoked = root.with_suffix(".crl")
-    if (mode in _VERIFYING or "sslrootcert" in parts) and revoked.exists():
+    if "sslrootcert" in parts and revoked.exists():
         message = f"libpq refuses the certificates that {revoked} revokes: JDBC cannot follow it"
         raise ConfigError(message, hint="Take the file away, or let a proxy check revocations.")
-    if "sslrootcert" not in parts and (mode in _VERIFYING or (mode == "require" and root.exists())):
-        return parts | {"sslrootcert": str(root)}
     if parts.get("sslrootcert") == "system":
         message = "the url of a postgres source may not use sslrootcert=system: JDBC cannot follow it"
         raise ConfigError(message, hint="Name the file of the root certificates, in PEM.")

@@ -8,6 +8,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+# https://iceberg.apache.org/spec/#optional-snapshot-summary-fields
+SUMMARY_FIELDS = (
+    "added-records",
+    "deleted-records",
+    "added-position-deletes",
+    "removed-position-deletes",
+    "total-position-deletes",
+)
+
 
 @dataclass(frozen=True)
 class Touched:
@@ -17,11 +26,11 @@ class Touched:
     updated: int = 0
     deleted: int = 0
 
-    def accounts_for(self, summary: Mapping[str, str]) -> bool:
-        """Return whether a snapshot's summary proves these numbers.
+    def accounts_for(self, summary: Mapping[str, str | None]) -> bool:
+        """Return whether a snapshot's summary, of which `SUMMARY_FIELDS` are enough, proves these numbers.
 
         It cannot where files were rewritten that had position deletes: their rows are counted with those
-        that were gone already. https://iceberg.apache.org/spec/#optional-snapshot-summary-fields
+        that were gone already.
         """
 
         def number(name: str) -> int:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from iceberg_datamart.lake.java_classes import java
+
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
@@ -18,8 +20,7 @@ def never_sent_twice(session: SparkSession, catalog: str) -> None:
     commit for a failed one: it then publishes what was to be staged, and deletes its manifest list. Left
     are the states that say nothing was sent (08003) or that it was undone (40001).
     """
-    jvm: Any = session._jvm  # noqa: SLF001
-    safe = jvm.java.util.ArrayList()
+    safe = java(session).java.util.ArrayList()
     for state in ("08003", "40001"):
         safe.add(state)
     _field(_pool(session, catalog), "retryableStatusCodes").retainAll(safe)

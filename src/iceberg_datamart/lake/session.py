@@ -19,6 +19,7 @@ from sqlalchemy.engine import URL, make_url
 from iceberg_datamart.address import SQLITE
 from iceberg_datamart.embedded.java import find_java
 from iceberg_datamart.errors import MissingPartError
+from iceberg_datamart.lake.java_classes import java, remember_classes
 from iceberg_datamart.lake.jdbc_catalog import never_sent_twice, unlock_sqlite
 from iceberg_datamart.lake.runtime import present_runtime
 from iceberg_datamart.libpq import JDBC_NAMES, demanded
@@ -49,6 +50,7 @@ _EMBEDDED = {
     "spark.ui.retainedJobs": "10",
     "spark.ui.retainedStages": "10",
     "spark.ui.retainedTasks": "100",
+    "spark.sql.ui.explainMode": "simple",
     # A run is short: compiling its code twice costs more than the faster code brings (decision 5).
     "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:-UsePerfData",
 }
@@ -74,6 +76,7 @@ def open_session(config: Config) -> SparkSession:
     session = _any_session(config).newSession()
     for name, value in {**_RELIED_ON, **catalog_settings(config.catalog)}.items():
         session.conf.set(name, value)
+    remember_classes(session)
     activate(session)  # a catalog is made from the active session's settings
     if config.catalog.type == "sql":
         _mend(session, config.catalog)
@@ -82,8 +85,7 @@ def open_session(config: Config) -> SparkSession:
 
 def activate(session: SparkSession) -> None:
     """Make the session that of this thread: Spark 3.3 parses expressions by the thread's settings."""
-    jvm: Any = session._jvm  # noqa: SLF001
-    jvm.org.apache.spark.sql.SparkSession.setActiveSession(session._jsparkSession)  # noqa: SLF001
+    java(session).org.apache.spark.sql.SparkSession.setActiveSession(session._jsparkSession)  # noqa: SLF001
 
 
 def _mend(session: SparkSession, catalog: CatalogConfig) -> None:

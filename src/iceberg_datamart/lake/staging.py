@@ -21,7 +21,9 @@ from iceberg_datamart.errors import (
 )
 from iceberg_datamart.lake.catalog import while_unreachable
 from iceberg_datamart.lake.failures import translated, translating
+from iceberg_datamart.lake.java_classes import java, load_table
 from iceberg_datamart.sql import RUN_ID, literal, quoted
+from iceberg_datamart.touched import SUMMARY_FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -114,7 +116,8 @@ class Staging:
         MERGE itself tells nothing: a row that it does not find is inserted or forgotten, one that is there
         twice is changed twice.
         """
-        if touched.accounts_for(dict(staged.summary())):
+        summary = staged.summary()
+        if touched.accounts_for({name: summary.get(name) for name in SUMMARY_FIELDS}):
             return
         snapshot_id = int(staged.snapshotId())
         before = (0, 0) if base is None else self._rows(table, base)
@@ -190,20 +193,16 @@ class Staging:
 
     def _staged(self, loaded: Any) -> Any:
         """Return the newest snapshot of this run that is not published yet."""
-        found = None
-        for snapshot in loaded.snapshots():
+        snapshots = loaded.snapshots()
+        # From the end, by position: each step is a call, and the end of Java's iterators an exception.
+        for position in reversed(range(snapshots.size())):
+            snapshot = snapshots.get(position)
             if snapshot.summary().get(WAP_ID) == self._run_id:
-                found = snapshot
-        if found is None:
-            raise CommitConflictError("the staged snapshot is gone before it was published")
-        return found
+                return snapshot
+        raise CommitConflictError("the staged snapshot is gone before it was published")
 
     def _load(self, table: str) -> Any:
-        jvm: Any = self._session._jvm  # noqa: SLF001
-        return jvm.org.apache.iceberg.spark.Spark3Util.loadIcebergTable(
-            self._session._jsparkSession,  # noqa: SLF001
-            table,
-        )
+        return load_table(self._session, table)
 
 
 @contextmanager
@@ -213,7 +212,7 @@ def commit_properties(session: SparkSession, properties: Mapping[str, str]) -> I
     Iceberg keeps them in a thread-local of the JVM thread that serves this Python thread; no session
     setting does this for a MERGE in Iceberg 1.0 to 1.10.
     """
-    jvm: Any = session._jvm  # noqa: SLF001
+    jvm = java(session)
     loader = jvm.java.lang.Thread.currentThread().getContextClassLoader()
     holder = loader.loadClass("org.apache.iceberg.spark.CommitMetadata").getDeclaredField("COMMIT_PROPERTIES")
     holder.setAccessible(True)

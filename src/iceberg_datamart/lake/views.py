@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from iceberg_datamart.lake.java_classes import load_table
 from iceberg_datamart.lake.types import spark_type
 from iceberg_datamart.sql import quoted
 
@@ -38,7 +39,7 @@ class Views:
 
     def present(self, table: str) -> str:
         """Return the table's relation at the snapshot that readers see now."""
-        current = self._loaded(quoted(self._catalog, self._database, table)).currentSnapshot()
+        current = load_table(self._session, quoted(self._catalog, self._database, table)).currentSnapshot()
         return self.relation(table, None if current is None else int(current.snapshotId()))
 
     def as_it_was(self, table: str, snapshot_id: int) -> str:
@@ -62,7 +63,7 @@ class Views:
         A snapshot is read with the columns of its time. One that was added later is NULL, also where
         another one had its name then; one that was widened is cast.
         """
-        loaded = self._loaded(table)
+        loaded = load_table(self._session, table)
         schema_id = loaded.snapshot(snapshot_id).schemaId()
         if schema_id in {None, loaded.schema().schemaId()}:
             return None
@@ -75,11 +76,6 @@ class Views:
                 value = f"CAST({value} AS {spark_type(kind)})"
             found.append(f"{value} AS {quoted(field.name())}")
         return found
-
-    def _loaded(self, table: str) -> Any:
-        jvm: Any = self._session._jvm  # noqa: SLF001
-        java = self._session._jsparkSession  # noqa: SLF001
-        return jvm.org.apache.iceberg.spark.Spark3Util.loadIcebergTable(java, table)
 
     def held(self, frame: DataFrame) -> DataFrame:
         """Keep the rows of `frame` once they are computed, until `release`."""

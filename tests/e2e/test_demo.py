@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 import subprocess
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
@@ -17,11 +15,12 @@ from iceberg_datamart.config_file import parse_config
 from iceberg_datamart.demo.folder import DemoFolder
 from iceberg_datamart.demo.proof import CHANGED, EXTRA, MART, MISSING, prove
 from iceberg_datamart.demo.settings import config_text, with_url
+from support.worlds import warm_process
+from support.worlds.laptop import PROGRAM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PROGRAM = Path(sys.executable).with_name("iceberg-datamart")
 TABLES = ("account", "account_metadata", "account_risk", "queue", "settlement_transaction", "adjustment")
 # What URLs, YAML, SQLite and Hadoop each take for something else.
 FOLDER = "my demo #1, 100%20 'it'"
@@ -47,6 +46,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def told(place: Path) -> subprocess.CompletedProcess[str]:
     """Return the whole demo, told to a file."""
     return command("demo", "--rows", "1000", "--directory", FOLDER, cwd=place)
+
+
+@pytest.fixture(scope="module")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[warm_process.WarmProcess]:
+    """Yield one process for the commands that are not about being a process."""
+    with warm_process.running(tmp_path_factory.mktemp("warm"), {}) as process:
+        yield process
 
 
 @pytest.fixture
@@ -114,13 +120,15 @@ def test_the_commands_that_it_names_work(told: subprocess.CompletedProcess[str],
         psycopg.connect(url_of(folder), connect_timeout=2)
 
 
-def test_a_change_is_read_by_the_next_run_and_its_deletes_by_the_next_full_load(folder: DemoFolder) -> None:
-    config = ("--config", folder.config_file, "--json")
-    changed = command("demo", "--directory", folder.directory, "--change", "--json", cwd=folder.directory)
-    assert json.loads(changed.stdout)["changes"]["transactions_inserted"] == 100
+def test_a_change_is_read_by_the_next_run_and_its_deletes_by_the_next_full_load(
+    folder: DemoFolder, warm: warm_process.WarmProcess
+) -> None:
+    config = ("--config", str(folder.config_file), "--json")
+    changed = warm.run(PROGRAM, "demo", "--directory", str(folder.directory), "--change", "--json")
+    assert changed.report["changes"]["transactions_inserted"] == 100
     for load_type in ("incremental", "full"):
-        result = command("run", *config, "--load-type", load_type, cwd=folder.directory)
-        assert result.returncode == 0, result.stderr
+        ended = warm.run(PROGRAM, "run", *config, "--load-type", load_type)
+        assert ended.exit_code == 0, ended.stderr
         extra = {
             table for table, found in differences(folder, folder.start()).items() if found[0][0] == EXTRA
         }
@@ -149,14 +157,12 @@ def test_a_second_demo_in_the_same_folder_is_refused(folder: DemoFolder) -> None
     assert not result.stdout
 
 
-def test_fresh_starts_anew_and_leaves_other_files(folder: DemoFolder) -> None:
+def test_fresh_starts_anew_and_leaves_other_files(folder: DemoFolder, warm: warm_process.WarmProcess) -> None:
     own = folder.directory / "notes.txt"
     own.write_text("mine")
-    result = command(
-        "demo", "--rows", "500", "--fresh", "--json", "-d", folder.directory, cwd=folder.directory
-    )
-    assert result.returncode == 0, result.stderr
-    shown: dict[str, Any] = json.loads(result.stdout)
+    ended = warm.run(PROGRAM, "demo", "--rows", "500", "--fresh", "--json", "-d", str(folder.directory))
+    assert ended.exit_code == 0, ended.stderr
+    shown = ended.report
     assert shown["status"] == "succeeded"
     assert [step["load_type"] for step in shown["steps"]] == ["full", "incremental", "incremental", "full"]
     assert {name: proof["equal"] for name, proof in shown["proof"].items()} == dict.fromkeys(

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
     from support.worlds.laptop import Databases, Laptop
 
-RUNS = 10
-FULL_LOADS = {4, 8, 10}
-QUIET = {6}
-LATE = {2: 4, 7: 8}  # a transaction that opens before the one run commits before the other
+RUNS = 7
+FULL_LOADS = {4, 7}
+QUIET = {5}
+LATE = {1: 3, 6: 7}  # a transaction that opens before the one run commits before the other
 
 
 def test_mirrors_and_marts_are_exact_after_every_run(
@@ -60,18 +60,17 @@ def test_mirrors_and_marts_are_exact_after_every_run(
 
 
 def test_a_process_in_another_time_zone_reads_the_same(
-    laptop: Laptop, databases: Databases, database: str
+    laptop: Laptop, databases: Databases, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("RETAIL_PASSWORD", PASSWORD)
     with databases.connected(database) as connection:
         oracle = open_retail(laptop, connection, database)
-        environment = {"RETAIL_PASSWORD": PASSWORD, "TZ": "America/New_York", "PGTZ": "Asia/Tokyo"}
-        first = laptop.process("run", "--json", environment=environment)
-        assert first.exit_code == 0, first.stderr
-        assert json.loads(first.stdout)["status"] == "succeeded"
+        laptop.run()
         oracle.follow(full=True)
-        oracle.check(laptop)
         Retail(connection, random.Random(1)).busy_hour()  # noqa: S311  (repeatable on purpose)
-        second = laptop.process("run", "--json", environment={**environment, "TZ": "Pacific/Auckland"})
-        assert second.exit_code == 0, second.stderr
+        environment = {"TZ": "Pacific/Auckland", "PGTZ": "Asia/Tokyo"}
+        ended = laptop.process("run", "--json", environment=environment)
+        assert ended.exit_code == 0, ended.stderr
+        assert json.loads(ended.stdout)["status"] == "succeeded"
         oracle.follow(full=False)
         oracle.check(laptop)

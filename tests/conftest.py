@@ -11,6 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from support.servers import parts as servers
 from support.shops.loaded_shop import LoadedShop
 from support.shops.shop import oracle_of
+from support.worlds import shared_classes
 from support.worlds.laptop import Databases, Laptop
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ hypothesis_settings.register_profile("steady", deadline=None)
 # The same examples each time: `make test` asks for them where each is a run.
 hypothesis_settings.register_profile("repeatable", deadline=None, derandomize=True)
 hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
+
+shared_classes.share()
 
 
 def pytest_report_header() -> list[str]:

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 LINEAGE = ("_run_id", "_merged_at")
 PROGRAM = Path(sys.executable).with_name("iceberg-datamart")
+# As shipped for a JVM that serves one run; one that serves many is worth Java's better compiler. A heap that
+# has to grow first is collected ten times a run.
+_JAVA = f"-XX:TieredStopAtLevel=${{{COMPILER}:-1}} -XX:+UseSerialGC -Xms1g -Xmn640m"
 # Tables of tests are so small that threads, and Java code made for each query, cost more than they bring.
 SMALL_SPARK = {
     "spark.driver.memory": "1g",
@@ -38,8 +41,7 @@ SMALL_SPARK = {
     "spark.sql.adaptive.enabled": "false",
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
-    # As shipped for a JVM that serves one run; one that serves many is worth Java's better compiler.
-    "spark.driver.extraJavaOptions": f"-XX:TieredStopAtLevel=${{{COMPILER}:-1}} -XX:+UseSerialGC -XX:-UsePerfData",
+    "spark.driver.extraJavaOptions": _JAVA,
 }
 
 

@@ -116,7 +116,7 @@ class Laptop:
             code = ended.code
         finally:
             sys.argv = before
-            del os.environ[COMPILER]
+            os.environ.pop(COMPILER, None)  # a run may have happened within this one
         return Ended(code or 0, stdout.getvalue(), stderr.getvalue())
 
     def process(self, verb: str, *arguments: str, environment: Mapping[str, str] | None = None) -> Ended:

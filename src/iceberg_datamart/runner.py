@@ -337,7 +337,8 @@ def _tell_together(failed: Iterable[tuple[Hashable, str, DatamartError]]) -> Non
 
 
 def _tell_failed(names: Iterable[str], error: DatamartError) -> None:
-    hint = f". {error.hint}" if error.hint else ""
+    end = "" if error.message.endswith((".", "?", "!")) else "."
+    hint = f"{end} {error.hint}" if error.hint else ""
     log.error("%s failed: %s%s", ", ".join(f"'{name}'" for name in names), error.message, hint)
 
 

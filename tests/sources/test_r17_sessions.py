@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from iceberg_datamart.config import PostgresSource, TableConfig
-from iceberg_datamart.errors import SourceError, SourceRefusedError
+from iceberg_datamart.errors import SourceError, SourceRefusedError, SourceUnreachableError
 from iceberg_datamart.sources import postgres_settings
 from iceberg_datamart.sources.postgres import PostgresSession
 from iceberg_datamart.sources.postgres_activity import activity
@@ -347,6 +347,13 @@ def test_r17_what_money_is_written_with_is_part_of_how_rows_are_read(
         with closing(PostgresSession("prd", source(databases.server.url(database)))) as session:
             recipes.append(session.describe("t", table(exclude=excluded)).recipe.get("lc_monetary"))
     assert recipes == ["C", "POSIX", None]
+
+
+def test_r17_an_address_where_nobody_listens_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
+    with pytest.raises(SourceUnreachableError, match="Connection refused") as caught:
+        PostgresSession("prd", source("postgresql://reader@127.0.0.1:1/prd"))
+    assert "\n" not in caught.value.message
 
 
 @pytest.mark.parametrize("bound", ["LEAST_VERSION", "GREATEST_VERSION"])

@@ -113,7 +113,7 @@ def connected(
         # A pooler's next connection knows no statement that was prepared on another.
         connection = psycopg.connect("", autocommit=True, prepare_threshold=None, **parameters)  # type: ignore[arg-type]
     except psycopg.Error as error:
-        raise _not_connected(name, str(error).strip()) from error
+        raise _not_connected(name, " ".join(str(error).split())) from error
     try:
         require_known_version(name, connection.info.server_version)
     except SourceRefusedError:

@@ -194,6 +194,29 @@ def test_r17_text_is_the_same_whatever_encoding_database_and_client_have(
         connection.execute(f"drop database {name} with (force)")
 
 
+def test_r17_bytes_that_are_no_text_are_an_error(
+    databases: Databases, database: str, connection: Connection
+) -> None:
+    name = f"{database}_ascii"
+    connection.execute(f"create database {name} encoding 'SQL_ASCII' locale 'C' template template0")
+    url = databases.server.url(name)
+    try:
+        with databases.connected(name) as ascii_:
+            ascii_.execute(
+                "set client_encoding = 'SQL_ASCII';"
+                "create table item (code char(4) primary key, at timestamptz);"
+                "insert into item values (E'M\\xdc', now())"
+            )
+        with opened(url, t=table(primary_key=["code"], cursor="at")) as session:
+            with pytest.raises(SourceError, match="SQLSTATE 22021") as caught:
+                session.probe("t", FROM_START)
+            with pytest.raises(psycopg.errors.CharacterNotInRepertoire):
+                asked_as_spark_does(url, session.read("t", ALL))
+        assert "`exclude`" in caught.value.hint
+    finally:
+        connection.execute(f"drop database {name} with (force)")
+
+
 @pytest.mark.parametrize("name", ["item", "seen"])
 def test_r17_rows_that_a_policy_hides_are_an_error_of_their_table_alone(
     databases: Databases, database: str, connection: Connection, name: str

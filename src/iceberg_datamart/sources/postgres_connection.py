@@ -58,6 +58,8 @@ _UNTRUSTED = (
 _LOST = ("08", "57P", "53300", "40001", "40P01", "55P03")
 _ATTEMPTS = 5
 _ROW_SECURITY = "row-level security"
+# Bytes that are not of the encoding, and signs that UTF-8 lacks: most of databases of encoding SQL_ASCII.
+_NO_TEXT = ("22021", "22P05")
 
 
 def awaited(name: str, config: PostgresSource, options: str = "") -> psycopg.Connection[Any]:
@@ -192,6 +194,8 @@ def translated(source: str, error: psycopg.Error) -> SourceError:
     message, hint = f"source '{source}': {text}{state}", error.diag.message_hint or ""
     if isinstance(error, psycopg.OperationalError) and (error.sqlstate or "08").startswith(_LOST):
         return SourceUnreachableError(message, hint=hint)
+    if error.sqlstate in _NO_TEXT:
+        hint = "Correct the text, or leave its column out by `exclude`. Nothing of this table was written."
     if _ROW_SECURITY in text:
         hint = (
             "Rows that a policy hides from the role would be taken for deleted. Read as a role that no "

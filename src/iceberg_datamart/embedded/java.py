@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import locale
 import logging
 import os
 import re
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 # Spark 3.5 runs on 8, 11 and 17 (https://spark.apache.org/docs/3.5.6/), Iceberg 1.10 on 11 and later.
 SUITABLE_VERSIONS = (17, 11)
+
+_UTF8_LOCALES = ("C.UTF-8", "C.utf8", "en_US.UTF-8")
 
 _logger = logging.getLogger(__name__)
 
@@ -55,6 +59,29 @@ def find_java(environment: Mapping[str, str]) -> Path:
             _logger.warning("Passed over, for Spark needs Java 17 or 11: %s", passed_over[-1])
     message = f"No Java 17 or 11 on this machine ({'; '.join(passed_over)})."
     raise MissingPartError(message, hint="Set JAVA_HOME to one, or pip install 'iceberg-datamart[local]'")
+
+
+@functools.cache
+def utf8_locale() -> str | None:
+    """Return a locale of this machine by which Java names files in UTF-8; None where there is none.
+
+    Up to version 17 Java knows the names of files in the locale's encoding alone, and so cannot open in the
+    C locale what others named beyond ASCII. (From 18 on, too: https://openjdk.org/jeps/400.)
+    """
+    before = locale.setlocale(locale.LC_CTYPE)
+    try:
+        return next(filter(_is_utf8, (*_UTF8_LOCALES, "")), None)
+    finally:
+        locale.setlocale(locale.LC_CTYPE, before)
+
+
+def _is_utf8(name: str) -> bool:
+    """Say whether the locale is there and writes UTF-8; the empty name is the environment's own."""
+    try:
+        locale.setlocale(locale.LC_CTYPE, name)
+    except locale.Error:
+        return False
+    return locale.nl_langinfo(locale.CODESET).upper().replace("-", "") == "UTF8"
 
 
 def _places(environment: Mapping[str, str]) -> Iterator[tuple[str, list[FoundJava]]]:

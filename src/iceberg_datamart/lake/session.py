@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyspark import SparkConf, SparkContext
-from pyspark.java_gateway import launch_gateway
 from pyspark.sql import SparkSession
 from sqlalchemy.engine import URL, make_url
 
 from iceberg_datamart.address import SQLITE
 from iceberg_datamart.embedded.java import find_java
 from iceberg_datamart.errors import MissingPartError
+from iceberg_datamart.lake.gateway import start_gateway
 from iceberg_datamart.lake.java_classes import java, remember_classes
 from iceberg_datamart.lake.jdbc_catalog import never_sent_twice, unlock_sqlite
 from iceberg_datamart.lake.runtime import present_runtime
@@ -169,12 +168,12 @@ def spark_context(config: Config) -> SparkContext:
         return SparkContext.getOrCreate(SparkConf().setAll([*wanted.items()]))
     os.environ["JAVA_HOME"] = str(find_java(os.environ))
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
-    conf = SparkConf(loadDefaults=False).setAppName("iceberg-datamart")
-    scratch = tempfile.gettempdir()
-    defaults = {**_EMBEDDED, **_packaged(config.catalog), "spark.sql.warehouse.dir": scratch}
-    for name, value in {**defaults, **config.spark.properties}.items():
-        conf.set(name, value)
-    context = SparkContext(gateway=_gateway(conf), conf=conf)
+    named = {"spark.app.name": "iceberg-datamart"}
+    gateway, settings = start_gateway(
+        {**named, **_EMBEDDED, **_packaged(config.catalog), **config.spark.properties}
+    )
+    conf = SparkConf(loadDefaults=False).setAll([*settings.items()])
+    context = SparkContext(gateway=gateway, conf=conf)
     context.setLogLevel("ERROR")
     return context
 
@@ -207,16 +206,3 @@ def _jars(packages: Sequence[str]) -> dict[str, str]:
     if all(jar.is_file() for jar in jars):
         return {"spark.jars": ",".join(str(jar) for jar in jars)}
     return {"spark.jars.packages": ",".join(packages)}
-
-
-def _gateway(conf: SparkConf) -> Any:
-    """Start the JVM with its chatter in a file: standard output is for reports alone."""
-    log = Path(tempfile.gettempdir()) / f"iceberg-datamart-spark-{os.getpid()}.log"
-    with log.open("w") as chatter:
-        try:
-            gateway = launch_gateway(conf, {"stdout": chatter, "stderr": chatter})
-        except Exception as error:
-            tail = " ".join(log.read_text(errors="replace").splitlines()[-5:])
-            message = f"Spark did not start: {tail or error}"
-            raise MissingPartError(message, hint=f"The whole log is in {log}.") from error
-    return gateway

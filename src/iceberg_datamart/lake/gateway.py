@@ -1,0 +1,147 @@
+"""Start the JVM of an embedded Spark: no setting on its command line, log and scratch in a private folder."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shlex
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from subprocess import TimeoutExpired
+from typing import TYPE_CHECKING, Any
+
+from pyspark.java_gateway import launch_gateway
+
+from iceberg_datamart.embedded.java import utf8_locale
+from iceberg_datamart.embedded.scratch import Scratch, make_scratch
+from iceberg_datamart.errors import MissingPartError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_LOG = "spark.log"
+_JAVA_OPTIONS = ("spark.driver.defaultJavaOptions", "spark.driver.extraJavaOptions")
+_SUBMIT = "PYSPARK_SUBMIT_ARGS"
+_SECONDS_TO_END = 10
+_ESCAPES = {
+    "\\": r"\\",
+    "\n": r"\n",
+    "\r": r"\r",
+    "\t": r"\t",
+    " ": r"\ ",
+    ":": r"\:",
+    "=": r"\=",
+    "#": r"\#",
+    "!": r"\!",
+}
+
+
+def start_gateway(settings: Mapping[str, str]) -> tuple[Any, dict[str, str]]:
+    """Return the gateway to a new JVM, and `settings` with the places of scratch where they name none.
+
+    Raises: MissingPartError that names the log.
+    """
+    scratch = make_scratch()
+    places = {
+        "spark.local.dir": scratch.path / "spark",
+        "spark.sql.warehouse.dir": scratch.path / "warehouse",
+    }
+    settings = {name: str(place) for name, place in places.items()} | dict(settings)
+    written = _written(scratch, settings)
+    with scratch.opened(_LOG) as log, _environment(scratch, written[0]):
+        try:
+            # The JVM holds the folder's lock as well: it may outlive a process that was killed.
+            kwargs = {"stdout": log, "stderr": log, "pass_fds": (scratch.lock,)}
+            gateway = launch_gateway(None, kwargs)
+        except Exception as error:
+            raise _not_started(scratch, error) from error
+    for file in written:
+        file.unlink()
+    atexit.register(_end, gateway.proc, scratch, os.getpid())
+    return gateway, settings
+
+
+def _written(scratch: Scratch, settings: Mapping[str, str]) -> tuple[Path, Path]:
+    """Return the files of Spark's properties and of Java's options: an argument can be read by all users.
+
+    Spark puts Java's options on the command line; there `@file` stands for them (Java 9 and later).
+    """
+    given = [option for name in _JAVA_OPTIONS for option in shlex.split(settings.get(name, ""))]
+    java = scratch.path / "java.options"
+    submitted = {name: value for name, value in settings.items() if name not in _JAVA_OPTIONS}
+    submitted[_JAVA_OPTIONS[-1]] = shlex.quote(f"@{java}")
+    with scratch.opened(java.name) as file:
+        file.writelines(java_option(each) for each in (f"-Djava.io.tmpdir={scratch.path}", *given))
+    with scratch.opened("spark.properties") as file:
+        file.write(_cluster_defaults())
+        file.writelines(java_property(name, value) for name, value in submitted.items())
+    return scratch.path / "spark.properties", java
+
+
+def _cluster_defaults() -> str:
+    """Return this machine's spark-defaults.conf, which Spark does not read beside another properties file."""
+    home = os.environ.get("SPARK_HOME")
+    folder = os.environ.get("SPARK_CONF_DIR") or (home and f"{home}/conf")
+    file = Path(folder or "", "spark-defaults.conf")
+    return file.read_text("utf-8") + "\n" if folder and file.is_file() else ""
+
+
+def java_option(option: str) -> str:
+    """Return a line of a file of options for `java`, which stands for `option` as it is."""
+    escaped = option.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+    return f'"{escaped}"\n'
+
+
+def java_property(name: str, value: str) -> str:
+    """Return a line of a Java properties file that gives `name` exactly `value`."""
+    return f"{_escaped(name)}={_escaped(value)}\n"
+
+
+def _escaped(text: str) -> str:
+    units = text.encode("utf-16-be")
+    signs = (int.from_bytes(units[at : at + 2], "big") for at in range(0, len(units), 2))
+    plain = (chr(sign) if chr(sign).isascii() else f"\\u{sign:04x}" for sign in signs)
+    return "".join(_ESCAPES.get(sign, sign) for sign in plain)
+
+
+@contextmanager
+def _environment(scratch: Scratch, properties: Path) -> Iterator[None]:
+    """Let PySpark start the JVM by this process's environment, which is as it was afterwards."""
+    theirs = os.environ.get(_SUBMIT, "pyspark-shell")
+    changed = {_SUBMIT: f"--properties-file {shlex.quote(str(properties))} {theirs}"}
+    if locale := utf8_locale():
+        changed["LC_ALL"] = locale  # Java takes from it in which bytes it names files
+    before = {name: os.environ.get(name) for name in changed}
+    folder = tempfile.tempdir
+    os.environ.update(changed)
+    tempfile.tempdir = str(scratch.path)  # where PySpark waits for the JVM's answer
+    try:
+        yield
+    finally:
+        tempfile.tempdir = folder
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
+
+
+def _not_started(scratch: Scratch, error: Exception) -> MissingPartError:
+    log = scratch.path / _LOG
+    tail = " ".join(log.read_text(errors="replace").splitlines()[-5:])
+    scratch.keep_only(_LOG)
+    message = f"Spark did not start: {tail or error}"
+    return MissingPartError(message, hint=f"The whole log is in {log}; it is removed after a week.")
+
+
+def _end(jvm: Any, scratch: Scratch, process: int) -> None:
+    """End the JVM, which removes what is its own, and remove the folder."""
+    if os.getpid() != process:
+        return
+    jvm.stdin.close()  # it waits for this
+    try:
+        jvm.wait(_SECONDS_TO_END)
+    except TimeoutExpired:
+        jvm.kill()
+        jvm.wait()
+    scratch.remove()

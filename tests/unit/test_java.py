@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import locale
 import logging
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from iceberg_datamart.embedded.java import find_java
-from iceberg_datamart.errors import MissingPartError
+from iceberg_datamart.config import CatalogConfig
+from iceberg_datamart.embedded import java
+from iceberg_datamart.embedded.java import find_java, utf8_locale
+from iceberg_datamart.errors import ConfigError, MissingPartError
+from iceberg_datamart.lake.catalog import LakeCatalog
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,3 +103,27 @@ def test_a_java_that_cannot_answer_counts_as_none(tmp_path: Path) -> None:
     broken.chmod(0o755)
     with pytest.raises(MissingPartError, match="PATH: none"):
         find_java({"PATH": str(broken.parent)})
+
+
+def test_a_locale_that_writes_utf_8_is_found_whatever_the_environment_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LC_ALL", "C")
+    before = locale.setlocale(locale.LC_CTYPE)
+    utf8_locale.cache_clear()
+    assert utf8_locale() in {"C.UTF-8", "C.utf8", "en_US.UTF-8"}
+    assert locale.setlocale(locale.LC_CTYPE) == before
+
+
+@pytest.mark.parametrize(("place", "table"), [("lake", "größe"), ("läke", "size")])
+def test_without_such_a_locale_a_name_beyond_ascii_is_refused_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, table: str
+) -> None:
+    monkeypatch.setattr(java, "utf8_locale", lambda: None)
+    warehouse = tmp_path / place
+    settings = {"type": "sql", "uri": f"sqlite:///{tmp_path}/catalog.db", "warehouse": f"file://{warehouse}"}
+    catalog = LakeCatalog(CatalogConfig.model_validate(settings), "datamart")
+    with pytest.raises(ConfigError, match="not ASCII"):
+        catalog.create(table, (), (), {})
+    assert catalog.history(table) is None
+    assert not warehouse.exists()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from iceberg_datamart.errors import MissingPartError
+from iceberg_datamart.errors import ConfigError, MissingPartError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -73,6 +73,14 @@ def utf8_locale() -> str | None:
         return next(filter(_is_utf8, (*_UTF8_LOCALES, "")), None)
     finally:
         locale.setlocale(locale.LC_CTYPE, before)
+
+
+def refuse_unnameable(name: str) -> None:
+    """Refuse the name of a file that Java could not open on this machine. Raises: ConfigError."""
+    if not name.isascii() and utf8_locale() is None:
+        message = f"Java cannot open files whose names are not ASCII in this machine's locales: {name}"
+        hint = "Install a UTF-8 locale, such as C.UTF-8, or name them in ASCII. Nothing was made."
+        raise ConfigError(message, hint=hint)
 
 
 def _is_utf8(name: str) -> bool:

@@ -21,6 +21,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 from iceberg_datamart.address import SQLITE, shown_address
 from iceberg_datamart.aws_faults import passes
 from iceberg_datamart.crash_points import reach
+from iceberg_datamart.embedded.java import refuse_unnameable
 from iceberg_datamart.errors import (
     CatalogUnreachableError,
     CommitConflictError,
@@ -189,7 +190,7 @@ class LakeCatalog:
     def __init__(self, config: CatalogConfig, database: str) -> None:
         """Open the catalog; a SQL catalog's own tables are created where they are missing."""
         self._catalog = open_catalog(config)
-        self._database = database
+        self._warehouse, self._database = config.warehouse, database
 
     def history(self, table: str) -> TableHistory | None:
         """Return the table's columns and its current snapshot's ancestors; None where there is no table."""
@@ -233,8 +234,11 @@ class LakeCatalog:
     ) -> None:
         """Create an empty table that tells its key; one that another run just created stays.
 
-        Raises: CatalogUnreachableError, where the table may be there by now.
+        Raises: CatalogUnreachableError, where the table may be there by now; ConfigError, where Java could
+        not open it.
         """
+        if not self._warehouse.startswith("s3://"):
+            refuse_unnameable(f"{self._warehouse} {self._database} {table}")
         schema = iceberg_schema(columns, key)
         told = {_PRIMARY_KEY: json.dumps(list(key))} if key else {}
         try:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shlex
 import stat
+import subprocess
 import tempfile
-from typing import TYPE_CHECKING
+from functools import partial
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from iceberg_datamart.embedded.java import utf8_locale
+from iceberg_datamart.embedded.java import find_java, utf8_locale
 from iceberg_datamart.errors import MissingPartError
+from iceberg_datamart.lake import gateway
 from iceberg_datamart.lake.gateway import java_option, java_property, start_gateway
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 SECRETS = {
@@ -97,6 +103,69 @@ def test_the_settings_of_the_machine_stand_before_ours(told: Path, monkeypatch: 
     monkeypatch.setenv("SPARK_CONF_DIR", str(defaults.parent))
     refused_start()
     assert (told / "properties").read_text().startswith("spark.ui.enabled true\nspark.local.dir=")
+
+
+# Stands in for the JVM that Spark's scripts start: it says how it was called, and what Java makes of that.
+_JAVA = """#!/bin/sh
+case "$*" in *org.apache.spark.launcher.Main*) exec {java} "$@";; esac
+printf '%s\\n' "$@" > {told}/arguments
+for argument in "$@"; do
+    case "$argument" in @*) {java} "$argument" -XshowSettings:properties -version 2> {told}/java;; esac
+done
+exit 3
+"""
+
+
+def test_the_scripts_of_spark_put_no_value_on_the_command_line_and_java_gets_them_all(
+    told: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = told.parent / "java"
+    (home / "bin").mkdir(parents=True)
+    real = shlex.quote(str(find_java(os.environ) / "bin" / "java"))
+    (home / "bin" / "java").write_text(_JAVA.format(java=real, told=shlex.quote(str(told))))
+    (home / "bin" / "java").chmod(0o755)
+    monkeypatch.setenv("JAVA_HOME", str(home))
+    monkeypatch.delenv("SPARK_HOME")
+    refused_start()
+    arguments = (told / "arguments").read_text()
+    properties = (told / "java").read_text()
+    assert "org.apache.spark.deploy.SparkSubmit\n--properties-file\n" in arguments
+    assert "Hunter2" not in arguments
+    for expected in (
+        'trustStorePassword = Hunter2 "x"',
+        " a = b\n",
+        " other = Hunter2\n",
+        "java.io.tmpdir = ",
+    ):
+        assert expected in properties
+    assert f"java.io.tmpdir = {told.parent / 'shared'}" in properties
+    assert "sun.jnu.encoding = UTF-8" in properties
+
+
+@pytest.mark.parametrize("program", [["cat"], ["sh", "-c", "exec <&-; exec sleep 60"]], ids=["ends", "hangs"])
+def test_after_a_start_only_the_log_is_left_and_after_the_process_nothing(
+    told: Path, monkeypatch: pytest.MonkeyPatch, program: list[str]
+) -> None:
+    def launched(conf: object, kwargs: dict[str, Any]) -> SimpleNamespace:
+        assert conf is None
+        return SimpleNamespace(proc=subprocess.Popen(program, stdin=subprocess.PIPE, **kwargs))
+
+    ends: list[Callable[[], object]] = []
+    monkeypatch.setattr(gateway, "launch_gateway", launched)
+    monkeypatch.setattr(atexit, "register", lambda end, *of: ends.append(partial(end, *of)))
+    monkeypatch.setattr(gateway, "_SECONDS_TO_END", 0.5)
+    started, settings = start_gateway({**SECRETS, "spark.local.dir": "/disk"})
+    (folder,) = (told.parent / "shared").iterdir()
+    assert {path.name for path in folder.iterdir()} == {"lock", "spark.log"}
+    assert settings == {
+        **SECRETS,
+        "spark.local.dir": "/disk",
+        "spark.sql.warehouse.dir": str(folder / "warehouse"),
+    }
+    (end,) = ends
+    end()
+    assert started.proc.returncode is not None
+    assert not folder.exists()
 
 
 def test_a_line_of_a_properties_file_is_read_as_what_it_says() -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from iceberg_datamart.embedded.java import find_java, utf8_locale
-from iceberg_datamart.errors import MissingPartError
+from iceberg_datamart.errors import ConfigError, MissingPartError
 from iceberg_datamart.lake import gateway
 from iceberg_datamart.lake.gateway import java_option, java_property, start_gateway
 
@@ -102,7 +102,16 @@ def test_the_settings_of_the_machine_stand_before_ours(told: Path, monkeypatch: 
     defaults.write_text("spark.ui.enabled true")
     monkeypatch.setenv("SPARK_CONF_DIR", str(defaults.parent))
     refused_start()
-    assert (told / "properties").read_text().startswith("spark.ui.enabled true\nspark.local.dir=")
+    text = (told / "properties").read_text()
+    assert text.index("spark.local.dir=") < text.index("spark.ui.enabled true") < text.index("spark.hadoop")
+
+
+def test_java_options_that_cannot_be_taken_apart_are_named_and_not_shown(told: Path) -> None:
+    name = "spark.driver.extraJavaOptions"
+    with pytest.raises(ConfigError, match=rf"spark\.properties\.{name}: no closing quotation$") as caught:
+        start_gateway({name: "-Dpassword='Hunter2"})
+    assert "Hunter2" not in caught.value.hint
+    assert list((told.parent / "shared").iterdir()) == []
 
 
 # Stands in for the JVM that Spark's scripts start: it says how it was called, and what Java makes of that.
@@ -142,30 +151,65 @@ def test_the_scripts_of_spark_put_no_value_on_the_command_line_and_java_gets_the
     assert "sun.jnu.encoding = UTF-8" in properties
 
 
-@pytest.mark.parametrize("program", [["cat"], ["sh", "-c", "exec <&-; exec sleep 60"]], ids=["ends", "hangs"])
-def test_after_a_start_only_the_log_is_left_and_after_the_process_nothing(
-    told: Path, monkeypatch: pytest.MonkeyPatch, program: list[str]
-) -> None:
+@pytest.fixture
+def ends(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], object]]:
+    """Return what is called at this process's end, in place of a call then."""
+    found: list[Callable[[], object]] = []
+    monkeypatch.setattr(atexit, "register", lambda end, *of: found.append(partial(end, *of)))
+    monkeypatch.setattr(gateway, "_SECONDS_TO_END", 0.5)
+    return found
+
+
+def started(monkeypatch: pytest.MonkeyPatch, *program: str) -> subprocess.Popen[bytes]:
+    """Return the process of a gateway that started; in the JVM's place it is `program`."""
+
     def launched(conf: object, kwargs: dict[str, Any]) -> SimpleNamespace:
         assert conf is None
         return SimpleNamespace(proc=subprocess.Popen(program, stdin=subprocess.PIPE, **kwargs))
 
-    ends: list[Callable[[], object]] = []
     monkeypatch.setattr(gateway, "launch_gateway", launched)
-    monkeypatch.setattr(atexit, "register", lambda end, *of: ends.append(partial(end, *of)))
-    monkeypatch.setattr(gateway, "_SECONDS_TO_END", 0.5)
-    started, settings = start_gateway({**SECRETS, "spark.local.dir": "/disk"})
+    process: subprocess.Popen[bytes] = start_gateway(SECRETS).proc
+    return process
+
+
+@pytest.mark.parametrize("program", [["cat"], ["sh", "-c", "exec <&-; exec sleep 60"]], ids=["ends", "hangs"])
+def test_after_a_start_only_the_log_is_left_and_after_the_process_nothing(
+    told: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    ends: list[Callable[[], object]],
+    program: list[str],
+) -> None:
+    process = started(monkeypatch, *program)
     (folder,) = (told.parent / "shared").iterdir()
     assert {path.name for path in folder.iterdir()} == {"lock", "spark.log"}
-    assert settings == {
-        **SECRETS,
-        "spark.local.dir": "/disk",
-        "spark.sql.warehouse.dir": str(folder / "warehouse"),
-    }
     (end,) = ends
     end()
-    assert started.proc.returncode is not None
+    assert process.returncode is not None
     assert not folder.exists()
+
+
+def test_the_log_of_a_jvm_that_crashed_stays_and_is_named(
+    told: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    ends: list[Callable[[], object]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    started(monkeypatch, "sh", "-c", "echo 'no heap left'; exit 134").wait()
+    (end,) = ends
+    end()
+    (log,) = (told.parent / "shared").glob("*/*")
+    assert log.read_text() == "no heap left\n"
+    assert str(log) in caplog.text
+
+
+def test_a_start_that_is_broken_off_leaves_nothing(told: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken_off(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(gateway, "launch_gateway", broken_off)
+    with pytest.raises(KeyboardInterrupt):
+        start_gateway(SECRETS)
+    assert list((told.parent / "shared").iterdir()) == []
 
 
 def test_a_line_of_a_properties_file_is_read_as_what_it_says() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import shlex
 import tempfile
@@ -15,15 +16,17 @@ from pyspark.java_gateway import launch_gateway
 
 from iceberg_datamart.embedded.java import utf8_locale
 from iceberg_datamart.embedded.scratch import Scratch, make_scratch
-from iceberg_datamart.errors import MissingPartError
+from iceberg_datamart.errors import ConfigError, MissingPartError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+
+_logger = logging.getLogger(__name__)
 
 _LOG = "spark.log"
 _JAVA_OPTIONS = ("spark.driver.defaultJavaOptions", "spark.driver.extraJavaOptions")
 _SUBMIT = "PYSPARK_SUBMIT_ARGS"
-_SECONDS_TO_END = 10
+_SECONDS_TO_END = 30
 _ESCAPES = {
     "\\": r"\\",
     "\n": r"\n",
@@ -37,43 +40,56 @@ _ESCAPES = {
 }
 
 
-def start_gateway(settings: Mapping[str, str]) -> tuple[Any, dict[str, str]]:
-    """Return the gateway to a new JVM, and `settings` with the places of scratch where they name none.
+def start_gateway(settings: Mapping[str, str]) -> Any:
+    """Return the gateway to a new JVM. Scratch is in a private folder, unless settings say where.
 
-    Raises: MissingPartError that names the log.
+    Raises: ConfigError for Java options that cannot be taken apart; MissingPartError that names the log.
     """
+    options = [option for name in _JAVA_OPTIONS for option in _split(name, settings.get(name, ""))]
     scratch = make_scratch()
-    places = {
-        "spark.local.dir": scratch.path / "spark",
-        "spark.sql.warehouse.dir": scratch.path / "warehouse",
-    }
-    settings = {name: str(place) for name, place in places.items()} | dict(settings)
-    written = _written(scratch, settings)
+    try:
+        gateway = _launched(scratch, _written(scratch, options, settings))
+    except Exception as error:
+        raise _not_started(scratch, error) from error
+    except BaseException:
+        scratch.remove()
+        raise
+    atexit.register(_end, gateway.proc, scratch, os.getpid())
+    return gateway
+
+
+def _split(name: str, options: str) -> list[str]:
+    try:
+        return shlex.split(options)
+    except ValueError as error:
+        message = f"spark.properties.{name}: {str(error).lower()}"  # but not the value, which may be secret
+        raise ConfigError(
+            message, hint="Close each quotation mark, or write a backslash before it."
+        ) from None
+
+
+def _launched(scratch: Scratch, written: tuple[Path, Path]) -> Any:
     with scratch.opened(_LOG) as log, _environment(scratch, written[0]):
-        try:
-            # The JVM holds the folder's lock as well: it may outlive a process that was killed.
-            kwargs = {"stdout": log, "stderr": log, "pass_fds": (scratch.lock,)}
-            gateway = launch_gateway(None, kwargs)
-        except Exception as error:
-            raise _not_started(scratch, error) from error
+        # The JVM holds the folder's lock as well: it may outlive a process that was killed.
+        gateway = launch_gateway(None, {"stdout": log, "stderr": log, "pass_fds": (scratch.lock,)})
     for file in written:
         file.unlink()
-    atexit.register(_end, gateway.proc, scratch, os.getpid())
-    return gateway, settings
+    return gateway
 
 
-def _written(scratch: Scratch, settings: Mapping[str, str]) -> tuple[Path, Path]:
+def _written(scratch: Scratch, options: Iterable[str], settings: Mapping[str, str]) -> tuple[Path, Path]:
     """Return the files of Spark's properties and of Java's options: an argument can be read by all users.
 
     Spark puts Java's options on the command line; there `@file` stands for them (Java 9 and later).
     """
-    given = [option for name in _JAVA_OPTIONS for option in shlex.split(settings.get(name, ""))]
     java = scratch.path / "java.options"
+    places = {"spark.local.dir": "spark", "spark.sql.warehouse.dir": "warehouse"}
     submitted = {name: value for name, value in settings.items() if name not in _JAVA_OPTIONS}
     submitted[_JAVA_OPTIONS[-1]] = shlex.quote(f"@{java}")
     with scratch.opened(java.name) as file:
-        file.writelines(java_option(each) for each in (f"-Djava.io.tmpdir={scratch.path}", *given))
-    with scratch.opened("spark.properties") as file:
+        file.writelines(java_option(each) for each in (f"-Djava.io.tmpdir={scratch.path}", *options))
+    with scratch.opened("spark.properties") as file:  # of several values the last one counts
+        file.writelines(java_property(name, str(scratch.path / folder)) for name, folder in places.items())
         file.write(_cluster_defaults())
         file.writelines(java_property(name, value) for name, value in submitted.items())
     return scratch.path / "spark.properties", java
@@ -89,7 +105,7 @@ def _cluster_defaults() -> str:
 
 def java_option(option: str) -> str:
     """Return a line of a file of options for `java`, which stands for `option` as it is."""
-    escaped = option.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+    escaped = option.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n").replace("\r", r"\r")
     return f'"{escaped}"\n'
 
 
@@ -135,8 +151,12 @@ def _not_started(scratch: Scratch, error: Exception) -> MissingPartError:
 
 
 def _end(jvm: Any, scratch: Scratch, process: int) -> None:
-    """End the JVM, which removes what is its own, and remove the folder."""
+    """End the JVM, which removes what is its own, and remove the folder; the log of a crashed JVM stays."""
     if os.getpid() != process:
+        return
+    if jvm.poll() is not None:
+        scratch.keep_only(_LOG)
+        _logger.warning("Spark's JVM has crashed; its log is in %s", scratch.path / _LOG)
         return
     jvm.stdin.close()  # it waits for this
     try:

@@ -169,9 +169,8 @@ def spark_context(config: Config) -> SparkContext:
     os.environ["JAVA_HOME"] = str(find_java(os.environ))
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
     named = {"spark.app.name": "iceberg-datamart"}
-    gateway, settings = start_gateway(
-        {**named, **_EMBEDDED, **_packaged(config.catalog), **config.spark.properties}
-    )
+    settings = {**named, **_EMBEDDED, **_packaged(config.catalog), **config.spark.properties}
+    gateway = start_gateway(settings)
     conf = SparkConf(loadDefaults=False).setAll([*settings.items()])
     context = SparkContext(gateway=gateway, conf=conf)
     context.setLogLevel("ERROR")

@@ -20,7 +20,7 @@ PURE := tests/unit tests/golden tests/test_architecture.py
 # On each runtime; single long tests first, so that no worker ends with one.
 PLACES := $(wildcard tests/aws tests/faults tests/lake tests/e2e tests/cases tests/contracts tests/sources)
 # Which of them, by markers: pyproject.toml says what they mean.
-ON_GLUE_5_1 ?= not matrix
+ON_GLUE_5_1 ?= not matrix and not soak
 ON_GLUE_4_0 ?= runtime and not matrix
 # Seconds of each test, anew each time.
 TIMINGS ?= .timings/test
@@ -91,7 +91,7 @@ test: foreword  ## All that a change can break, on real PostgreSQL, Spark and Ic
 	@+$(SUB) everything
 
 matrix:  ## The same with every variation, all of it on both runtimes: an hour or two
-	@+$(SUB) everything TIMINGS=.timings/matrix ON_GLUE_5_1= ON_GLUE_4_0=
+	@+$(SUB) everything TIMINGS=.timings/matrix ON_GLUE_5_1='not soak' ON_GLUE_4_0='not soak'
 	@echo "Paste the table into docs/reliability.md."
 
 foreword:
@@ -124,10 +124,11 @@ test-glue-4.0:
 	@test "$$CI" != true  # There nobody reads this.
 endif
 
-soak: setup  ## Storms of changes, crashes and other writers for MINUTES; ROUNDS of two runs at once; KILLS of one
+soak: setup  ## Storms, then random schemas, for MINUTES each; ROUNDS of two runs at once; KILLS of one
 	KILLS=$(KILLS) $(BIN)/pytest tests/faults/test_kill.py
 	ROUNDS=$(ROUNDS) $(BIN)/pytest tests/faults/test_two_runs.py
 	MINUTES=$(MINUTES) $(BIN)/pytest -s tests/faults/test_soak.py
+	MINUTES=$(MINUTES) $(BIN)/pytest -s tests/faults/test_fuzz.py  # SEED=… plays one schema again
 	$(BIN)/pytest tests/e2e/test_identifiers.py tests/e2e/test_time_travel.py  # examples that `make test` never has
 
 broken: setup  ## Each rule broken on purpose, and the test that notices

@@ -160,16 +160,16 @@ def ends(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], object]]:
     return found
 
 
-def started(monkeypatch: pytest.MonkeyPatch, *program: str) -> subprocess.Popen[bytes]:
-    """Return the process of a gateway that started; in the JVM's place it is `program`."""
+def started(monkeypatch: pytest.MonkeyPatch, *program: str) -> SimpleNamespace:
+    """Return a gateway that started; in the JVM's place is `program`."""
 
     def launched(conf: object, kwargs: dict[str, Any]) -> SimpleNamespace:
         assert conf is None
-        return SimpleNamespace(proc=subprocess.Popen(program, stdin=subprocess.PIPE, **kwargs))
+        process = subprocess.Popen(program, stdin=subprocess.PIPE, **kwargs)
+        return SimpleNamespace(proc=process, _gateway_client=SimpleNamespace(is_connected=True))
 
     monkeypatch.setattr(gateway, "launch_gateway", launched)
-    process: subprocess.Popen[bytes] = start_gateway(SECRETS).proc
-    return process
+    return start_gateway(SECRETS)
 
 
 @pytest.mark.parametrize("program", [["cat"], ["sh", "-c", "exec <&-; exec sleep 60"]], ids=["ends", "hangs"])
@@ -179,12 +179,13 @@ def test_after_a_start_only_the_log_is_left_and_after_the_process_nothing(
     ends: list[Callable[[], object]],
     program: list[str],
 ) -> None:
-    process = started(monkeypatch, *program)
+    ended = started(monkeypatch, *program)
     (folder,) = (told.parent / "shared").iterdir()
     assert {path.name for path in folder.iterdir()} == {"lock", "spark.log"}
     (end,) = ends
     end()
-    assert process.returncode is not None
+    assert ended.proc.returncode is not None
+    assert not ended._gateway_client.is_connected, "objects of Java's are not told of any more"
     assert not folder.exists()
 
 
@@ -194,7 +195,7 @@ def test_the_log_of_a_jvm_that_crashed_stays_and_is_named(
     ends: list[Callable[[], object]],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    started(monkeypatch, "sh", "-c", "echo 'no heap left'; exit 134").wait()
+    started(monkeypatch, "sh", "-c", "echo 'no heap left'; exit 134").proc.wait()
     (end,) = ends
     end()
     (log,) = (told.parent / "shared").glob("*/*")

@@ -26,7 +26,7 @@ _logger = logging.getLogger(__name__)
 _LOG = "spark.log"
 _JAVA_OPTIONS = ("spark.driver.defaultJavaOptions", "spark.driver.extraJavaOptions")
 _SUBMIT = "PYSPARK_SUBMIT_ARGS"
-_SECONDS_TO_END = 30
+_SECONDS_TO_END = 60
 _ESCAPES = {
     "\\": r"\\",
     "\n": r"\n",
@@ -54,7 +54,7 @@ def start_gateway(settings: Mapping[str, str]) -> Any:
     except BaseException:
         scratch.remove()
         raise
-    atexit.register(_end, gateway.proc, scratch, os.getpid())
+    atexit.register(_end, gateway, scratch, os.getpid())
     return gateway
 
 
@@ -150,10 +150,13 @@ def _not_started(scratch: Scratch, error: Exception) -> MissingPartError:
     return MissingPartError(message, hint=f"The whole log is in {log}; it is removed after a week.")
 
 
-def _end(jvm: Any, scratch: Scratch, process: int) -> None:
+def _end(gateway: Any, scratch: Scratch, process: int) -> None:
     """End the JVM, which removes what is its own, and remove the folder; the log of a crashed JVM stays."""
     if os.getpid() != process:
         return
+    # Else Py4J logs an error for each object of Java's that Python frees from here on.
+    gateway._gateway_client.is_connected = False  # noqa: SLF001
+    jvm = gateway.proc
     if jvm.poll() is not None:
         scratch.keep_only(_LOG)
         _logger.warning("Spark's JVM has crashed; its log is in %s", scratch.path / _LOG)

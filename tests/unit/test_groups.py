@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from support.groups import shared_by
 
+ROOT = Path(__file__).parents[2]
 HERE = "tests/unit/test_groups.py"
 
 
@@ -39,3 +44,11 @@ def test_so_is_one_that_uses_it_through_another_fixture(request: pytest.FixtureR
 def test_fixtures_of_one_test_and_pytests_own_group_nothing(request: pytest.FixtureRequest) -> None:
     assert shared_by(request.node) is None
     assert list(request.node.iter_markers("xdist_group")) == []
+
+
+def test_xdist_sees_the_groups() -> None:
+    words = ("-m", "pytest", HERE, "-k", "another_fixture", "-v", "-n", "1", "--dist", "loadgroup")
+    told = subprocess.run(
+        [sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert f"test_so_is_one_that_uses_it_through_another_fixture@{HERE}" in told

@@ -213,7 +213,7 @@ def test_a_file_that_does_not_fit_fails_its_table_and_nothing_of_it_is_written(f
 
 ODD: dict[str, tuple[dict[str, Any], dict[str, str], str]] = {
     "keyless_csv": ({"primary_key": None}, {}, "files, which have no primary key"),
-    "texts_csv": ({"cursor": "name"}, {}, "cursor column 'name' has type string"),
+    "texts_csv": ({"cursor": "name"}, {}, "cursor column 'name' of table 'texts_csv' has type string"),
     "gone_csv": ({"cursor": "gone"}, {}, "has no column 'gone'"),
     "projected_csv": ({}, {"projection.enabled": "true"}, "partitions projected"),
     "headed_csv": ({}, {"skip.header.line.count": "2"}, "skips 2 lines"),

@@ -11,9 +11,8 @@ from psycopg import sql
 
 from iceberg_datamart.errors import UnfitValueError
 from iceberg_datamart.lake.rejected import digests
-from iceberg_datamart.reading import RejectedRow
+from iceberg_datamart.reading import MOST_REJECTED_TEXT, RejectedRow
 from iceberg_datamart.sources.postgres_rejects import (
-    MOST_REJECTED_TEXT,
     fitting,
     if_fitting,
     rejected_rows,

@@ -22,7 +22,7 @@ from iceberg_datamart.checks import (
 from iceberg_datamart.errors import CheckError
 from iceberg_datamart.lake.failures import translating
 from iceberg_datamart.lake.types import shown
-from iceberg_datamart.reading import MOST_REJECTED, RejectedRow
+from iceberg_datamart.reading import MOST_REJECTED, MOST_REJECTED_TEXT, RejectedRow
 from iceberg_datamart.sql import CHANGE, DELETE, INSERT, OTHER, ROW, matching, quoted
 
 if TYPE_CHECKING:
@@ -168,7 +168,14 @@ class _Inspection:
     def _reject(self, rows: DataFrame, reason: Any) -> None:
         values = f.struct(*(f.col(quoted(name)) for name in self.changes.columns))
         row = f.to_json(values, {"ignoreNullFields": "false"})
-        found = rows.select(reason, row).limit(MOST_REJECTED + 1).collect()
+        rejected = rows.select(reason, row).toDF("reason", "row").limit(MOST_REJECTED + 1)
+        length = rejected.selectExpr("sum(length(row))").collect()[0][0] or 0
+        if length > MOST_REJECTED_TEXT:
+            message = (
+                f"rows of {length // 1024**2} MB of JSON would be rejected, which is more than memory has"
+            )
+            raise CheckError(message, hint="Mend the rows or the check. Nothing of this table was committed.")
+        found = rejected.collect()
         self.rejected += [RejectedRow(*each) for each in found]
         if len(self.rejected) > MOST_REJECTED:
             message = f"more than {MOST_REJECTED} rows would be rejected: {self.rejected[0].reason}"

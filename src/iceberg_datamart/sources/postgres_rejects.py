@@ -7,11 +7,8 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 from iceberg_datamart.errors import UnfitValueError
-from iceberg_datamart.reading import MOST_REJECTED, RejectedRow, wire_name
+from iceberg_datamart.reading import MOST_REJECTED, MOST_REJECTED_TEXT, RejectedRow, wire_name
 from iceberg_datamart.sources.postgres_types import Unfit, null_key
-
-# Rejected rows pass through the memory of this process, with their whole content.
-MOST_REJECTED_TEXT = 256 * 1024**2
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

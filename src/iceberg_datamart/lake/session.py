@@ -62,6 +62,8 @@ _RELIED_ON = {
     "spark.sql.parser.escapedStringLiterals": "false",
     "spark.sql.ansi.enabled": "true",
     "spark.sql.storeAssignmentPolicy": "ANSI",
+    # Dates reach filters as they are, not by an old calendar that has no 10th October 1582.
+    "spark.sql.datetime.java8API.enabled": "true",
 }
 _CATALOG_IMPLEMENTATIONS = {
     "glue": "org.apache.iceberg.aws.glue.GlueCatalog",

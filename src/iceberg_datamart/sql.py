@@ -301,6 +301,12 @@ def shared_keys_sql(batch: str, key: Sequence[str], columns: Sequence[str], curs
     )
 
 
+def versions_sql(table: str, appended: str, key: Sequence[str]) -> str:
+    """Return the SELECT of all rows of `table` whose key is that of a row in `appended`."""
+    shared = matching(key, NEW, OTHER)
+    return f"SELECT {NEW}.* FROM {table} AS {NEW} LEFT SEMI JOIN {appended} AS {OTHER} ON {shared}"
+
+
 def without_older_sql(batch: str, mirror: str, key: Sequence[str], cursor: str) -> str:
     """Return the SELECT of the rows of `batch` whose cursor is not below that of the mirror's row.
 

@@ -177,6 +177,12 @@ def test_a_later_append_with_an_older_cursor_replaces_no_row(ledger: Ledger) -> 
     found = ended.report["tables"]["ledger"]
     assert (found["rows_read"], found["updated"], found["deleted"]) == (2, 0, 1), ended.stdout
     assert {row["Id"]: row["name"] for row in ledger.laptop.rows("ledger")} == {1: "first", 2: "first"}
+    # A version of the row that is gone, older than its deletion; and a new row.
+    late = [{**row, "at": at(1)} for row in ledger.rows(3, 4).to_pylist()]
+    ledger.table.append(pa.Table.from_pylist(late, schema=ledger.rows().schema))
+    found = ledger.ended("run").report["tables"]["ledger"]
+    assert (found["rows_read"], found["inserted"], found["deleted"]) == (2, 1, 0)
+    assert {row["Id"] for row in ledger.laptop.rows("ledger")} == {1, 2, 4}
 
 
 def test_a_compaction_between_two_appends_is_passed_over(laptop: Laptop) -> None:

@@ -78,6 +78,26 @@ def test_of_too_little_memory_the_error_says_what_to_set(error: Py4JError, words
     assert "spark.driver.memory" in found.hint
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "Job aborted\n\tat x\nCaused by: java.lang.RuntimeException: column 'c' does not fit int: x\n",
+            "column 'c' does not fit int: x",
+        ),
+        (
+            "PythonException: Trace\n  x\na.MalformedLineError: malformed line of JSON: Extra data: '1 2'\n",
+            "malformed line of JSON: Extra data: '1 2'",
+        ),
+    ],
+)
+def test_a_value_or_a_line_of_a_file_is_named_with_its_table(text: str, said: str) -> None:
+    error = translated("queue", Py4JError(text))
+    assert isinstance(error, UnfitValueError)
+    assert error.message == f"queue: {said}"
+    assert error.hint
+
+
 def test_a_lost_connection_is_the_sources_failure() -> None:
     error = translated("queue", Py4JError(LOST))
     assert isinstance(error, SourceUnreachableError)

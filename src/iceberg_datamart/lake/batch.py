@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from iceberg_datamart.errors import UnfitValueError
-from iceberg_datamart.lake.files import files_frame
+from iceberg_datamart.lake.csv_lines import require_whole_lines
+from iceberg_datamart.lake.files import file_patterns, files_frame
 from iceberg_datamart.lake.iceberg_source import iceberg_frame
 from iceberg_datamart.lake.jdbc import jdbc_frame
-from iceberg_datamart.reading import IcebergRead, JdbcRead, Probe, SharedKeys, as_held
-from iceberg_datamart.sql import PLACE, deduplicated_sql, quoted, shared_keys_sql, without_older_sql
+from iceberg_datamart.reading import FilesRead, IcebergRead, JdbcRead, Probe, SharedKeys, as_held
+from iceberg_datamart.sql import (
+    PLACE,
+    deduplicated_sql,
+    quoted,
+    shared_keys_sql,
+    versions_sql,
+    without_older_sql,
+)
 from iceberg_datamart.watermark import CursorKind, Watermark
 
 if TYPE_CHECKING:
@@ -32,6 +41,11 @@ def batch_of(session: SparkSession, merge: MirrorMerge | MirrorComparison, views
     # PostgreSQL itself proves its keys, or chooses among the rows that share one: `sources/postgres_keys.py`.
     if merge.source.key_is_unique or isinstance(merge.read, JdbcRead):
         return frame
+    if isinstance(merge.read, IcebergRead) and merge.read.after is not None and merge.read.deleted:
+        # Of a row that is marked as deleted, the mirror keeps nothing that says how new it was.
+        whole = _frame(session, replace(merge.read, after=None), merge.source)
+        text = versions_sql(views.add(whole), views.add(frame), merge.source.primary_key)
+        frame = session.sql(text)
     columns = [column.name for column in merge.source.columns]
     cursor = merge.cursor if merge.cursor in columns else None
     text = deduplicated_sql(views.add(frame), merge.source.primary_key, columns, cursor)
@@ -48,8 +62,10 @@ def probe_of(  # noqa: PLR0913, PLR0917  (one read)
 ) -> Probe:
     """Return how many rows there are, the greatest cursor, and which keys are shared.
 
-    Raises: UnfitValueError for a NULL in a key.
+    Raises: UnfitValueError for a NULL in a key, and for files that cannot be told for certain.
     """
+    if isinstance(read, FilesRead) and read.format == "csv" and read.folders:
+        require_whole_lines(session, read, file_patterns(read))
     keys = " OR ".join(f"{quoted(name)} IS NULL" for name in source.primary_key)
     greatest = "CAST(NULL AS bigint)"
     if cursor is not None and source.cursor is not None:

@@ -45,6 +45,10 @@ _NO_MEMORY = "OutOfMemoryError"
 _SERVER_ERROR = "org.postgresql.util.PSQLException"
 _MOST_CAUSES = 20
 _UNFIT = re.compile(r'invalid input syntax for type [\w ]+: "([^"]* does not fit [^"]*)"')
+# What `lake/exact.py` raises of a value, and `lake/json_lines.py` of a line.
+_OF_FILES = re.compile(
+    r"Exception: (?:\[\w+\] )?(column '.*' does not fit [^\n]*)|MalformedLineError: ([^\n]*)"
+)
 # A message that ends with a colon goes on: on the lines up to the trace. Py4J's own first line has no cause
 # before its colon: `: org.postgresql.util.PSQLException: ERROR: …`.
 _CAUSE = re.compile(
@@ -66,10 +70,9 @@ def translating(table: str) -> Iterator[None]:
 def translated(table: str, error: Exception) -> DatamartError:
     """Return the error of this package for one of Spark's."""
     text = str(getattr(error, "stackTrace", "") or "") + "\n" + str(error)
-    unfit = _UNFIT.search(text)
+    unfit = _unfit(table, text)
     if unfit is not None:
-        hint = "Set a wider type in `columns`, or `type: string`. Nothing of this table was written."
-        return UnfitValueError(f"value {unfit[1]}", hint=hint)
+        return unfit
     if any(name in text for name in _CONFLICTS):
         message = f"another run committed to {table} while this one was merging"
         return CommitConflictError(message, hint="Run again: it starts from what the other run committed.")
@@ -88,6 +91,19 @@ def translated(table: str, error: Exception) -> DatamartError:
         message = f"the connection or the consistent point of the source was lost: {lost[1]}"
         return SourceUnreachableError(message + _sqlstate(error))
     return LakeError(f"{table}: {_root_cause(text)}{_sqlstate(error)}")
+
+
+def _unfit(table: str, text: str) -> UnfitValueError | None:
+    """Return the error of a value or a line that the source has; None where it is none of these."""
+    unfit = _UNFIT.search(text)
+    if unfit is not None:
+        hint = "Set a wider type in `columns`, or `type: string`. Nothing of this table was written."
+        return UnfitValueError(f"value {unfit[1]}", hint=hint)
+    malformed = _OF_FILES.search(text)
+    if malformed is not None:
+        hint = "Correct the file, or the column's type in the catalog or in `columns`. Nothing was written."
+        return UnfitValueError(f"{table}: {malformed[1] or malformed[2]}", hint=hint)
+    return None
 
 
 def _root_cause(text: str) -> str:

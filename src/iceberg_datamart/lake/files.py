@@ -1,6 +1,6 @@
 """Tables of files read by Spark, each column with the type that the catalog gives it.
 
-Values that are not of that type fail the read: Spark's casts are ANSI's here, and readers fail fast.
+Values that are not of that type fail the read: all text is taken for text, and then cast exactly.
 https://spark.apache.org/docs/3.5.6/sql-data-sources.html
 """
 
@@ -8,58 +8,116 @@ from __future__ import annotations
 
 import re
 from functools import reduce
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from iceberg_datamart.errors import SourceError, SourceTableMissingError
+from pyspark.sql.functions import broadcast, col, explode, expr, udf
+
 from iceberg_datamart.lake.analysis import require_row_local
+from iceberg_datamart.lake.exact import exact_cast
+from iceberg_datamart.lake.file_groups import groups, own_name
+from iceberg_datamart.lake.json_lines import rows_in
 from iceberg_datamart.lake.types import spark_type
 from iceberg_datamart.sql import literal, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from pyspark.sql import DataFrame, DataFrameReader, SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
-    from iceberg_datamart.reading import Column, FilesRead, LakeRead
+    from iceberg_datamart.reading import FilesRead, LakeRead
 
 # A name of a file may hold what Hadoop takes for a pattern.
 _PATTERN = re.compile(r"([{}\[\]*?\\])")
-_WHOLE = ("tinyint", "smallint", "int", "bigint")
-_WIDER = {("float", "double"), ("timestamp_ntz", "timestamp")}
-_DECIMAL = re.compile(r"decimal\((\d+),(\d+)\)")
+_FILE, _PLACE, _ROW = "_datamart_file", "_datamart_place", "_datamart_row"
+# Of `s3://bucket/key` and `file:///folder` what a file system may not spell otherwise.
+_SCHEME = re.compile(r"^[A-Za-z0-9]+:/*")
+_MARK = "\ufeff"
+_LINE_END = r"\r\z"
 
 
 def files_frame(session: SparkSession, read: FilesRead) -> DataFrame:
     """Return all rows of the files, whatever their number for each key; read when Spark gets to it."""
-    folders = read.folders
-    if read.format == "avro":
-        # Spark takes the schema of one file for all: what others have beside it would be lost.
-        folders = tuple((values, (file,)) for values, files in folders for file in files)
-    parts = [_folder(session, read, values, files) for values, files in folders]
-    if not parts:
+    paths = file_patterns(read)
+    if not paths:
         nothing = [f"CAST(NULL AS {spark_type(c.type)}) AS {quoted(c.name)}" for c in read.columns]
         mark = [] if read.deleted is None else [f"false AS {read.deleted}"]
         return session.range(0).selectExpr(*nothing, *mark)
-    return reduce(lambda one, other: one.unionAll(other), parts)
+    parts = [_typed(session, read, group) for group in groups(session, read, paths)]
+    return marked(reduce(lambda one, other: one.unionAll(other), parts), read)
 
 
-def _folder(
-    session: SparkSession, read: FilesRead, values: Sequence[str | None], files: Sequence[str]
-) -> DataFrame:
-    """Return the rows of one partition's files."""
-    paths = [_PATTERN.sub(r"\\\1", path) for path in files]
-    raw = _reader(session, read, paths).load(paths)
-    outside = dict(zip(read.partition_columns, values, strict=True))
-    held = {name: _found(raw.columns, name) for name in read.stored if name not in outside}
-    kinds = dict(raw.dtypes)
-    columns = []
-    for column in read.columns:
-        own = held.get(column.name)
-        value = _literal(outside.get(column.name)) if own is None else quoted(own)
-        columns.append(
-            f"{exact_cast(value, kinds.get(own or '', 'string'), column)} AS {quoted(column.name)}"
+def file_patterns(read: FilesRead) -> list[str]:
+    """Return the paths of all files as Spark takes them, none for a pattern."""
+    return [_PATTERN.sub(r"\\\1", path) for _, files in read.folders for path in files]
+
+
+def _typed(session: SparkSession, read: FilesRead, paths: Sequence[str]) -> DataFrame:
+    """Return the rows of files that are read together, each value in its type."""
+    raw = _raw(session, read, paths)
+    found = _values(dict(raw.dtypes), read)
+    if read.partition_columns:
+        raw = raw.join(broadcast(_places(session, read)), expr(f"{_FILE} = {_PLACE}"), "left")
+    plain = raw.selectExpr(
+        *(f"{found[column.name][0]} AS {_value_name(at)}" for at, column in enumerate(read.columns))
+    )
+    return plain.selectExpr(
+        *(
+            f"{exact_cast(_value_name(at), found[column.name][1], column)} AS {quoted(column.name)}"
+            for at, column in enumerate(read.columns)
         )
-    return marked(raw.selectExpr(*columns), read)
+    )
+
+
+def _value_name(position: int) -> str:
+    return f"_datamart_value_{position}"
+
+
+def _values(kinds: Mapping[str, str], read: FilesRead) -> dict[str, tuple[str, str]]:
+    """Return for each column the expression of its value as it is read, and the type of that."""
+    found = {}
+    for column in read.columns:
+        if column.name in read.partition_columns:
+            known = f"{_PLACE}_{read.partition_columns.index(column.name)}"
+            lost = literal("a file was read that is in no partition: ")
+            checked = f"CAST(raise_error(concat({lost}, {_FILE})) AS string)"
+            found[column.name] = (f"CASE WHEN {_PLACE} IS NULL THEN {checked} ELSE {known} END", "string")
+            continue
+        own = own_name(list(kinds), column.name) if column.name in read.stored else None
+        if own is None:
+            want = spark_type(column.type)
+            found[column.name] = (f"CAST(NULL AS {want})", want)
+        else:
+            found[column.name] = (_csv_value(own, read) if read.format == "csv" else quoted(own), kinds[own])
+    return found
+
+
+def _csv_value(name: str, read: FilesRead) -> str:
+    """Return a value of CSV: without what is not its own, and NULL where it is empty or says so."""
+    value = quoted(name)
+    if name == read.stored[-1]:
+        # Lines end by \n or \r\n; within quotes both stand for themselves.
+        value = f"regexp_replace({value}, {literal(_LINE_END)}, '')"
+    if name == read.stored[0] and read.encoding == "UTF-8":
+        behind = f"substring({value}, 2)"
+        refused = (
+            f"raise_error({literal('a file begins with a byte order mark and a quote: remove the mark')})"
+        )
+        quote = f"instr({behind}, {literal(read.options['quote'])}) = 1"
+        bare = f"CASE WHEN {quote} THEN CAST({refused} AS string) ELSE {behind} END"
+        value = f"CASE WHEN instr({value}, {literal(_MARK)}) = 1 THEN {bare} ELSE {value} END"
+    return f"nullif(nullif({value}, ''), {literal(read.null)})"
+
+
+def _places(session: SparkSession, read: FilesRead) -> DataFrame:
+    """Return the values of each file's partition, by the file's name as Spark tells it."""
+    path: Any = session._jvm.org.apache.hadoop.fs.Path  # noqa: SLF001
+    rows = [
+        (_SCHEME.sub("", str(path(file).toUri().toString())), *values)
+        for values, files in read.folders
+        for file in files
+    ]
+    names = [_PLACE, *(f"{_PLACE}_{at}" for at in range(len(read.partition_columns)))]
+    return session.createDataFrame(rows, ", ".join(f"{name} string" for name in names))
 
 
 def marked(typed: DataFrame, read: LakeRead) -> DataFrame:
@@ -70,62 +128,29 @@ def marked(typed: DataFrame, read: LakeRead) -> DataFrame:
     return typed.selectExpr("*", f"coalesce(CAST(({read.soft_delete}) AS boolean), false) AS {read.deleted}")
 
 
-def _reader(session: SparkSession, read: FilesRead, paths: Sequence[str]) -> DataFrameReader:
-    """Return a reader that takes text for text: only the catalog says what it means."""
+def _raw(session: SparkSession, read: FilesRead, paths: Sequence[str]) -> DataFrame:
+    """Return the files' rows as they are there, text as text, with the file's name where that is needed."""
+    file = f"regexp_replace(input_file_name(), {literal(_SCHEME.pattern)}, '') AS {_FILE}"
+    also = [file] if read.partition_columns else []
+    if read.format == "json":
+        lines = (
+            session.read.format("text").load(list(paths)).selectExpr("CAST(value AS binary) AS value", *also)
+        )
+        return lines.select(
+            explode(_parser(read)(col("value"))).alias(_ROW), *(_FILE for _ in also)
+        ).selectExpr(f"{_ROW}.*", *(_FILE for _ in also))
     reader = session.read.format(read.format).options(**read.options)
     if read.format == "csv":
-        return reader.schema(", ".join(f"{quoted(name)} string" for name in read.stored))
-    if read.format == "json":
-        lists = {column.name.lower() for column in read.columns if column.type.startswith("list<")}
-        names = reader.option("primitivesAsString", "true").load(paths).columns
-        kinds = ((name, "array<string>" if name.lower() in lists else "string") for name in names)
-        return reader.schema(", ".join(f"{quoted(name)} {kind}" for name, kind in kinds))
-    return reader
+        reader = reader.schema(", ".join(f"{quoted(name)} string" for name in read.stored))
+    return reader.load(list(paths)).selectExpr("*", *also)
 
 
-def _literal(value: str | None) -> str:
-    return "CAST(NULL AS string)" if value is None else literal(value)
-
-
-def _found(columns: Sequence[str], name: str) -> str | None:
-    """Return the files' own spelling of a column, which the catalog has in lower case; None for none.
-
-    Raises: SourceTableMissingError for two spellings: to take one would lose the other's values.
-    """
-    alike = [column for column in columns if column.lower() == name.lower()]
-    if len(alike) > 1:
-        message = f"the files spell column '{name}' in {len(alike)} ways: {', '.join(alike)}"
-        raise SourceTableMissingError(message, hint="Write them with one spelling, or exclude the column.")
-    return alike[0] if alike else None
-
-
-def exact_cast(value: str, have: str, column: Column) -> str:
-    """Return the expression of a value with its column's type. Raises: SourceError where that rounds."""
-    want = spark_type(column.type)
-    if have == "string" and column.type.startswith("decimal"):
-        # Spark rounds text that has more digits.
-        exact = literal(
-            rf"^\s*[-+]?\d*(\.\d{{0,{column.type.rstrip(')').rpartition(',')[2].strip()}}}0*)?\s*$"
-        )
-        said = literal(f"{column.name} does not fit {column.type}: ")
-        refused = f"CAST(raise_error(concat({said}, {value})) AS {want})"
-        fits = f"{value} IS NULL OR {value} RLIKE {exact}"
-        return f"CASE WHEN {fits} THEN CAST({value} AS {want}) ELSE {refused} END"
-    if have != "string" and not _holds(want, have):
-        message = f"the source has column '{column.name}' as {have}, which {want} may not hold exactly"
-        raise SourceError(message, hint="Run its crawler again, or set the column's type in `columns`.")
-    return f"CAST({value} AS {want})"
-
-
-def _holds(want: str, have: str) -> bool:
-    """Return whether every value of one of Spark's types is one of the other's."""
-    want, have = want.replace(" ", ""), have.replace(" ", "")
-    if want in (have, "string") or (have, want) in _WIDER:
-        return True
-    if want.startswith("array<") and have.startswith("array<"):
-        return _holds(want[6:-1], have[6:-1])
-    if want in _WHOLE and have in _WHOLE:
-        return _WHOLE.index(have) <= _WHOLE.index(want)
-    sizes = [_DECIMAL.fullmatch(kind) for kind in (want, have)]
-    (p, s), (q, t) = ([int(part) for part in size.groups()] if size else [0, 0] for size in sizes)
-    return all(sizes) and s >= t and p - s >= q - t
+def _parser(read: FilesRead) -> Any:
+    """Return the function that turns a line of JSON into rows, with the columns that are read."""
+    lists = {column.name for column in read.columns if column.type.startswith("list<")}
+    columns = [(column.name, column.name in lists) for column in read.columns if column.name in read.stored]
+    encoding = read.encoding
+    kinds = ", ".join(
+        f"{quoted(name)}: {'array<string>' if is_list else 'string'}" for name, is_list in columns
+    )
+    return udf(lambda line: rows_in(line, columns, encoding), f"array<struct<{kinds}>>")

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from iceberg_datamart.lake.files import exact_cast, marked
+from iceberg_datamart.lake.exact import exact_cast
+from iceberg_datamart.lake.files import marked
 from iceberg_datamart.sql import quoted
 
 if TYPE_CHECKING:

@@ -81,7 +81,7 @@ def file_form(found: GlueTable) -> FileForm:
         return FileForm()
     encoding, null = _encoding(found), found.reading.get("serialization.null.format", _NULL)
     if found.classification == "json":
-        return FileForm({"mode": "FAILFAST"}, encoding)
+        return FileForm({}, encoding)
     return FileForm(_csv(found, encoding), encoding, null, found.reading.get("escape.delim"))
 
 
@@ -135,6 +135,10 @@ def _csv(found: GlueTable, encoding: str) -> dict[str, str]:
         "mode": "FAILFAST",
         "header": "true" if lines == "1" else "false",
         "enforceSchema": "true",
+        # A value between quotes may have lines; what ends others with \r\n is taken off later.
+        "multiLine": "true",
+        "lineSep": "\n",
+        "unescapedQuoteHandling": "RAISE_ERROR",
         "encoding": encoding,
         "sep": _separator(found),
         "quote": quote,

@@ -206,9 +206,10 @@ def test_the_end_of_the_session_that_holds_the_snapshot_is_survived(
 def test_the_end_of_a_session_that_reads_is_survived(
     laptop: Laptop, connection: Connection, oracle: Oracle, proxy: FaultProxy
 ) -> None:
+    # Statements of one call come one by one from JDBC, together from the job's own sessions.
     ends = (
         "select count(pg_terminate_backend(pid)) from pg_stat_activity "
-        "where application_name = 'PostgreSQL JDBC Driver' and datname = current_database()"
+        "where query ~ '^ *set (transaction|local) ' and datname = current_database()"
     )
     ended: list[int] = []
 

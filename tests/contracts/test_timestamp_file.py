@@ -9,6 +9,7 @@ from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import TYPE_CHECKING
 
+import boto3
 import pytest
 
 from iceberg_datamart.errors import (
@@ -351,6 +352,8 @@ def test_what_stays_wrong_however_often_it_is_tried_is_no_reason_to_run_again(
 def test_an_s3_without_keys_is_no_reason_to_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
+    # Whichever test of this process asked AWS first, its keys are kept there.
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")

@@ -25,8 +25,9 @@ JDBC_NAMES = {
     "gssencmode": "gssEncMode",
 }
 BOTH = {"host", "port", "dbname", "user", "password", *JDBC_NAMES}
-# What this package sets itself; of a file of passwords, a connection has taken the password.
-_WITHOUT_SAY = {"options", "application_name", "connect_timeout", "client_encoding", "passfile"}
+# What an address alone has a say in, as far as this package leaves it open; of a file of passwords, a
+# connection has taken the password.
+OF_THE_ADDRESS = {"options", "application_name", "connect_timeout", "client_encoding", "passfile"}
 
 
 def with_environment(parts: Mapping[str, str]) -> dict[str, str]:
@@ -37,7 +38,7 @@ def with_environment(parts: Mapping[str, str]) -> dict[str, str]:
     found, refused = {name: value for name, value in parts.items() if value}, []
     for option in Conninfo.get_defaults():
         name = option.keyword.decode()
-        if name in found or not option.val or name in _WITHOUT_SAY:
+        if name in found or not option.val or name in OF_THE_ADDRESS:
             continue
         if name in BOTH:
             found[name] = option.val.decode()

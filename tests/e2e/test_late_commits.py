@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from support.servers.roles import role_of
 from support.shops.shop_rules import rename
 
 if TYPE_CHECKING:
@@ -99,19 +100,11 @@ def prepared(connection: Connection, gid: str) -> tuple[datetime] | None:
 @contextmanager
 def without_statistics(laptop: Laptop, connection: Connection) -> Iterator[None]:
     """Let the job read as a role that may not see what other sessions do."""
-    role = "short_sighted"
-    connection.execute(
-        f"create role {role} login password 'pw'; grant usage on schema public to {role}; "
-        f"grant select on all tables in schema public to {role}"
-    )
-    info = connection.info
-    url = f"postgresql://{role}:pw@{info.host}:{info.port}/{info.dbname}"
-    laptop.settings["sources"]["prd"]["url"] = url
-    laptop.save()
-    try:
+    grants = "grant usage on schema public to {role}; grant select on all tables in schema public to {role}"
+    with role_of(connection, "short_sighted", grants) as url:
+        laptop.settings["sources"]["prd"]["url"] = url
+        laptop.save()
         yield
-    finally:
-        connection.execute(f"drop owned by {role}; drop role {role}")
 
 
 @pytest.mark.parametrize("lookback", [None, 30])

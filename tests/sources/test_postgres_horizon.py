@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,10 +13,9 @@ from iceberg_datamart.sources.postgres_activity import activity
 from iceberg_datamart.sources.postgres_horizon import UNSEEN_START
 from iceberg_datamart.sources.postgres_relations import written_elsewhere
 from iceberg_datamart.watermark import LOOKBACK
+from support.servers.roles import role_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import psycopg
 
     from iceberg_datamart.watermark import Horizon
@@ -47,17 +46,6 @@ def is_guess(horizon: Horizon) -> bool:
     return not horizon.visible and horizon.instant <= horizon.clock - LOOKBACK
 
 
-@contextmanager
-def role_of(connection: Connection, database: str, options: str) -> Iterator[str]:
-    """Yield the url of a role that reads the table."""
-    role, info = f"reader_of_{database}", connection.info
-    connection.execute(f"create role {role} login password 'pw' {options}; grant select on item to {role}")
-    try:
-        yield f"postgresql://{role}:pw@{info.host}:{info.port}/{database}"
-    finally:
-        connection.execute(f"drop owned by {role}; drop role {role}")
-
-
 def test_r15_with_all_in_sight_the_horizon_is_exact(url: str, other: Connection) -> None:
     horizon, warnings, _ = point(url)
     assert (horizon.visible, horizon.instant, warnings) == (True, horizon.clock - UNSEEN_START, [])
@@ -68,6 +56,7 @@ def test_r15_with_all_in_sight_the_horizon_is_exact(url: str, other: Connection)
     assert horizon.instant == min(began, horizon.clock - UNSEEN_START)
 
 
+@pytest.mark.usefixtures("url")
 @pytest.mark.parametrize(
     ("options", "grant", "is_seen"),
     [
@@ -79,14 +68,14 @@ def test_r15_with_all_in_sight_the_horizon_is_exact(url: str, other: Connection)
     ],
 )
 def test_r15_a_right_that_is_not_inherited_is_no_right(
-    url: str, connection: Connection, options: str, grant: str | None, *, is_seen: bool
+    connection: Connection, options: str, grant: str | None, *, is_seen: bool
 ) -> None:
-    database = url.rpartition("/")[2]
-    with role_of(connection, database, options) as reader:
+    role = f"reader_of_{connection.info.dbname}"
+    with role_of(connection, role, "grant select on item to {role}", options) as reader:
         if grant is not None:
             inherit = " with inherit false" if "noinherit" in options else ""
             version = connection.info.server_version >= 160000
-            connection.execute(f"grant {grant} to reader_of_{database}{inherit if version else ''}")
+            connection.execute(f"grant {grant} to {role}{inherit if version else ''}")
         horizon, warnings, _ = point(reader)
     assert horizon.visible == is_seen
     assert is_guess(horizon) == (not is_seen)

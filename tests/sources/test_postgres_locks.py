@@ -20,6 +20,7 @@ from iceberg_datamart.errors import (
 from iceberg_datamart.sources import postgres_locks
 from iceberg_datamart.sources.postgres import PostgresSession
 from iceberg_datamart.watermark import ReadWindow
+from support.servers.roles import role_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -167,17 +168,14 @@ def test_r16_what_is_described_is_true_at_the_point(
 def test_r16_a_role_with_rights_on_columns_alone_locks_what_it_reads(
     databases: Databases, database: str, config: PostgresSource, connection: Connection
 ) -> None:
-    role = f"columns_of_{database}"
-    connection.execute(f"create role {role} login password 'pw'; grant select (id) on item to {role}")
-    info = connection.info
-    url = f"postgresql://{role}:pw@{info.host}:{info.port}/{database}"
-    try:
-        with session(source(url)) as opened:
-            fix_point(opened, t=table("item", exclude=["at"]))
-            with databases.connected(database) as one, pytest.raises(psycopg.errors.LockNotAvailable):
-                one.execute("set lock_timeout = '100ms'; truncate item")
-    finally:
-        connection.execute(f"drop owned by {role}; drop role {role}")
+    grants = "grant select (id) on item to {role}"
+    with (
+        role_of(connection, f"columns_of_{database}", grants) as url,
+        session(source(url)) as opened,
+    ):
+        fix_point(opened, t=table("item", exclude=["at"]))
+        with databases.connected(database) as one, pytest.raises(psycopg.errors.LockNotAvailable):
+            one.execute("set lock_timeout = '100ms'; truncate item")
     assert config.url != url
 
 

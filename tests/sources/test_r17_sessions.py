@@ -17,6 +17,7 @@ from iceberg_datamart.sources.postgres import PostgresSession
 from iceberg_datamart.sources.postgres_activity import activity
 from iceberg_datamart.sources.postgres_connection import connected, transaction
 from iceberg_datamart.watermark import CursorKind, ReadWindow, Watermark
+from support.servers.roles import role_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,14 +86,16 @@ def opened(url: str, **tables: TableConfig) -> Iterator[PostgresSession]:
 
 
 @contextmanager
-def role_of(connection: Connection, database: str, grants: str) -> Iterator[str]:
-    """Yield the url of a role of its own; `{role}` in `grants` is its name."""
-    role, info = f"r17_{database}", connection.info
-    connection.execute(f"create role {role} login password 'pw'; {grants.format(role=role)}")
+def encoded(connection: Connection, databases: Databases, encoding: str, rows: str) -> Iterator[str]:
+    """Yield the url of a database of another encoding in which the statements `rows` were run."""
+    name = f"{connection.info.dbname}_{encoding.lower()}"
+    connection.execute(f"create database {name} encoding '{encoding}' locale 'C' template template0")
     try:
-        yield f"postgresql://{role}:pw@{info.host}:{info.port}/{database}"
+        with databases.connected(name) as opened:
+            opened.execute(rows)
+        yield databases.server.url(name)
     finally:
-        connection.execute(f"drop owned by {role}; drop role {role}")
+        connection.execute(f"drop database {name} with (force)")
 
 
 def asked_as_spark_does(url: str, read: JdbcRead) -> list[tuple[Any, ...]]:
@@ -171,50 +174,35 @@ def test_r17_spark_asks_for_columns_under_the_recipe_too(
 
 
 def test_r17_text_is_the_same_whatever_encoding_database_and_client_have(
-    databases: Databases, database: str, connection: Connection
+    databases: Databases, connection: Connection
 ) -> None:
-    name = f"{database}_latin1"
-    connection.execute(f"create database {name} encoding 'LATIN1' locale 'C' template template0")
-    url = databases.server.url(name)
-    try:
-        with databases.connected(name) as latin:
-            latin.execute(
-                "create table item (code char(4) primary key, note text, at timestamptz default now());"
-                "insert into item values ('MÜ', 'ü'), ('B', null)"
-            )
-        settings = table(primary_key=["code"], cursor="at")
-        with opened(url, t=settings) as session:
-            keys = session.probe("t", FROM_START).keys
-            read = session.read("t", ALL)
-            for encoding in ("UTF8", "LATIN1"):
-                rows = asked_as_spark_does(f"{url}?client_encoding={encoding}", read)
-                assert sorted(row[:2] for row in rows) == [("B   ", None), ("MÜ  ", "ü")]
-        assert sorted(keys or ()) == [("B   ",), ("MÜ  ",)]
-    finally:
-        connection.execute(f"drop database {name} with (force)")
+    rows = (
+        "create table item (code char(4) primary key, note text, at timestamptz default now());"
+        "insert into item values ('MÜ', 'ü'), ('B', null)"
+    )
+    settings = table(primary_key=["code"], cursor="at")
+    with encoded(connection, databases, "LATIN1", rows) as url, opened(url, t=settings) as session:
+        keys = session.probe("t", FROM_START).keys
+        read = session.read("t", ALL)
+        for encoding in ("UTF8", "LATIN1"):
+            found = asked_as_spark_does(f"{url}?client_encoding={encoding}", read)
+            assert sorted(row[:2] for row in found) == [("B   ", None), ("MÜ  ", "ü")]
+    assert sorted(keys or ()) == [("B   ",), ("MÜ  ",)]
 
 
-def test_r17_bytes_that_are_no_text_are_an_error(
-    databases: Databases, database: str, connection: Connection
-) -> None:
-    name = f"{database}_ascii"
-    connection.execute(f"create database {name} encoding 'SQL_ASCII' locale 'C' template template0")
-    url = databases.server.url(name)
-    try:
-        with databases.connected(name) as ascii_:
-            ascii_.execute(
-                "set client_encoding = 'SQL_ASCII';"
-                "create table item (code char(4) primary key, at timestamptz);"
-                "insert into item values (E'M\\xdc', now())"
-            )
-        with opened(url, t=table(primary_key=["code"], cursor="at")) as session:
-            with pytest.raises(SourceError, match="SQLSTATE 22021") as caught:
-                session.probe("t", FROM_START)
-            with pytest.raises(psycopg.errors.CharacterNotInRepertoire):
-                asked_as_spark_does(url, session.read("t", ALL))
-        assert "`exclude`" in caught.value.hint
-    finally:
-        connection.execute(f"drop database {name} with (force)")
+def test_r17_bytes_that_are_no_text_are_an_error(databases: Databases, connection: Connection) -> None:
+    rows = (
+        "set client_encoding = 'SQL_ASCII';"
+        "create table item (code char(4) primary key, at timestamptz);"
+        "insert into item values (E'M\\xdc', now())"
+    )
+    settings = table(primary_key=["code"], cursor="at")
+    with encoded(connection, databases, "SQL_ASCII", rows) as url, opened(url, t=settings) as session:
+        with pytest.raises(SourceError, match="SQLSTATE 22021") as caught:
+            session.probe("t", FROM_START)
+        with pytest.raises(psycopg.errors.CharacterNotInRepertoire):
+            asked_as_spark_does(url, session.read("t", ALL))
+    assert "`exclude`" in caught.value.hint
 
 
 @pytest.mark.parametrize("name", ["item", "seen"])
@@ -229,7 +217,7 @@ def test_r17_rows_that_a_policy_hides_are_an_error_of_their_table_alone(
     grants = "grant select on item, seen, free to {role}; grant usage on schema public to {role}"
     connection.execute(f"grant select on item to {owner}; alter view seen owner to {owner}")
     with (
-        role_of(connection, database, grants) as url,
+        role_of(connection, f"r17_{database}", grants) as url,
         closing(PostgresSession("prd", source(url))) as session,
     ):
         failed = session.lock({"t": table(**{"from": name}), "free": table(**{"from": "free"})})
@@ -260,7 +248,7 @@ def test_r17_the_columns_that_the_role_may_read_are_read(
     )
     grants = f"grant select (id, amount, at) on {name} to {{role}}; grant pg_read_all_stats to {{role}}"
     rows = 10 if name == "person" else 5
-    with role_of(connection, database, grants) as url, opened(url, t=settings) as session:
+    with role_of(connection, f"r17_{database}", grants) as url, opened(url, t=settings) as session:
         for window in (ALL, FROM_START):
             assert session.probe("t", window).rows == rows
             assert len(asked_as_spark_does(url, session.read("t", window))) == rows
@@ -290,7 +278,7 @@ def test_r17_a_right_that_lacks_is_asked_for_by_table_and_column(
     connection.execute(f"{PERSONS}; create table free (id int primary key)")
     grants = f"grant select {columns} on person to {{role}}" if columns else "grant select on free to {role}"
     with (
-        role_of(connection, database, grants) as url,
+        role_of(connection, f"r17_{database}", grants) as url,
         closing(PostgresSession("prd", source(url))) as session,
     ):
         error = session.lock({"t": table(**{"from": "person"})})["t"]

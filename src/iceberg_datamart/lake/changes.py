@@ -161,7 +161,7 @@ class Changeset:
             return self.known_bounds
         if self.rows > FEW_KEYS:
             return "true"
-        return bounds_in(self.frame, self.key) or "true"
+        return bounds_in(self.frame, self.key)
 
     def release(self) -> None:
         """Give the memory back."""
@@ -229,11 +229,11 @@ def append(  # noqa: PLR0913, PLR0917  (one commit)
     return staging.commit(target, base, summary, frame.writeTo(target).append, touched)
 
 
-def bounds_in(frame: DataFrame, key: Sequence[Column], alias: str = OLD) -> str | None:
-    """Return the predicate that each key column lies near a row of `frame`; None for none or many rows."""
+def bounds_in(frame: DataFrame, key: Sequence[Column], alias: str = OLD) -> str:
+    """Return the predicate that each key column lies near a row of `frame`; `true` for none or many rows."""
     ranged = [column for column in key if has_ranges(column)]
     rows = frame.selectExpr(*map(_numbered, ranged)).limit(FEW_KEYS + 1).collect() if ranged else []
-    return bounds_of(ranged, rows, alias) if 0 < len(rows) <= FEW_KEYS else None
+    return bounds_of(ranged, rows, alias) if 0 < len(rows) <= FEW_KEYS else "true"
 
 
 def _numbered(column: Column) -> str:

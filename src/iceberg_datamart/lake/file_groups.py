@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from py4j.protocol import Py4JError
 from pyspark.sql.utils import CapturedException
 
 from iceberg_datamart.errors import SourceError, SourceTableMissingError
+from iceberg_datamart.lake.java_classes import java
 from iceberg_datamart.sql import quoted
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def _require_exact_times(session: SparkSession, read: FilesRead, schema: StructT
     times = _times(read, schema)
     if read.format != "orc" or not times:
         return
-    zones: Any = session._jvm.java.util.TimeZone  # noqa: SLF001
+    zones = java(session).java.util.TimeZone
     if session.sparkContext.master.startswith("local"):
         # This process's own JVM, all of whose work is in UTC anyway.
         zones.setDefault(zones.getTimeZone(_UTC))

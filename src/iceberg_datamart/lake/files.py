@@ -15,8 +15,10 @@ from pyspark.sql.functions import broadcast, col, explode, expr, udf
 from iceberg_datamart.lake.analysis import require_row_local
 from iceberg_datamart.lake.exact import exact_cast
 from iceberg_datamart.lake.file_groups import groups, own_name
+from iceberg_datamart.lake.java_classes import java
 from iceberg_datamart.lake.json_lines import rows_in
 from iceberg_datamart.lake.types import spark_type
+from iceberg_datamart.reading import wire_name
 from iceberg_datamart.sql import literal, quoted
 
 if TYPE_CHECKING:
@@ -58,18 +60,14 @@ def _typed(session: SparkSession, read: FilesRead, paths: Sequence[str]) -> Data
     if read.partition_columns:
         raw = raw.join(broadcast(_places(session, read)), expr(f"{_FILE} = {_PLACE}"), "left")
     plain = raw.selectExpr(
-        *(f"{found[column.name][0]} AS {_value_name(at)}" for at, column in enumerate(read.columns))
+        *(f"{found[column.name][0]} AS {wire_name(at)}" for at, column in enumerate(read.columns))
     )
     return plain.selectExpr(
         *(
-            f"{exact_cast(_value_name(at), found[column.name][1], column)} AS {quoted(column.name)}"
+            f"{exact_cast(wire_name(at), found[column.name][1], column)} AS {quoted(column.name)}"
             for at, column in enumerate(read.columns)
         )
     )
-
-
-def _value_name(position: int) -> str:
-    return f"_datamart_value_{position}"
 
 
 def _values(kinds: Mapping[str, str], read: FilesRead) -> dict[str, tuple[str, str]]:
@@ -110,7 +108,7 @@ def _csv_value(name: str, read: FilesRead) -> str:
 
 def _places(session: SparkSession, read: FilesRead) -> DataFrame:
     """Return the values of each file's partition, by the file's name as Spark tells it."""
-    path: Any = session._jvm.org.apache.hadoop.fs.Path  # noqa: SLF001
+    path = java(session).org.apache.hadoop.fs.Path
     rows = [
         (_SCHEME.sub("", str(path(file).toUri().toString())), *values)
         for values, files in read.folders

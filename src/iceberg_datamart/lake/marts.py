@@ -143,7 +143,7 @@ class MartComparison:
             for item in held.schema
             if iceberg_type(item.dataType.simpleString()) == types[item.name].type
         ]
-        return self._views.add(held), bounds_in(held, alike, ROW) or "true"
+        return self._views.add(held), bounds_in(held, alike, ROW)
 
 
 def iceberg_type(spark_type: str) -> str:

@@ -17,7 +17,7 @@ from iceberg_datamart.errors import SourceError, SourceTableMissingError
 from iceberg_datamart.reading import Column, FilesRead, IcebergRead, SourceTable
 from iceberg_datamart.sources.aws import client
 from iceberg_datamart.sources.glue_formats import file_form
-from iceberg_datamart.sources.glue_iceberg import iceberg_table
+from iceberg_datamart.sources.glue_iceberg import iceberg_table, no_cursor
 from iceberg_datamart.sources.glue_objects import GlueObjects, require_objects
 from iceberg_datamart.sources.glue_recipe import recipe_of
 from iceberg_datamart.watermark import CursorKind, Horizon
@@ -253,8 +253,7 @@ def _cursor(table: str, config: TableConfig, kinds: Mapping[str, str]) -> Cursor
         return None
     kind = _CURSORS.get(kinds[config.cursor])
     if kind is None:
-        message = f"cursor column '{config.cursor}' of table '{table}' has type {kinds[config.cursor]}"
-        raise SourceError(message, hint="Use a timestamp, date or integer column as cursor.")
+        raise no_cursor(table, config.cursor, kinds[config.cursor])
     if kind is CursorKind.TIMESTAMPTZ and config.cursor_timezone != "UTC":
         message = (
             f"tables.{table}.cursor_timezone is {config.cursor_timezone}, "

@@ -146,13 +146,18 @@ def _require_cursor(table: str, schema: Schema, config: TableConfig) -> None:
         return
     kind = str(schema.find_field(config.cursor).field_type)
     if kind not in _CURSORS:
-        message = f"cursor column '{config.cursor}' of table '{table}' has type {kind}"
-        raise SourceError(message, hint="Use a timestamp, date or integer column as cursor.")
+        raise no_cursor(table, config.cursor, kind)
     if config.cursor_timezone != "UTC":
         message = (
             f"tables.{table}.cursor_timezone is {config.cursor_timezone}, and no zone is asked of Iceberg"
         )
         raise SourceError(message, hint="Remove cursor_timezone: versions are compared as they are.")
+
+
+def no_cursor(table: str, column: str, kind: str) -> SourceError:
+    """Return what to raise for a cursor column whose type has no order of versions."""
+    message = f"cursor column '{column}' of table '{table}' has type {kind}"
+    return SourceError(message, hint="Use a timestamp, date or integer column as cursor.")
 
 
 def _recipe(schema: Schema, columns: tuple[Column, ...]) -> dict[str, str]:

@@ -12,14 +12,11 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from iceberg_datamart.errors import ConfigError
-from iceberg_datamart.libpq import BOTH, with_environment
+from iceberg_datamart.libpq import BOTH, OF_THE_ADDRESS, with_environment
 
 if TYPE_CHECKING:
     from iceberg_datamart.config import PostgresSource
 
-# What the url alone has a say in, as far as the recipe leaves it open; of a file of passwords, the connection
-# has taken the password.
-_OF_THE_URL = {"options", "application_name", "connect_timeout", "client_encoding", "passfile"}
 _NO_HOSTS = {",": "several hosts", "/": "a Unix socket", "@": "a Unix socket"}
 _VERIFYING = {"verify-ca", "verify-full"}
 
@@ -30,7 +27,7 @@ def parameters_of(config: PostgresSource) -> dict[str, str]:
     Raises: ConfigError for what JDBC cannot follow, by the url's words or the variable's name.
     """
     parts = _url_parts(config)
-    unusable = sorted(set(parts) - BOTH - _OF_THE_URL)
+    unusable = sorted(set(parts) - BOTH - OF_THE_ADDRESS)
     parts |= _given(config, parts)
     found = with_environment(parts)
     unusable += [

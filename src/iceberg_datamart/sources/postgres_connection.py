@@ -85,7 +85,8 @@ def awaited_with_options(
     the connection itself reach it. None where a pooler refuses or ignores them; `plain` was let in without.
     Raises: as `awaited`.
     """
-    options = " ".join(filter(None, (_options(config), startup_options(plain.info.server_version))))
+    given = parameters_of(config).get("options")
+    options = " ".join(filter(None, (given, startup_options(plain.info.server_version))))
     try:
         connection = awaited(name, config, options)
     except SourceRefusedError:
@@ -105,12 +106,12 @@ def connected(
     It has no setting of ours: each transaction gets them. Raises: SourceUnreachableError, SourceRefusedError.
     """
     # Given here, they keep PGOPTIONS, PGCLIENTENCODING and PGAPPNAME out.
-    parameters = parameters_of(config) | {
-        "options": options or _options(config),
+    parameters = {"options": "", "application_name": APPLICATION, **parameters_of(config)} | {
         "client_encoding": "UTF8",
         "connect_timeout": str(patience),
     }
-    parameters.setdefault("application_name", APPLICATION)
+    if options:
+        parameters["options"] = options
     try:
         # A pooler's next connection knows no statement that was prepared on another.
         connection = psycopg.connect("", autocommit=True, prepare_threshold=None, **parameters)  # type: ignore[arg-type]
@@ -122,10 +123,6 @@ def connected(
         connection.close()
         raise
     return connection
-
-
-def _options(config: PostgresSource) -> str:
-    return parameters_of(config).get("options", "")
 
 
 @contextmanager

@@ -32,7 +32,10 @@ LINEAGE = ("_run_id", "_merged_at")
 PROGRAM = Path(sys.executable).with_name("iceberg-datamart")
 # As shipped for a JVM that serves one run; one that serves many is worth Java's better compiler. A heap that
 # has to grow first is collected ten times a run.
-_JAVA = f"-XX:TieredStopAtLevel=${{{COMPILER}:-1}} -XX:+UseSerialGC -Xms1g -Xmn640m"
+_JAVA = (
+    f"-XX:TieredStopAtLevel=${{{COMPILER}:-1}} -XX:+UseSerialGC -Xms1g -Xmn640m "
+    "-Diceberg.scan.plan-in-worker-pool=false"
+)
 # Tables of tests are so small that threads, and Java code made for each query, cost more than they bring.
 SMALL_SPARK = {
     "spark.driver.memory": "1g",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from support.groups import shared_by
 
-ROOT = Path(__file__).parents[2]
+TESTS = Path(__file__).parents[1]
 HERE = "tests/unit/test_groups.py"
 
 
@@ -46,9 +47,39 @@ def test_fixtures_of_one_test_and_pytests_own_group_nothing(request: pytest.Fixt
     assert list(request.node.iter_markers("xdist_group")) == []
 
 
-def test_xdist_sees_the_groups() -> None:
-    words = ("-m", "pytest", HERE, "-k", "another_fixture", "-v", "-n", "1", "--dist", "loadgroup")
+MODULE = """
+import pytest
+
+@pytest.fixture(scope="module")
+def dear(): ...
+
+def test_it(dear): ...
+"""
+
+
+def test_xdist_sees_the_groups(tmp_path: Path) -> None:
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_one.py").write_text(MODULE)
+    words = (
+        "-p",
+        "support.groups",
+        "-v",
+        "-n",
+        "1",
+        "--dist",
+        "loadgroup",
+        "--rootdir",
+        ".",
+        "--basetemp",
+        "own",
+        "tests",
+    )
     told = subprocess.run(
-        [sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-m", "pytest", *words],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(TESTS)},
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout
-    assert f"test_so_is_one_that_uses_it_through_another_fixture@{HERE}" in told
+    assert "test_it@tests/test_one.py" in told

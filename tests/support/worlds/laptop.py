@@ -18,7 +18,6 @@ from psycopg import sql
 from pyiceberg.catalog import load_catalog
 
 from iceberg_datamart import cli
-from support.worlds.warm_process import COMPILER, OF_MANY_RUNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -30,11 +29,13 @@ if TYPE_CHECKING:
 
 LINEAGE = ("_run_id", "_merged_at")
 PROGRAM = Path(sys.executable).with_name("iceberg-datamart")
-# As shipped for a JVM that serves one run; one that serves many is worth Java's better compiler. A heap that
-# has to grow first is collected ten times a run.
+# Java's better compiler pays from some eighty runs on: tests' own JVM asks for it by this variable. The other
+# one has room for the code of a dozen runs alone. A heap that has to grow first is collected ten times a run.
+_COMPILER = "TESTS_JAVA_COMPILER"
+_BETTER = "4"
 _JAVA = (
-    f"-XX:TieredStopAtLevel=${{{COMPILER}:-1}} -XX:+UseSerialGC -Xms1g -Xmn640m "
-    "-Diceberg.scan.plan-in-worker-pool=false"
+    f"-XX:TieredStopAtLevel=${{{_COMPILER}:-1}} -XX:ReservedCodeCacheSize=200m "
+    "-XX:+UseSerialGC -Xms1g -Xmn640m -Diceberg.scan.plan-in-worker-pool=false"
 )
 # Tables of tests are so small that threads, and Java code made for each query, cost more than they bring.
 SMALL_SPARK = {
@@ -112,14 +113,14 @@ class Laptop:
         stdout, stderr, before = io.StringIO(), io.StringIO(), sys.argv
         code: Any = 0
         try:
-            sys.argv, os.environ[COMPILER] = words, OF_MANY_RUNS
+            sys.argv, os.environ[_COMPILER] = words, _BETTER
             with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
                 cli.main()
         except SystemExit as ended:
             code = ended.code
         finally:
             sys.argv = before
-            os.environ.pop(COMPILER, None)  # a run may have happened within this one
+            os.environ.pop(_COMPILER, None)  # a run may have happened within this one
         return Ended(code or 0, stdout.getvalue(), stderr.getvalue())
 
     def process(self, verb: str, *arguments: str, environment: Mapping[str, str] | None = None) -> Ended:

@@ -17,10 +17,6 @@ if TYPE_CHECKING:
 
     from support.worlds.laptop import Ended
 
-# Which of Java's compilers a JVM uses that serves many runs: settings of tests name this variable, and else
-# ask for the one that is quicker at work.
-COMPILER = "TESTS_JAVA_COMPILER"
-OF_MANY_RUNS = "4"
 _TESTS = Path(__file__).parents[2]
 _SECONDS_TO_END = 60
 
@@ -54,7 +50,6 @@ def running(directory: Path, environment: Mapping[str, str]) -> Iterator[WarmPro
         env={
             **os.environ,
             **environment,
-            COMPILER: OF_MANY_RUNS,
             "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         },
         stdin=subprocess.PIPE,

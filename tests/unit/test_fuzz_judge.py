@@ -54,5 +54,12 @@ def test_a_deleted_row_may_be_held_where_no_cursor_tells_and_nowhere_else() -> N
     assert len(verdict([(1, "old"), *RIGHT[1:]], source=without).wrong) == 1
 
 
+def test_a_row_that_arrived_with_an_old_cursor_may_be_missing_and_is_waited_for() -> None:
+    before = Present({"[2]": (2, "same")}, unfit=set(), gone=set())
+    found = {(2,): [(2, "same")]}
+    assert judged(found, SOURCE, before, KEYS, {"[1]"}) == Verdict([], {"[1]", "[3]"})
+    assert len(judged(found, SOURCE, before, KEYS, ()).wrong) == 1
+
+
 def test_a_nan_is_a_nan_and_a_list_can_be_hashed() -> None:
     assert hash(comparable([float("nan"), [1]])) == hash(("NaN", (1,)))

@@ -76,8 +76,8 @@ def judged(
             wrong.append(f"{text}: held {len(has)} times")
         elif held not in allowed:
             wrong.append(f"{text}: held {held}, must be {' or '.join(map(str, allowed))}")
-        elif held is not None and held == old and (held != now or text in source.unfit):
-            kept.add(text)
+        elif held == old and (held != now or text in source.unfit):
+            kept.add(text)  # also where it is not there yet, as history that was loaded by COPY
     wrong += [f"{key}: held, and was never there" for key in found.keys() - set(keys.values())]
     return Verdict(wrong, kept)
 

@@ -71,14 +71,23 @@ def _fetched(found: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
 
 @contextlib.contextmanager
 def _connected(s3: S3 | None) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Yield a database in memory with the extensions; nothing is fetched from the network or left behind."""
-    with duckdb.connect(config={"autoinstall_known_extensions": "false"}) as connection:
-        for name in _EXTENSIONS:
-            connection.load_extension(_extension(name))
+    """Yield a connection, in UTC, to the database that reads the one store."""
+    with _database(None if s3 is None else tuple(sorted(s3.items()))).cursor() as connection:
         connection.execute("set timezone = 'UTC'")
-        if s3 is not None:
-            _sign_in(connection, s3)
         yield connection
+
+
+@cache
+def _database(s3: tuple[tuple[str, str], ...] | None) -> duckdb.DuckDBPyConnection:
+    """Return a database in memory with the extensions: nothing is fetched, kept of files, or left behind."""
+    connection = duckdb.connect(
+        config={"autoinstall_known_extensions": "false", "enable_external_file_cache": "false"}
+    )
+    for name in _EXTENSIONS:
+        connection.load_extension(_extension(name))
+    if s3 is not None:
+        _sign_in(connection, dict(s3))
+    return connection
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 import subprocess
 from pathlib import Path
@@ -15,22 +16,17 @@ from iceberg_datamart.config_file import parse_config
 from iceberg_datamart.demo.folder import DemoFolder
 from iceberg_datamart.demo.proof import CHANGED, EXTRA, MART, MISSING, prove
 from iceberg_datamart.demo.settings import config_text, with_url
-from support.worlds import warm_process
-from support.worlds.laptop import PROGRAM
+from support.worlds.laptop import PROGRAM, within
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from support.shops.loaded_shop import LoadedShop
+    from support.worlds.laptop import Ended
 
 TABLES = ("account", "account_metadata", "account_risk", "queue", "settlement_transaction", "adjustment")
 # What URLs, YAML, SQLite and Hadoop each take for something else.
 FOLDER = "my demo #1, 100%20 'it'"
-
-
-def command(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "COLUMNS": "80"}
-    return subprocess.run(
-        [PROGRAM, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, check=False
-    )
 
 
 @pytest.fixture(scope="module")
@@ -44,15 +40,24 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def told(place: Path) -> subprocess.CompletedProcess[str]:
-    """Return the whole demo, told to a file."""
-    return command("demo", "--rows", "1000", "--directory", FOLDER, cwd=place)
+    """Return the whole demo, told to a file by a process of its own, with the settings as shipped."""
+    words = [PROGRAM, "demo", "--rows", "1000", "--directory", FOLDER]
+    environment = {**os.environ, "COLUMNS": "80"}
+    return subprocess.run(words, cwd=place, env=environment, capture_output=True, text=True, check=False)
 
 
-@pytest.fixture(scope="module")
-def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[warm_process.WarmProcess]:
-    """Yield one process for the commands that are not about being a process."""
-    with warm_process.running(tmp_path_factory.mktemp("warm"), {}) as process:
-        yield process
+@pytest.fixture
+def command() -> Iterator[Callable[..., Ended]]:
+    """Yield a way to run the program within this process; a demo sets what ends a process."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield within
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def spark(loaded_shop: LoadedShop) -> None:
+    """Have the JVM of this process started by small settings, which a demo's are not."""
+    assert loaded_shop
 
 
 @pytest.fixture
@@ -106,28 +111,45 @@ def test_the_password_is_for_the_owner_alone(folder: DemoFolder) -> None:
                 assert str(password).encode() not in path.read_bytes(), path
 
 
-def test_the_commands_that_it_names_work(told: subprocess.CompletedProcess[str], folder: DemoFolder) -> None:
+@pytest.mark.usefixtures("spark")
+def test_the_commands_that_it_names_work(
+    told: subprocess.CompletedProcess[str],
+    folder: DemoFolder,
+    command: Callable[..., Ended],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     named = [line.strip() for line in told.stdout.splitlines() if "iceberg-datamart " in line]
     verbs = ["status", "history", "demo", "run", "demo"]
     assert [line.partition("iceberg-datamart ")[2].split()[0] for line in named] == verbs
+    monkeypatch.chdir(folder.directory.parent)
+    shown = subprocess.run(["sh", "-c", named[0]], capture_output=True, text=True, check=False)
+    assert shown.returncode == 0, shown.stderr
+    program, *_ = words_for_the_shell(named[0])
     for line in named:
-        shell = ["sh", "-c", line]
-        result = subprocess.run(
-            shell, cwd=folder.directory.parent, capture_output=True, text=True, check=False
-        )
-        assert result.returncode == 0, (line, result.stderr)
+        first, *words = words_for_the_shell(line)
+        assert first == program
+        ended = command(*words)
+        assert ended.exit_code == 0, (line, ended.stderr)
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect(url_of(folder), connect_timeout=2)
 
 
+def words_for_the_shell(line: str) -> list[str]:
+    """Return the words into which a shell takes a line apart."""
+    script = f"""for word in {line}; do printf '%s\\0' "$word"; done"""
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
+    return done.stdout.removesuffix("\0").split("\0")
+
+
+@pytest.mark.usefixtures("spark")
 def test_a_change_is_read_by_the_next_run_and_its_deletes_by_the_next_full_load(
-    folder: DemoFolder, warm: warm_process.WarmProcess
+    folder: DemoFolder, command: Callable[..., Ended]
 ) -> None:
     config = ("--config", str(folder.config_file), "--json")
-    changed = warm.run(PROGRAM, "demo", "--directory", str(folder.directory), "--change", "--json")
+    changed = command("demo", "--directory", str(folder.directory), "--change", "--json")
     assert changed.report["changes"]["transactions_inserted"] == 100
     for load_type in ("incremental", "full"):
-        ended = warm.run(PROGRAM, "run", *config, "--load-type", load_type)
+        ended = command("run", *config, "--load-type", load_type)
         assert ended.exit_code == 0, ended.stderr
         extra = {
             table for table, found in differences(folder, folder.start()).items() if found[0][0] == EXTRA
@@ -150,17 +172,20 @@ def test_the_proof_sees_what_the_job_could_not(folder: DemoFolder) -> None:
     assert found[MART]
 
 
-def test_a_second_demo_in_the_same_folder_is_refused(folder: DemoFolder) -> None:
-    result = command("demo", "--directory", folder.directory, cwd=folder.directory)
-    assert result.returncode == 1
+def test_a_second_demo_in_the_same_folder_is_refused(
+    folder: DemoFolder, command: Callable[..., Ended]
+) -> None:
+    result = command("demo", "--directory", str(folder.directory))
+    assert result.exit_code == 1
     assert "--fresh" in result.stderr
     assert not result.stdout
 
 
-def test_fresh_starts_anew_and_leaves_other_files(folder: DemoFolder, warm: warm_process.WarmProcess) -> None:
+@pytest.mark.usefixtures("spark")
+def test_fresh_starts_anew_and_leaves_other_files(folder: DemoFolder, command: Callable[..., Ended]) -> None:
     own = folder.directory / "notes.txt"
     own.write_text("mine")
-    ended = warm.run(PROGRAM, "demo", "--rows", "500", "--fresh", "--json", "-d", str(folder.directory))
+    ended = command("demo", "--rows", "500", "--fresh", "--json", "-d", str(folder.directory))
     assert ended.exit_code == 0, ended.stderr
     shown = ended.report
     assert shown["status"] == "succeeded"
@@ -171,25 +196,31 @@ def test_fresh_starts_anew_and_leaves_other_files(folder: DemoFolder, warm: warm
     assert own.read_text() == "mine"
 
 
-def test_fresh_removes_nothing_that_is_no_demo(tmp_path: Path) -> None:
+def test_fresh_removes_nothing_that_is_no_demo(tmp_path: Path, command: Callable[..., Ended]) -> None:
     (tmp_path / "precious.txt").write_text("mine")
-    result = command("demo", "--fresh", "--directory", tmp_path, cwd=tmp_path)
-    assert result.returncode == 1
+    result = command("demo", "--fresh", "--directory", str(tmp_path))
+    assert result.exit_code == 1
     assert "precious.txt" in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
 
 
-def test_a_folder_that_a_catalog_address_cannot_name_is_refused(tmp_path: Path) -> None:
-    result = command("demo", "--directory", "what?", cwd=tmp_path)
-    assert result.returncode == 1
+def test_a_folder_that_a_catalog_address_cannot_name_is_refused(
+    tmp_path: Path, command: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = command("demo", "--directory", "what?")
+    assert result.exit_code == 1
     assert "'?'" in result.stderr
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("option", ["--change", "--stop"])
-def test_there_must_be_a_demo_to_go_on_with(tmp_path: Path, option: str) -> None:
-    result = command("demo", option, cwd=tmp_path)
-    assert result.returncode == 1
+def test_there_must_be_a_demo_to_go_on_with(
+    tmp_path: Path, command: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = command("demo", option)
+    assert result.exit_code == 1
     assert "There is no demo" in result.stderr
 
 

@@ -64,6 +64,22 @@ class Ended:
         return found
 
 
+def within(*words: str) -> Ended:
+    """Run the program within this process; the JVM, where none has started yet, is that of many runs."""
+    stdout, stderr, before = io.StringIO(), io.StringIO(), sys.argv
+    code: Any = 0
+    try:
+        sys.argv, os.environ[_COMPILER] = ["iceberg-datamart", *words], _BETTER
+        with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
+            cli.main()
+    except SystemExit as ended:
+        code = ended.code
+    finally:
+        sys.argv = before
+        os.environ.pop(_COMPILER, None)  # a run may have happened within this one
+    return Ended(code or 0, stdout.getvalue(), stderr.getvalue())
+
+
 @dataclass
 class Laptop:
     """A folder with settings. `url` is the source's; `settings` may be changed, then `save`d."""
@@ -108,20 +124,8 @@ class Laptop:
         return self
 
     def command(self, verb: str, *arguments: str) -> Ended:
-        """Run a command within this process, so that all tests share one JVM."""
-        words = ["iceberg-datamart", verb, "--config", str(self.file), "--json", *arguments]
-        stdout, stderr, before = io.StringIO(), io.StringIO(), sys.argv
-        code: Any = 0
-        try:
-            sys.argv, os.environ[_COMPILER] = words, _BETTER
-            with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
-                cli.main()
-        except SystemExit as ended:
-            code = ended.code
-        finally:
-            sys.argv = before
-            os.environ.pop(_COMPILER, None)  # a run may have happened within this one
-        return Ended(code or 0, stdout.getvalue(), stderr.getvalue())
+        """Run a command on the settings within this process, so that all tests share one JVM."""
+        return within(verb, "--config", str(self.file), "--json", *arguments)
 
     def process(self, verb: str, *arguments: str, environment: Mapping[str, str] | None = None) -> Ended:
         """Run a command as people do: as a process of its own, in the folder."""

@@ -10,7 +10,7 @@ import random
 import signal
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from support.faults.killed_runs import KILLED, running_job
 from support.shops.busy_shop import BusyShop, load_type
@@ -18,8 +18,13 @@ from support.shops.busy_shop import BusyShop, load_type
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import psycopg
+
     from support.faults.killed_runs import RunningJob
-    from support.worlds.laptop import Databases, Laptop
+    from support.oracles.oracle import Oracle
+    from support.worlds.laptop import Laptop
+
+    Connection = psycopg.Connection[Any]
 
 KILLS = int(os.environ.get("KILLS", "8"))
 # Runs differ in length: some of the instants lie behind the end of the run that they were meant for.
@@ -28,26 +33,25 @@ _SEED = 5
 
 
 def test_r2_a_run_killed_at_a_random_instant_is_made_good_by_the_next(
-    laptop: Laptop, databases: Databases, database: str
+    laptop: Laptop, connection: Connection, oracle: Oracle
 ) -> None:
     dice, killed, survived = random.Random(_SEED), 0, 0  # noqa: S311  (repeatable on purpose)
-    with databases.connected(database) as connection:
-        shop = BusyShop(laptop, connection)
-        seconds = measured(shop)
-        for part in parts(dice):
-            full, with_jvm = dice.random() < 0.5, dice.random() < 0.5
-            shop.change()
-            with running_job(laptop, *load_type(full=full)) as job:
-                if kill_after(job, part * seconds, with_jvm=with_jvm):
-                    killed += 1
-                else:
-                    # This run was shorter than the one that was measured: so may be the others.
-                    survived, seconds = survived + 1, seconds * max(part, 0.8)
-            shop.make_good(full=full)
-            job.wait_until_gone()
-            shop.oracle.check(laptop, against_source=full)
-            if killed == KILLS:
-                break
+    shop = BusyShop(laptop, connection, oracle)
+    seconds = measured(shop)
+    for part in parts(dice):
+        full, with_jvm = dice.random() < 0.5, dice.random() < 0.5
+        shop.change()
+        with running_job(laptop, *load_type(full=full)) as job:
+            if kill_after(job, part * seconds, with_jvm=with_jvm):
+                killed += 1
+            else:
+                # This run was shorter than the one that was measured: so may be the others.
+                survived, seconds = survived + 1, seconds * max(part, 0.8)
+        shop.make_good(full=full)
+        job.wait_until_gone()
+        shop.oracle.check(laptop, against_source=full)
+        if killed == KILLS:
+            break
     assert killed == KILLS, f"{survived} runs had ended before, the last within {seconds:.1f} s"
 
 
@@ -58,8 +62,7 @@ def measured(shop: BusyShop) -> float:
         started = time.monotonic()
         assert job.process.wait(timeout=300) == 0, job.stderr.read_text()
         seconds = time.monotonic() - started
-    shop.oracle.follow(full=False)
-    shop.oracle.check(shop.laptop)
+    shop.check(full=False)
     return seconds
 
 

@@ -8,7 +8,7 @@ import re
 import time
 from collections import Counter
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from support.faults.killed_runs import running_job
 from support.shops.busy_shop import BusyShop, load_type
@@ -16,7 +16,12 @@ from support.shops.shop import open_shop
 from support.shops.shop_rules import UNCHANGED, outcomes
 
 if TYPE_CHECKING:
-    from support.worlds.laptop import Databases, Laptop
+    import psycopg
+
+    from support.oracles.oracle import Oracle
+    from support.worlds.laptop import Laptop
+
+    Connection = psycopg.Connection[Any]
 
 ROUNDS = int(os.environ.get("ROUNDS", "2"))
 _SEED = 12
@@ -24,31 +29,27 @@ _LATEST_START_SECONDS = 2.0
 
 
 def test_r12_two_runs_at_once_leave_what_one_would_have_left(
-    laptop: Laptop, databases: Databases, database: str
+    laptop: Laptop, connection: Connection, oracle: Oracle
 ) -> None:
     dice = random.Random(_SEED)  # noqa: S311  (repeatable on purpose)
-    with databases.connected(database) as connection:
-        shop = BusyShop(laptop, connection)
-        for number in range(ROUNDS):
-            # Every other round knows only incremental runs, after which an incremental one must do; in the
-            # others one load is full, or both are.
-            kinds = [number % 2 == 1, number % 2 == 1 and dice.random() < 0.4]
-            dice.shuffle(kinds)
-            shop.change()
-            race(laptop, kinds, dice.uniform(0, _LATEST_START_SECONDS))
-            assert_nothing_is_doubled(laptop)
-            shop.make_good(full=any(kinds))
+    shop = BusyShop(laptop, connection, oracle)
+    for number in range(ROUNDS):
+        # Every other round knows only incremental runs, after which an incremental one must do; in the
+        # others one load is full, or both are.
+        kinds = [number % 2 == 1, number % 2 == 1 and dice.random() < 0.4]
+        dice.shuffle(kinds)
+        shop.change()
+        race(laptop, kinds, dice.uniform(0, _LATEST_START_SECONDS))
+        assert_nothing_is_doubled(laptop)
+        shop.make_good(full=any(kinds))
 
 
-def test_r12_two_first_runs_at_once_load_everything_once(
-    laptop: Laptop, databases: Databases, database: str
-) -> None:
-    with databases.connected(database) as connection:
-        oracle = open_shop(laptop, connection)
-        race(laptop, [False, False], 0)
-        oracle.check(laptop, against_source=True)
-        assert outcomes(laptop.run()) == UNCHANGED
-        oracle.check(laptop, against_source=True)
+def test_r12_two_first_runs_at_once_load_everything_once(laptop: Laptop, connection: Connection) -> None:
+    found = open_shop(laptop, connection)
+    race(laptop, [False, False], 0)
+    found.check(laptop, against_source=True)
+    assert outcomes(laptop.run()) == UNCHANGED
+    found.check(laptop, against_source=True)
 
 
 def race(laptop: Laptop, kinds: list[bool], pause: float) -> None:

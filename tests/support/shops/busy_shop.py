@@ -5,25 +5,21 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from support.shops.shop import open_shop
-
 if TYPE_CHECKING:
     import psycopg
 
+    from support.oracles.oracle import Oracle
     from support.worlds.laptop import Laptop
 
     Connection = psycopg.Connection[Any]
 
 
 class BusyShop:
-    """A shop that every test of this file goes on with; each change reaches every crash point."""
+    """A loaded shop; each change reaches every crash point."""
 
-    def __init__(self, laptop: Laptop, connection: Connection) -> None:
-        self.laptop, self.connection = laptop, connection
-        self.oracle = open_shop(laptop, connection)
+    def __init__(self, laptop: Laptop, connection: Connection, oracle: Oracle) -> None:
+        self.laptop, self.connection, self.oracle = laptop, connection, oracle
         self._digits = count(13)
-        laptop.run()
-        self.oracle.follow(full=True)
 
     def change(self) -> None:
         """Insert, update, move, delete, tie with the watermark, forget a cursor."""
@@ -44,12 +40,17 @@ class BusyShop:
         """Change a column's type, so that mirror and mart have to follow."""
         self.connection.execute(f"alter table purchase alter amount type numeric({next(self._digits)}, 2)")
 
-    def make_good(self, *, full: bool, compared: tuple[str, ...] = ()) -> None:
-        """Run once more; then the tables are as if nothing had happened.
+    def make_good(self, *, full: bool, compared: tuple[str, ...] = ()) -> dict[str, Any]:
+        """Run once more; then the tables are as if nothing had happened. Return the run's report."""
+        report = self.laptop.run(*load_type(full=full))
+        self.check(full=full, compared=compared)
+        return report
+
+    def check(self, *, full: bool, compared: tuple[str, ...] = ()) -> None:
+        """Assert that the tables are as a run leaves them.
 
         Those of `compared` have changed so that any run compares all of their rows.
         """
-        self.laptop.run(*load_type(full=full))
         self.oracle.follow(full=full)
         self.oracle.follow(full=True, tables=compared)
         self.oracle.check(self.laptop, against_source=full)

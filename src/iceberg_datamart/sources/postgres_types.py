@@ -72,7 +72,8 @@ class PostgresColumn:
 
 # Two equal values have the same text, two others never do; or the mirror holds them by value.
 _BY_VALUE = {
-    **dict.fromkeys(("int2", "int4", "int8", "oid", "numeric"), "number"),
+    **dict.fromkeys(("int2", "int4", "int8", "numeric"), "number"),
+    "oid": "oid",  # to which -1 is equal: PostgreSQL reads an int beside an oid as one
     **dict.fromkeys(("float4", "float8"), "float"),
     **dict.fromkeys(("text", "varchar", "name"), "text"),
     **{name: name for name in ("bool", "bytea", "timestamptz", "timestamp", "date", "uuid", "inet", "cidr")},

@@ -41,12 +41,6 @@ def aws() -> Iterator[AwsServer]:
 
 
 @pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    with s3_server.running(tmp_path_factory.mktemp("s3")) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def environment(aws: AwsServer, s3: S3Server) -> dict[str, str]:
     keys = {"AWS_ACCESS_KEY_ID": s3.access_key, "AWS_SECRET_ACCESS_KEY": s3.secret_key}
     return {**aws.environment, **keys, "AWS_ENDPOINT_URL_S3": s3.endpoint}

@@ -13,7 +13,8 @@ from support.oracles.oracle import assert_same, rows_of
 from support.servers import aws_server, s3_server
 from support.shops.shop import JOIN, open_shop
 from support.shops.shop_rules import rename
-from support.worlds.laptop import LINEAGE
+from support.worlds import warm_process
+from support.worlds.laptop import LINEAGE, PROGRAM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -197,15 +198,16 @@ def test_tables_of_glue_in_a_bucket_are_read_as_those_on_disk_and_athena_could_r
         "properties": s3.properties | server.properties,
     }
     laptop.save()
-    for name in ("one", "two"):
-        rename(connection, name)
-        # A process of its own, because a JVM takes the jars for S3 only when it starts.
-        ended = laptop.process("run", environment=environment)
-        assert ended.exit_code == 0, ended.stdout + ended.stderr
-        for table, query in TRUTH.items():
-            held = registered(server, table)["Parameters"]["metadata_location"]
-            current = second_reader.metadata(held, s3.properties)["current-snapshot-id"]
-            told.setdefault(table, {})[current] = rows_of(connection, query, "public")
+    # A process of its own, because a JVM takes the jars for S3 only when it starts.
+    with warm_process.running(laptop.directory, environment) as process:
+        for name in ("one", "two"):
+            rename(connection, name)
+            ended = process.run(PROGRAM, "run", "--config", str(laptop.file))
+            assert ended.exit_code == 0, ended.stdout + ended.stderr
+            for table, query in TRUTH.items():
+                held = registered(server, table)["Parameters"]["metadata_location"]
+                current = second_reader.metadata(held, s3.properties)["current-snapshot-id"]
+                told.setdefault(table, {})[current] = rows_of(connection, query, "public")
     for name, expected in told.items():
         table = registered(server, name)
         location = table["Parameters"]["metadata_location"]

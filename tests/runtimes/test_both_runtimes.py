@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from iceberg_datamart.lake.runtime import GLUE_4_0, GLUE_5_1, Runtime
 from support.oracles.oracle import assert_same, rows_of
 from support.shops.shop import open_shop
 from support.shops.shop_rules import rename
-from support.worlds.laptop import Ended, problems
+from support.worlds import warm_process
+from support.worlds.laptop import problems
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import psycopg
 
-    from support.worlds.laptop import Laptop
+    from support.worlds.laptop import Ended, Laptop
 
     Connection = psycopg.Connection[Any]
 
@@ -24,24 +28,31 @@ ROOT = Path(__file__).parents[2]
 ENVIRONMENTS = {GLUE_4_0.name: ROOT / ".venv-glue-4.0", GLUE_5_1.name: ROOT / ".venv"}
 
 
-def run_on(runtime: Runtime, laptop: Laptop, *arguments: str) -> Ended:
-    """Run the job in the runtime's own environment, which `make test` has made."""
-    program = ENVIRONMENTS[runtime.name] / "bin" / "iceberg-datamart"
-    done = subprocess.run(
-        [program, "run", "--json", "--config", laptop.file, *arguments],
-        cwd=laptop.directory,
-        env=dict(os.environ),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    return Ended(done.returncode, done.stdout, done.stderr)
+class Runtimes:
+    """One lake, and a process of each runtime's own environment, which `make test` has made."""
+
+    def __init__(self, laptop: Laptop, stack: ExitStack) -> None:
+        self._laptop = laptop
+        self._bin = {name: environment / "bin" for name, environment in ENVIRONMENTS.items()}
+        self._processes = {
+            name: stack.enter_context(warm_process.running(laptop.directory, {}, folder / "python"))
+            for name, folder in self._bin.items()
+        }
+
+    def run_on(self, runtime: Runtime, *arguments: str) -> Ended:
+        program = self._bin[runtime.name] / "iceberg-datamart"
+        words = ("run", "--json", "--config", str(self._laptop.file), *arguments)
+        return self._processes[runtime.name].run(program, *words)
+
+    def succeed_on(self, runtime: Runtime, *arguments: str) -> None:
+        report = self.run_on(runtime, *arguments).report
+        assert report["status"] == "succeeded", problems(report)
 
 
-def succeed_on(runtime: Runtime, laptop: Laptop, *arguments: str) -> None:
-    report = run_on(runtime, laptop, *arguments).report
-    assert report["status"] == "succeeded", problems(report)
+@pytest.fixture
+def runtimes(laptop: Laptop) -> Iterator[Runtimes]:
+    with ExitStack() as stack:
+        yield Runtimes(laptop, stack)
 
 
 # `seen` is held as timestamptz in UTC, for Glue 4.0 made that mirror.
@@ -96,24 +107,24 @@ def words_of_visit(laptop: Laptop) -> str:
 
 
 def test_a_lake_goes_on_exactly_from_glue_4_to_glue_5_and_back_but_for_a_type_that_glue_4_cannot_read(
-    laptop: Laptop, connection: Connection
+    laptop: Laptop, connection: Connection, runtimes: Runtimes
 ) -> None:
     open_four_tables(laptop, connection)
     full = ("--load-type", "full")
-    succeed_on(GLUE_4_0, laptop, *full)
+    runtimes.succeed_on(GLUE_4_0, *full)
     check(laptop, connection, "customer", "purchase")
     # On Glue 5.1: two tables more, one of them of a type that Glue 4.0 has not.
     for table in ("parcel", "visit"):
         laptop.settings["tables"][table] = {"source": "prd", "from": table, "cursor": "updated_at"}
     laptop.save()
     change(connection, "second")
-    succeed_on(GLUE_5_1, laptop, *full)
+    runtimes.succeed_on(GLUE_5_1, *full)
     check(laptop, connection, *TRUTH)
     assert laptop.table("parcel").schema().identifier_field_names() == {"parcel_id"}
     # Back on Glue 4.0: that table fails alone.
     change(connection, "third")
     before = laptop.snapshot_ids()["visit"]
-    ended = run_on(GLUE_4_0, laptop, *full)
+    ended = runtimes.run_on(GLUE_4_0, *full)
     tables = ended.report["tables"]
     outcomes = {name: part["outcome"] for name, part in tables.items()}
     assert ended.exit_code == 1
@@ -125,11 +136,11 @@ def test_a_lake_goes_on_exactly_from_glue_4_to_glue_5_and_back_but_for_a_type_th
     # It still knows the key of the table that Glue 5.1 made.
     laptop.settings["tables"]["parcel"]["primary_key"] = ["updated_at"]
     laptop.save()
-    ended = run_on(GLUE_4_0, laptop, "--table", "parcel")
+    ended = runtimes.run_on(GLUE_4_0, "--table", "parcel")
     assert "the mirror's is parcel_id" in ended.report["tables"]["parcel"]["error"]["message"]
     del laptop.settings["tables"]["parcel"]["primary_key"]
     laptop.save()
     assert words_of_visit(laptop) == "second"
-    succeed_on(GLUE_5_1, laptop)
+    runtimes.succeed_on(GLUE_5_1)
     assert words_of_visit(laptop) == "third"
     check(laptop, connection, *TRUTH)

@@ -9,6 +9,7 @@ import os
 import runpy
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,12 +41,16 @@ class WarmProcess:
 
 
 @contextlib.contextmanager
-def running(directory: Path, environment: Mapping[str, str]) -> Iterator[WarmProcess]:
-    """Yield a process in `directory` whose environment is this one's and `environment`."""
-    log = directory / "warm_process.log"
+def running(
+    directory: Path, environment: Mapping[str, str], python: Path = Path(sys.executable)
+) -> Iterator[WarmProcess]:
+    """Yield a process of `python` in `directory` whose environment is this one's and `environment`."""
+    descriptor, name = tempfile.mkstemp(prefix="warm_process_", suffix=".log", dir=directory)
+    os.close(descriptor)
+    log = Path(name)
     paths = [str(_TESTS), environment.get("PYTHONPATH", ""), os.environ.get("PYTHONPATH", "")]
     process = subprocess.Popen(
-        [sys.executable, "-m", "support.worlds.warm_process", log],
+        [python, "-m", "support.worlds.warm_process", log],
         cwd=directory,
         env={
             **os.environ,

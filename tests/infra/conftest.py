@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 
 from support.servers import aws_server
-from support.worlds.terraform import UNTESTED, NoTerraformError, Plan, Workspace, open_workspace
+from support.worlds.terraform import (
+    NO_BUCKET_POLICY,
+    UNTESTED,
+    NoTerraformError,
+    Plan,
+    Running,
+    Workspace,
+    made_network,
+    open_workspace,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 # Every part that a setting can add.
 EVERYTHING = {
@@ -32,16 +43,44 @@ EVERYTHING = {
 }
 
 
+@dataclass(frozen=True)
+class Applying:
+    """A workspace of which everything is made, or being made; `words` name its settings."""
+
+    workspace: Workspace
+    words: list[str]
+    running: Running
+
+
 @pytest.fixture(scope="session")
 def aws_endpoint() -> Iterator[str]:
+    """Yield an AWS without anything in it: moto remembers what other tests of the process have made."""
     with aws_server.running() as server:
         yield server.endpoint
 
 
 @pytest.fixture(scope="session")
-def workspace(aws_endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+def applying(aws_endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Applying]:
+    """Yield what goes on while other tests run: for most of a minute Terraform's provider only waits."""
+    made = opened(tmp_path_factory.mktemp("applied"), aws_endpoint, NO_BUCKET_POLICY)
+    words = made.settings(**{**EVERYTHING, "network": made_network(aws_endpoint)})
+    with made.running("apply", "-input=false", "-auto-approve", *words) as running:
+        yield Applying(made, words, running)
+
+
+@pytest.fixture(scope="session")
+def workspace(
+    request: pytest.FixtureRequest, aws_endpoint: str, tmp_path_factory: pytest.TempPathFactory
+) -> Workspace:
+    if any(applying.__name__ in item.fixturenames for item in request.session.items):  # type: ignore[attr-defined]
+        request.getfixturevalue(applying.__name__)
+    return opened(tmp_path_factory.mktemp("terraform"), aws_endpoint)
+
+
+def opened(folder: Path, endpoint: str, override: str = "") -> Workspace:
+    """Return a workspace that is ready, or leave the test."""
     try:
-        return open_workspace(tmp_path_factory.mktemp("terraform"), aws_endpoint)
+        return open_workspace(folder, endpoint, override=override)
     except NoTerraformError as missing:
         # Where nobody reads what was left out, nothing may be.
         leave = pytest.fail if os.environ.get("CI") == "true" else pytest.skip

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[3]
 CODE = ROOT / "infra"
@@ -57,10 +61,23 @@ class Workspace:
         assert may_fail or done.returncode == 0, f"terraform {' '.join(words)}\n{done.stdout}{done.stderr}"
         return done
 
+    @contextlib.contextmanager
+    def running(self, *words: str) -> Iterator[Running]:
+        """Yield a command that goes on by itself; it has ended when the block ends."""
+        log = self.folder.parent / f"{words[0]}.log"
+        with log.open("w") as told:
+            command = ["terraform", *words]
+            process = subprocess.Popen(
+                command, cwd=self.folder, env=self.environment, stdout=told, stderr=told
+            )
+        with process:
+            yield Running(process, log)
+
     def plan(self, **settings: object) -> Plan:
         """Return what would be made with example.tfvars and, laid over it, `settings`."""
-        self.run("plan", "-input=false", "-lock=false", "-out=plan", *self.settings(**settings))
-        return Plan(json.loads(self.run("show", "-json", "plan").stdout))
+        words = ("-input=false", "-lock=false", "-out=plan", *self.settings(**settings))
+        told = self.run("plan", *words).stdout
+        return Plan(json.loads(self.run("show", "-json", "plan").stdout), told)
 
     def settings(self, **settings: object) -> list[str]:
         """Return the options that name the example's settings and, laid over them, `settings`."""
@@ -69,10 +86,23 @@ class Workspace:
 
 
 @dataclass(frozen=True)
+class Running:
+    """A command of Terraform that has been started."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def wait(self) -> None:
+        """Return once it has succeeded."""
+        assert self.process.wait() == 0, self.log.read_text("utf-8")
+
+
+@dataclass(frozen=True)
 class Plan:
-    """What `terraform show -json` says of a plan or a state."""
+    """What `terraform show -json` says of a plan or a state, and what was told of it when it was made."""
 
     document: dict[str, Any]
+    told: str = ""
 
     @property
     def resources(self) -> dict[str, dict[str, Any]]:

@@ -8,19 +8,10 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
-from infra.conftest import EVERYTHING
-from support.servers import aws_server
-from support.worlds.terraform import (
-    NO_BUCKET_POLICY,
-    UNTESTED,
-    NoTerraformError,
-    made_network,
-    open_workspace,
-)
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from infra.conftest import Applying
     from support.worlds.terraform import Workspace
 
 REGION = "eu-central-1"
@@ -42,25 +33,13 @@ FORGOTTEN = (
 
 
 @pytest.fixture(scope="module")
-def aws_endpoint() -> Iterator[str]:
-    """Yield an AWS without anything in it: moto remembers what other tests of the process have made."""
-    with aws_server.running() as server:
-        yield server.endpoint
-
-
-@pytest.fixture(scope="module")
-def applied(aws_endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
+def applied(applying: Applying) -> Iterator[Workspace]:
     """Yield a workspace with everything made; it is destroyed in the end, which is a test as well."""
-    folder = tmp_path_factory.mktemp("applied")
-    try:
-        made = open_workspace(folder, aws_endpoint, override=NO_BUCKET_POLICY)
-    except NoTerraformError as missing:
-        pytest.skip(f"{UNTESTED}: {missing}")
-    words = made.settings(**{**EVERYTHING, "network": made_network(aws_endpoint)})
-    made.run("apply", "-input=false", "-auto-approve", *words)
+    applying.running.wait()
+    made = applying.workspace
     yield made
     made.run("state", "rm", *UNDELETABLE)
-    told = made.run("destroy", "-input=false", "-auto-approve", *words).stdout
+    told = made.run("destroy", "-input=false", "-auto-approve", *applying.words).stdout
     assert "Destroy complete!" in told
     assert made.run("state", "list").stdout == ""
 

@@ -93,7 +93,7 @@ def test_r2_a_run_that_crashes_before_any_effect_leaves_nothing_to_make_good(sho
 
 
 @pytest.mark.parametrize(("first", "second", "full"), AFTER_ONE)
-def test_r2_a_run_that_crashes_is_made_good_by_the_next_though_it_crashes_too(
+def test_r2_a_run_that_crashes_is_made_good_by_the_next(
     shop: BusyShop, first: str, second: str, *, full: bool
 ) -> None:
     shop.change()
@@ -108,7 +108,7 @@ def test_r2_a_run_that_crashes_is_made_good_by_the_next_though_it_crashes_too(
 
 
 @pytest.mark.parametrize(("first", "second"), FIRST_LOADS)
-def test_r2_a_first_load_that_crashes_is_made_good_by_the_next_though_it_crashes_too(
+def test_r2_a_first_load_that_crashes_is_made_good_by_the_next(
     laptop: Laptop, connection: Connection, first: str, second: str
 ) -> None:
     found = open_shop(laptop, connection)
@@ -120,7 +120,7 @@ def test_r2_a_first_load_that_crashes_is_made_good_by_the_next_though_it_crashes
 
 
 @pytest.mark.parametrize(("points", "full"), KILLS)
-def test_r2_a_process_that_is_killed_is_made_good_by_the_next_though_that_is_killed_too(
+def test_r2_a_process_that_is_killed_is_made_good_by_the_next(
     shop: BusyShop, points: tuple[str, ...], *, full: bool
 ) -> None:
     shop.change()

@@ -13,10 +13,10 @@ from support.shops.settlements import Settlements, open_settlements
 if TYPE_CHECKING:
     from support.worlds.laptop import Databases, Laptop
 
-RUNS = 6
-FULL_LOADS = {4}
-QUIET = {5, 6}
-LATE = {1: 2, 3: 5}  # a transaction that opens before the one run commits before the other
+RUNS = 5
+FULL_LOADS = {3}
+QUIET = {4, 5}
+LATE = {1: 2, 2: 4}  # a transaction that opens before the one run commits before the other
 
 
 @pytest.mark.runtime

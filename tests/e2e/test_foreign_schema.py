@@ -21,6 +21,12 @@ ABROAD = {2}  # by a process in another time zone
 ZONES = {"TZ": "Pacific/Auckland", "PGTZ": "Asia/Tokyo"}
 
 
+def run_abroad(laptop: Laptop) -> None:
+    ended = laptop.process("run", "--json", environment=ZONES)
+    assert ended.exit_code == 0, ended.stderr
+    assert ended.report["status"] == "succeeded"
+
+
 def test_mirrors_and_marts_are_exact_after_every_run_in_whatever_time_zone(
     laptop: Laptop, databases: Databases, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -52,9 +58,7 @@ def test_mirrors_and_marts_are_exact_after_every_run_in_whatever_time_zone(
                     live.delete(table, 3)
             before = laptop.files(), laptop.snapshot_ids()
             if number in ABROAD:
-                ended = laptop.process("run", "--json", environment=ZONES)
-                assert ended.exit_code == 0, ended.stderr
-                assert ended.report["status"] == "succeeded"
+                run_abroad(laptop)
             else:
                 laptop.run(*(["--load-type", "full"] if full else []))
             oracle.follow(full=full)

@@ -1,4 +1,8 @@
-"""R12: two real runs over the same tables at the same time corrupt, lose and double nothing."""
+"""R12: two real runs over the same tables at the same time corrupt, lose and double nothing.
+
+Each of the two has a process and a JVM of its own, which serves all tests: two runs that start warm are at
+the same tables for most of their time.
+"""
 
 from __future__ import annotations
 
@@ -7,29 +11,54 @@ import random
 import re
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from support.faults.killed_runs import running_job
+import pytest
+
 from support.shops.busy_shop import BusyShop, load_type
 from support.shops.shop import open_shop
 from support.shops.shop_rules import UNCHANGED, outcomes
+from support.worlds import warm_process
+from support.worlds.laptop import PROGRAM
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import psycopg
 
     from support.oracles.oracle import Oracle
-    from support.worlds.laptop import Laptop
+    from support.worlds.laptop import Ended, Laptop
+    from support.worlds.warm_process import WarmProcess
 
     Connection = psycopg.Connection[Any]
 
 ROUNDS = int(os.environ.get("ROUNDS", "2"))
 _SEED = 12
-_LATEST_START_SECONDS = 2.0
+_LATEST_START_SECONDS = 1.0
+
+
+@pytest.fixture(scope="module")
+def runners(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[WarmProcess]]:
+    """Yield two processes that run the job."""
+    with ExitStack() as stack:
+        folders = [tmp_path_factory.mktemp("runner") for _ in range(2)]
+        yield [stack.enter_context(warm_process.running(folder, {})) for folder in folders]
+
+
+def test_r12_two_first_runs_at_once_load_everything_once(
+    laptop: Laptop, connection: Connection, runners: list[WarmProcess]
+) -> None:
+    found = open_shop(laptop, connection)
+    race(laptop, runners, [False, False], 0)
+    found.check(laptop, against_source=True)
+    assert outcomes(laptop.run()) == UNCHANGED
+    found.check(laptop, against_source=True)
 
 
 def test_r12_two_runs_at_once_leave_what_one_would_have_left(
-    laptop: Laptop, connection: Connection, oracle: Oracle
+    laptop: Laptop, connection: Connection, oracle: Oracle, runners: list[WarmProcess]
 ) -> None:
     dice = random.Random(_SEED)  # noqa: S311  (repeatable on purpose)
     shop = BusyShop(laptop, connection, oracle)
@@ -39,33 +68,28 @@ def test_r12_two_runs_at_once_leave_what_one_would_have_left(
         kinds = [number % 2 == 1, number % 2 == 1 and dice.random() < 0.4]
         dice.shuffle(kinds)
         shop.change()
-        race(laptop, kinds, dice.uniform(0, _LATEST_START_SECONDS))
+        race(laptop, runners, kinds, dice.uniform(0, _LATEST_START_SECONDS))
         assert_nothing_is_doubled(laptop)
         shop.make_good(full=any(kinds))
 
 
-def test_r12_two_first_runs_at_once_load_everything_once(laptop: Laptop, connection: Connection) -> None:
-    found = open_shop(laptop, connection)
-    race(laptop, [False, False], 0)
-    found.check(laptop, against_source=True)
-    assert outcomes(laptop.run()) == UNCHANGED
-    found.check(laptop, against_source=True)
-
-
-def race(laptop: Laptop, kinds: list[bool], pause: float) -> None:
+def race(laptop: Laptop, runners: list[WarmProcess], kinds: list[bool], pause: float) -> None:
     """Start two runs, the second `pause` seconds later; each must succeed, or say that it came too late."""
-    with ExitStack() as stack:
-        jobs = []
-        for number, full in enumerate(kinds):
-            time.sleep(pause * number)
-            jobs.append(stack.enter_context(running_job(laptop, *load_type(full=full), name=f"run{number}")))
-        codes = [job.process.wait(timeout=300) for job in jobs]
-    said = [job.stderr.read_text() for job in jobs]
-    told = "\n".join(said)
-    assert set(codes) <= {0, 75}, told
+
+    def run(number: int) -> Ended:
+        time.sleep(pause * number)
+        arguments = ("run", "--config", str(laptop.file), *load_type(full=kinds[number]))
+        return runners[number].run(PROGRAM, *arguments)
+
+    with ThreadPoolExecutor(len(runners)) as pool:
+        ended = list(pool.map(run, range(len(runners))))
+    told = "\n".join(each.stderr for each in ended)
+    codes = {each.exit_code for each in ended}
+    assert codes <= {0, 75}, told
     assert 0 in codes, told
-    for code, text in zip(codes, said, strict=True):
-        assert code == 0 or ("nother run" in text and re.search("[Rr]un (it )?again", text)), text
+    for each in ended:
+        late = "nother run" in each.stderr and re.search("[Rr]un (it )?again", each.stderr)
+        assert each.exit_code == 0 or late, each.stderr
 
 
 def assert_nothing_is_doubled(laptop: Laptop) -> None:

@@ -64,7 +64,8 @@ def maintenance_as_consumed(run: Run, step: MaintainMart, mart: TableHistory) ->
     """Return the mart's full comparison with the mirrors' snapshots that it says it is the join of (R8).
 
     A mirror whose consumed snapshot is gone from its history is taken as it is now.
-    Raises: LakeError where the mart is the join of another definition.
+    Raises: LakeError where the mart is the join of another definition, or of columns that are compared
+    otherwise now (R21).
     """
     histories = {table: run.world.lake.history(table) for table in step.tables}
     mirrors = {table: history for table, history in histories.items() if history is not None}
@@ -73,6 +74,7 @@ def maintenance_as_consumed(run: Run, step: MaintainMart, mart: TableHistory) ->
     if saved is None or saved.definition != shape.definition:
         message = "the settings, or the mirrors' columns, have changed since the mart was maintained"
         raise LakeError(message, hint="Run once, then verify.")
+    _joinable(run, shape, mart, mirrors)
     consumed = []
     for table in shape.tables:
         before = saved.consumed.get(table)
@@ -94,14 +96,12 @@ def _maintenance(
     untouched = base is not None and not base.foreign()
     typed = base is not None and not _has_other_types(base, shape, mirrors)
     same = untouched and typed and saved is not None and saved.definition == shape.definition
+    kinds = _joinable(run, shape, base, mirrors)
     changed: list[str] | None = None
     if same and all(mirror.followed for mirror in consumed):
         changed = [mirror.table for mirror in consumed if mirror.run_ids]
         if not changed:
             return None
-    text = None if base is None or saved is None else base.definition(saved.definition)
-    kinds = _kinds(run, shape, kinds_of(text))
-    require_equality(shape, kinds, {table: history.columns for table, history in mirrors.items()})
     state = MartState(run.run_id, shape.definition, now, tuple(uneven))
     return MartMaintenance(
         *(shape, consumed, changed, base, state),
@@ -139,6 +139,21 @@ def _consumed(table: str, mirror: TableHistory, saved: MartState | None) -> Cons
         return ConsumedMirror(table, now)
     runs = tuple(dict.fromkeys(s.run_id for s in since if s.run_id is not None and s.changes_rows))
     return ConsumedMirror(table, now, before, runs, any(s.changed("deleted") for s in since), followed=True)
+
+
+def _joinable(
+    run: Run, shape: MartShape, mart: TableHistory | None, mirrors: Mapping[str, TableHistory]
+) -> dict[str, Mapping[str, str]]:
+    """Return as what the joined columns are compared. Raises: LakeError where that is not by value (R21).
+
+    Asked also where no row changed: a column may have got another type or collation.
+    """
+    saved = None if mart is None or mart.current is None else mart.mart_state()
+    kinds = _kinds(
+        run, shape, kinds_of(None if mart is None or saved is None else mart.definition(saved.definition))
+    )
+    require_equality(shape, kinds, {table: history.columns for table, history in mirrors.items()})
+    return kinds
 
 
 def _kinds(

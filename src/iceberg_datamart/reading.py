@@ -44,10 +44,14 @@ class StoredPart:
 
 @dataclass(frozen=True)
 class IntegerCursor:
-    """An integer cursor's greatest value, None without any; `drawn` is where its sequence stands, if any."""
+    """An integer cursor's greatest value, None without any; `drawn` is where its sequence stands, if any.
+
+    `hidden` names a sequence of which the source does not tell where it stands.
+    """
 
     greatest: int | None
     drawn: int | None = None
+    hidden: str | None = None
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,12 @@ def _cursor(state: MirrorState, source: SourceTable) -> str | None:
     saved = state.watermark
     if saved is None or saved.kind is not CursorKind.INTEGER or source.integers is None:
         return None
-    greatest, drawn = source.integers.greatest, source.integers.drawn
+    greatest, drawn, hidden = source.integers.greatest, source.integers.drawn, source.integers.hidden
+    if hidden is not None:
+        return (
+            f"this role may not see where the cursor's sequence {hidden} stands, which may have gone back: "
+            f"GRANT SELECT ON SEQUENCE {hidden} lets runs read changes alone"
+        )
     if drawn is not None and drawn < saved.value:
         return f"the cursor's sequence went back: it stands at {drawn}, below the watermark {saved}"
     if drawn is None and (greatest is None or greatest < saved.value):

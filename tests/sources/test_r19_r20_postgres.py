@@ -16,6 +16,7 @@ from iceberg_datamart.recipe import recipe_changes, whole_recipe
 from iceberg_datamart.setbacks import parts_text, setback
 from iceberg_datamart.sources.postgres import PostgresSession
 from iceberg_datamart.watermark import CursorKind, Horizon, Watermark
+from support.servers.roles import role_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -195,6 +196,43 @@ def test_r20_a_cursor_whose_numbers_need_not_grow_is_refused_by_name(
     with pytest.raises(SourceError, match=f"'seq' of table 't' draws from .* with {SEQUENCES[statement]}"):
         describe(cursor="seq")
     assert describe(cursor="id").integers is not None, "of another column's sequence nothing is asked"
+
+
+def test_r20_a_cursor_with_two_sequences_is_refused_with_both(
+    connection: Connection, describe: Callable[..., SourceTable]
+) -> None:
+    connection.execute(
+        "create table t (id bigserial primary key); create sequence other; "
+        "alter table t alter id set default nextval('other')"
+    )
+    with pytest.raises(
+        SourceError, match=r"'id' of table 't' has the sequences public.t_id_seq and public.other"
+    ):
+        describe(cursor="id")
+    connection.execute("alter sequence t_id_seq owned by none")
+    assert describe(cursor="id").integers is not None
+
+
+def test_r20_a_sequence_that_the_role_may_not_see_is_taken_to_have_gone_back(
+    laptop: Laptop, connection: Connection, database: str
+) -> None:
+    connection.execute(
+        "create table t (id bigserial primary key); insert into t select from generate_series(1, 10);"
+        "select setval('t_id_seq', 3)"
+    )
+    table = TableConfig.model_validate({"source": "prd", "from": "t", "cursor": "id"})
+    found: list[str | None] = []
+    with role_of(connection, f"r20_{database}", "grant select on t to {role}") as url:
+        source = PostgresSource.model_validate({"type": "postgres", "url": url})
+        for grant in ("", f"grant select on sequence t_id_seq to r20_{database}"):
+            connection.execute(grant)
+            with closing(PostgresSession("prd", source)) as session:
+                described = session.describe("t", table)
+            state = state_of(described, watermark=Watermark(CursorKind.INTEGER, 10))
+            found.append(setback(state, described, Horizon(NOON, NOON)))
+    assert found[0] is not None
+    assert "GRANT SELECT ON SEQUENCE public.t_id_seq" in found[0]
+    assert found[1] == "the cursor's sequence went back: it stands at 3, below the watermark 10"
 
 
 INTEGERS = {

@@ -60,6 +60,11 @@ def test_r20_a_source_that_is_as_it_was_gives_no_sign() -> None:
         ({"integers": IntegerCursor(9)}, {}, "the cursor went back: its greatest value is 9, below"),
         ({"integers": IntegerCursor(None)}, {}, "the cursor went back: its greatest value is None, below"),
         ({"integers": IntegerCursor(20, 9)}, {}, "the cursor's sequence went back: it stands at 9, below"),
+        (
+            {"integers": IntegerCursor(20, None, "public.s")},
+            {},
+            "this role may not see where the cursor's sequence public.s stands",
+        ),
     ],
 )
 def test_r20_each_sign_is_told(source: dict[str, Any], horizon: dict[str, Any], sign: str) -> None:

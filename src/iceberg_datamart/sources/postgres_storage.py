@@ -41,8 +41,9 @@ where c.relkind in ('r', 'm') and c.relfilenode <> 0
 _SEQUENCES = """
 select c.oid::int8 as oid, c.relfilenode::int8 as file, concat(n.nspname, '.', c.relname) as name,
        s.seqcache as cache, s.seqincrement as increment, s.seqcycle as cycles,
-       case when has_sequence_privilege(c.oid, 'USAGE, SELECT') then pg_sequence_last_value(c.oid) end as last
+       told.is_told, case when told.is_told then pg_sequence_last_value(c.oid) end as last
 from pg_sequence s join pg_class c on c.oid = s.seqrelid join pg_namespace n on n.oid = c.relnamespace
+cross join lateral (select has_sequence_privilege(c.oid, 'USAGE, SELECT') as is_told) as told
 where c.oid in (
     select d.objid from pg_depend d
     where d.classid = 'pg_class'::regclass and d.refclassid = 'pg_class'::regclass and d.deptype in ('a', 'i')
@@ -64,7 +65,10 @@ select case when pg_is_in_recovery() then (select timeline_id from pg_control_ch
 
 @dataclass(frozen=True)
 class Sequence:
-    """A sequence that a cursor column draws from; `last` is None where nothing was drawn, or is not told."""
+    """A sequence that a cursor column draws from; `last` is None where nothing was drawn, or is not told.
+
+    `is_told` says whether this role may see where it stands.
+    """
 
     oid: int
     file: int
@@ -72,6 +76,7 @@ class Sequence:
     cache: int
     increment: int
     cycles: bool
+    is_told: bool
     last: int | None
 
 
@@ -91,8 +96,19 @@ def require_ordered(table: str, cursor: str, sequences: tuple[Sequence, ...]) ->
     """Raise SourceError where a sequence gives numbers that need not grow with time.
 
     A session with a cache takes numbers ahead and may use them at any later time; so does a program that
-    fills the gaps of a larger increment.
+    fills the gaps of a larger increment. Of two sequences either may give the smaller numbers.
     """
+    if len(sequences) > 1:
+        names = " and ".join(found.name for found in sequences)
+        message = (
+            f"cursor column '{cursor}' of table '{table}' has the sequences {names}: "
+            "one of them may give smaller numbers than the other gave, which would never be read"
+        )
+        hint = (
+            "Drop the one that is not drawn from, or run ALTER SEQUENCE … OWNED BY NONE on it; or set "
+            f"tables.{table}.cursor to a timestamp column, or leave it out to read the whole table."
+        )
+        raise SourceError(message, hint=hint)
     for found in sequences:
         property_ = _unordered(found)
         if property_ is None:

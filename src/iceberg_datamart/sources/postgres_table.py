@@ -132,7 +132,8 @@ class DescribedTable:
         """Return the table with its integer cursor's `sequences`, and its greatest value at `when`."""
         drawn = [found.last for found in sequences if found.last is not None]
         restarts = tuple(StoredPart(found.oid, found.file, found.name) for found in sequences)
-        integers = IntegerCursor(greatest, max(drawn, default=None))
+        hidden = next((found.name for found in sequences if not found.is_told), None)
+        integers = IntegerCursor(greatest, max(drawn, default=None), hidden)
         known = replace(self.table, integers=integers, parts=(*self.table.parts, *restarts))
         return replace(self, table=known, committed=(greatest, when))
 

@@ -70,7 +70,7 @@ def test_as_what_columns_are_compared_is_told_by_the_servers_catalog(connection:
         "c": ("char(5)", "char(5)"),
         "d": ("code", "char(7)"),
         "e": ('text collate "loose"', "!text with a nondeterministic collation"),
-        "f": ("mood", "enum mood"),
+        "f": ("mood", "enum public.mood"),
         "g": ("numeric(9, 2)", "number"),
         "h": ("jsonb", "!jsonb"),
         "i": ("int[]", "!_int4"),

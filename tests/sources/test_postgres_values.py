@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from iceberg_datamart.config import PostgresSource, TableConfig
+from iceberg_datamart.errors import SourceError
 from iceberg_datamart.slices import Slices
 from iceberg_datamart.sources.postgres import PostgresSession
 from iceberg_datamart.watermark import CursorKind, ReadWindow, Watermark
@@ -149,3 +150,40 @@ def test_excluded_columns_may_have_any_name_that_the_statements_use(
     read = session.read_slices("item", Slices(slicing, tuple(found), 1), Watermark(CursorKind.INTEGER, 2))
     assert [row[:3] for row in connection.execute(f"select * from {read.relation}")] == [(1, 2, 2)]
     assert connection.execute(f"select * from {session.rejected_keys('item').relation}").fetchall() == [(2,)]
+
+
+def test_r17_a_type_of_somebodys_travels_as_its_text_whatever_its_name_and_casts(
+    session: PostgresSession, connection: Connection
+) -> None:
+    connection.execute(
+        "create schema app; create type app.int4 as enum ('01', '1');"
+        "create type app.mood as enum ('a', 'b');"
+        "create function app.shown(app.mood) returns text language sql immutable as $$ select 'x' $$;"
+        "create cast (app.mood as text) with function app.shown(app.mood);"
+        "create table t (id app.int4 primary key, v app.mood, w app.mood);"
+        "insert into t values ('01', 'a', null), ('1', 'b', 'a');"
+        "create table many (id int primary key, v app.mood[])"
+    )
+    described(session, "t", columns={"w": {"type": "string"}})
+    with pytest.raises(
+        SourceError, match=r"'v' has elements of type app\.mood, which somebody casts to text"
+    ):
+        described(session, "many")
+    session.fix_point()
+    found = [row[:3] for row in selected(session, connection, "t", ReadWindow())]
+    assert found == [("01", "a", None), ("1", "b", "a")]
+
+
+def test_r18_arrays_that_a_list_does_not_tell_apart_are_no_keys(
+    session: PostgresSession, connection: Connection
+) -> None:
+    connection.execute(
+        "create table t (id int[] primary key, v int[]);"
+        "insert into t values ('{1,2}', '[0:0]={7}'), ('[0:1]={1,2}', null), ('{}', null)"
+    )
+    described(session, "t")
+    session.fix_point()
+    found = [row[:2] for row in selected(session, connection, "t", ReadWindow())]
+    assert sorted(found) == [([], None), ([1, 2], [7])]
+    (rejected,) = session.rejected("t", ReadWindow())
+    assert "subscripts do not begin at 1 in key column 'id'" in rejected.reason

@@ -214,7 +214,7 @@ def test_r20_a_cursor_with_two_sequences_is_refused_with_both(
 
 
 def test_r20_a_sequence_that_the_role_may_not_see_is_taken_to_have_gone_back(
-    laptop: Laptop, connection: Connection, database: str
+    connection: Connection, database: str
 ) -> None:
     connection.execute(
         "create table t (id bigserial primary key); insert into t select from generate_series(1, 10);"

@@ -26,7 +26,9 @@ where c.relname = %(table)s and c.relkind in ('r', 'p', 'v', 'm', 'f')
   and (n.nspname = %(schema)s or (%(schema)s::text is null and pg_table_is_visible(c.oid)))
 """
 _PAGES = "select coalesce(pg_relation_size(%(oid)s::oid), 0) / current_setting('block_size')::int8"
-# A domain stands for its base type, which may be a domain again and carries the type modifier.
+# A domain stands for its base type, which may be a domain again and carries the type modifier. Types of other
+# schemas are named with theirs, for people may call one `int4`; a cast that somebody made has a later oid:
+# https://www.postgresql.org/docs/current/system-catalog-initial-data.html#SYSTEM-CATALOG-OID-ASSIGNMENT
 _COLUMNS = """
 with recursive resolved as (
     select a.attnum, a.attname, a.attnotnull, a.attndims::int4, a.atttypid as type, a.atttypmod as modifier,
@@ -37,19 +39,27 @@ with recursive resolved as (
            t.typbasetype, t.typtypmod, r.collation
     from resolved r join pg_type t on t.oid = r.type and t.typtype = 'd'
 )
-select r.attname as name, r.attnum as number, t.typname as type_name, r.attnotnull as not_null,
+select r.attname as name, r.attnum as number, r.attnotnull as not_null,
+       case when t.typnamespace = 'pg_catalog'::regnamespace then t.typname
+            else concat(n.nspname, '.', t.typname) end as type_name,
        r.attndims as dimensions,
        case when t.typname = 'numeric' and r.modifier >= 0
             then ((r.modifier - 4) >> 16) & 65535 end as precision,
        case when t.typname = 'numeric' and r.modifier >= 0
             then (((r.modifier - 4) & 2047) # 1024) - 1024 end as scale,
-       case when t.typcategory = 'A' then e.typname end as element,
+       case when t.typcategory <> 'A' then null
+            when e.typnamespace = 'pg_catalog'::regnamespace then e.typname
+            else concat(m.nspname, '.', e.typname) end as element,
+       exists (select from pg_cast k where k.castsource in (t.oid, e.oid) and k.casttarget = 'text'::regtype
+               and k.castmethod = 'f' and k.oid >= 16384) as has_own_text,
        case when t.typname = 'bpchar' and r.modifier >= 0 then r.modifier - 4 end as length,
        t.typtype = 'e' as is_enum,
        has_column_privilege(%(oid)s::oid, r.attnum, 'select') as is_readable,
        coalesce((to_jsonb(c) ->> 'collisdeterministic')::bool, true) as is_deterministic
 from resolved r join pg_type t on t.oid = r.type and t.typtype <> 'd'
-left join pg_type e on e.oid = t.typelem
+join pg_namespace n on n.oid = t.typnamespace
+left join pg_type e on e.oid = t.typelem and t.typcategory = 'A'
+left join pg_namespace m on m.oid = e.typnamespace
 left join pg_collation c on c.oid = r.collation
 order by r.attnum
 """

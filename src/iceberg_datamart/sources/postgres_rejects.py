@@ -8,7 +8,7 @@ from psycopg import sql
 
 from iceberg_datamart.errors import UnfitValueError
 from iceberg_datamart.reading import MOST_REJECTED, MOST_REJECTED_TEXT, RejectedRow, wire_name
-from iceberg_datamart.sources.postgres_types import Unfit, null_key
+from iceberg_datamart.sources.postgres_types import Unfit, bounded_key, null_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +21,8 @@ def unfits_of(
 ) -> tuple[Unfit, ...]:
     """Return all that can keep a row out of the mirror; nothing for a table that any row of fits."""
     nulls = [null_key(column.name) for column in columns if column.name in key and not column.not_null]
-    return (*nulls, *(found.unfit for found in wires if found.unfit is not None))
+    bounds = [bounded_key(column.name) for column in columns if column.name in key and column.element]
+    return (*nulls, *bounds, *(found.unfit for found in wires if found.unfit is not None))
 
 
 def fitting(unfits: Sequence[Unfit]) -> sql.Composable:

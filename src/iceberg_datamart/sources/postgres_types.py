@@ -53,7 +53,8 @@ class PostgresColumn:
     `precision` and `scale` are None where a numeric has none; `element` is an array's element type;
     `dimensions` are those declared. `number` stays when the column is renamed, and is never given again.
     `length` is that of a char(n); `is_deterministic` is false where its collation takes different texts for
-    equal, `is_readable` where the role has no right on it.
+    equal, `is_readable` where the role has no right on it. `has_own_text` says that somebody made a cast of
+    its type, or of its elements', to text: two values may have one text then.
     """
 
     name: str
@@ -68,6 +69,7 @@ class PostgresColumn:
     is_enum: bool = False
     is_deterministic: bool = True
     is_readable: bool = True
+    has_own_text: bool = False
 
 
 # Two equal values have the same text, two others never do; or the mirror holds them by value.
@@ -132,7 +134,7 @@ def wire(column: PostgresColumn, configured: str | None = None) -> Wire | None: 
     """
     name = sql.Identifier(column.name)
     if configured == "string":
-        return Wire("string", sql.SQL("{}::text").format(name))
+        return Wire("string", _text(column))
     if configured is not None and column.type_name not in _EXACT_NUMBERS:
         message = (
             f"column '{column.name}' has type {column.type_name}, which {configured} cannot hold exactly"
@@ -151,7 +153,7 @@ def wire(column: PostgresColumn, configured: str | None = None) -> Wire | None: 
         return Wire("long", sql.SQL("{}::bigint").format(name))
     if column.element is not None:
         return _array(column, column.element)
-    return Wire("string", sql.SQL("{}::text").format(name))
+    return Wire("string", _text(column))
 
 
 def needs_a_type(table: str, column: str, example: str | None) -> UnfitValueError:
@@ -160,6 +162,21 @@ def needs_a_type(table: str, column: str, example: str | None) -> UnfitValueErro
     message = f"column '{column}' is numeric without a precision that Iceberg's decimal can hold{shown}"
     hint = f"Set tables.{table}.columns.{column}.type: decimal(p,s) with room for every value (p up to 38)."
     return UnfitValueError(message, hint=hint)
+
+
+def _text(column: PostgresColumn) -> sql.Composable:
+    """Return a value's text: by a cast, or as PostgreSQL prints it where somebody made that cast."""
+    name = sql.Identifier(column.name)
+    if not column.has_own_text:
+        return sql.SQL("{}::text").format(name)
+    return sql.SQL("case when num_nulls({c}) = 0 then format('%s', {c}) end").format(c=name)
+
+
+def bounded_key(column: str) -> Unfit:
+    """Return that a key column cannot hold an array whose numbers do not begin at 1: a list has none."""
+    reason = sql.Literal(f"an array whose subscripts do not begin at 1 in key column '{column}'")
+    predicate = sql.SQL("coalesce(left({}::text, 1) = '[', false)").format(sql.Identifier(column))
+    return Unfit(predicate, reason)
 
 
 def null_key(column: str) -> Unfit:
@@ -255,6 +272,9 @@ def _array(column: PostgresColumn, element: str) -> Wire:
         return Wire("list<int>", sql.SQL("{}::int4[]").format(name), unfit)
     if element in _PLAIN_ELEMENTS:
         return Wire(f"list<{_PLAIN[element]}>", name, unfit)
+    if column.has_own_text:
+        message = f"column '{column.name}' has elements of type {element}, which somebody casts to text"
+        raise SourceError(message, hint=f"Set columns.{column.name}.type to string, or exclude the column.")
     return Wire("list<string>", sql.SQL("{}::text[]").format(name), unfit)
 
 

@@ -247,6 +247,9 @@ def _state(run: Run, session: SourceSession, step: MergeWindow, probe: Probe) ->
     limit = probe.settled
     if kind is not None and kind is not CursorKind.INTEGER:
         limit = least_cursor(kind, zone, instant)
+    if limit is not None:
+        # What a transaction writes at the horizon or later may be rounded down, at most to here.
+        limit = replace(limit, value=limit.value - limit.value % step.source.cursor_step)
     greatest = probe.greatest
     if greatest is not None and step.source.written_elsewhere is not None:
         # What arrives later (a refresh, a subscriber's backlog) may be older than what is there already.

@@ -66,6 +66,7 @@ class SourceTable:
     `recipe` is all that decides how its rows are read, text by name: a mirror whose rows were read by
     another one is compared whole (R19). `parts` are what it is stored in; none where that is not known.
     `integers` tells of an integer cursor (R20).
+    `cursor_step` is to how many microseconds a timestamp cursor's values are rounded.
     `written_elsewhere` says why its writers cannot be seen, where their transactions are another
     database's: then no horizon holds for it, and a watermark trails what was read by a lookback.
     `equality` says as what each column is compared, where that does not follow from its Iceberg type: see
@@ -85,6 +86,7 @@ class SourceTable:
     parts: tuple[StoredPart, ...] = ()
     integers: IntegerCursor | None = None
     written_elsewhere: str | None = None
+    cursor_step: int = 1
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,30 @@ def test_r7_several_transactions_that_commit_in_another_order_than_they_began_ar
             oracle.check(laptop, against_source=True)
 
 
+def test_r7_a_cursor_that_rounds_down_below_the_horizon_is_read_when_it_commits(
+    laptop: Laptop, connection: Connection, other: Connection, oracle: Oracle
+) -> None:
+    connection.execute("alter table customer alter updated_at type timestamptz(0)")
+    laptop.settings["state"]["on_missing"] = "use_snapshots"
+    laptop.save().run()
+    while True:
+        other.execute("begin")
+        (rounded_down,) = (
+            other.execute("select now()::timestamptz(0) < now() - interval '0.1 s'").fetchone() or ()
+        )
+        if rounded_down:
+            break
+        other.execute("rollback")
+    other.execute(INSERT, ["late"])
+    connection.execute("select pg_sleep(1)")
+    rename(connection, "newer", "customer_id = 1")
+    laptop.run()
+    laptop.timestamp_file.unlink()  # it tells whole seconds, which hides what a mirror's own state lost
+    other.execute("commit")
+    laptop.run()
+    oracle.check(laptop, against_source=True)
+
+
 def test_r7_a_long_transaction_across_runs_loses_nothing_and_status_names_it(
     laptop: Laptop, connection: Connection, other: Connection, oracle: Oracle
 ) -> None:

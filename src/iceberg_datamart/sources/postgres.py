@@ -53,6 +53,7 @@ from iceberg_datamart.sources.postgres_storage import parts_of, point_of, requir
 from iceberg_datamart.sources.postgres_table import EVERYTHING, PENDING, DescribedTable
 from iceberg_datamart.sources.postgres_types import (
     cursor_kind,
+    cursor_step,
     equality_of,
     needs_a_type,
     wire,
@@ -162,6 +163,7 @@ class PostgresSession:
             primary_key=tuple(key),
             key_is_unique=catalog.guarantees_unique(self._connection, relation, tuple(key)),
             cursor=kind,
+            cursor_step=1 if config.cursor is None else cursor_step(cursors[config.cursor]),
             numbers={column.name: column.number for column in selected},
             recipe=recipe_of(self._connection, relation, pairs, key, config.soft_delete),
             parts=parts_of(self._connection, relation),

@@ -53,6 +53,7 @@ select r.attname as name, r.attnum as number, r.attnotnull as not_null,
        exists (select from pg_cast k where k.castsource in (t.oid, e.oid) and k.casttarget = 'text'::regtype
                and k.castmethod = 'f' and k.oid >= 16384) as has_own_text,
        case when t.typname = 'bpchar' and r.modifier >= 0 then r.modifier - 4 end as length,
+       case when t.typname in ('timestamptz', 'timestamp') and r.modifier >= 0 then r.modifier end as digits,
        t.typtype = 'e' as is_enum,
        has_column_privilege(%(oid)s::oid, r.attnum, 'select') as is_readable,
        coalesce((to_jsonb(c) ->> 'collisdeterministic')::bool, true) as is_deterministic

@@ -52,9 +52,10 @@ class PostgresColumn:
 
     `precision` and `scale` are None where a numeric has none; `element` is an array's element type;
     `dimensions` are those declared. `number` stays when the column is renamed, and is never given again.
-    `length` is that of a char(n); `is_deterministic` is false where its collation takes different texts for
-    equal, `is_readable` where the role has no right on it. `has_own_text` says that somebody made a cast of
-    its type, or of its elements', to text: two values may have one text then.
+    `length` is that of a char(n), `digits` are those that a timestamp(p) keeps of a second. The role has a
+    right on it where `is_readable`. `is_deterministic` is false where its collation takes different texts for
+    equal. `has_own_text` says that somebody made a cast of its type, or of its elements', to text: two values
+    may have one text then.
     """
 
     name: str
@@ -66,6 +67,7 @@ class PostgresColumn:
     dimensions: int = 0
     number: int = 0
     length: int | None = None
+    digits: int | None = None
     is_enum: bool = False
     is_deterministic: bool = True
     is_readable: bool = True
@@ -125,6 +127,11 @@ def cursor_kind(column: PostgresColumn) -> CursorKind:
         message = f"cursor column '{column.name}' has type {column.type_name}"
         raise SourceError(message, hint="Use a timestamp, timestamptz, date or integer column as cursor.")
     return _CURSORS[column.type_name]
+
+
+def cursor_step(column: PostgresColumn) -> int:
+    """Return the microseconds to which a cursor's values are rounded; 1 for all but a timestamp(p)."""
+    return 1 if column.digits is None else int(10 ** (6 - column.digits))
 
 
 def wire(column: PostgresColumn, configured: str | None = None) -> Wire | None:  # noqa: PLR0911  (one a family)

@@ -24,8 +24,10 @@ ON_GLUE_5_1 ?= not matrix and not soak
 ON_GLUE_4_0 ?= runtime and not matrix
 # Seconds of each test, anew each time.
 TIMINGS ?= .timings/test
-# To whichever worker is free, but for tests that share what is dear to make: tests/support/groups.py.
-SPREAD := -n 2 --dist loadgroup
+# To whichever worker is free, but for tests that share what is dear to make: tests/support/groups.py. One more
+# than two cores, for tests also wait.
+WORKERS ?= 3
+SPREAD = -n $(WORKERS) --dist loadgroup
 SUB := $(MAKE) --no-print-directory
 
 .PHONY: demo setup environments jars check style pure test matrix foreword everything test-glue-5.1 test-glue-4.0
@@ -96,7 +98,7 @@ matrix:  ## The same with every variation, all of it on both runtimes: an hour o
 
 foreword:
 	@echo "make test: half an hour to an hour on two cores (25 minutes are wanted); the first time a few more, for the environments and jars."
-	@echo "  needs   Python 3.10 or 3.11 and 4 GB of memory; PyPI and Maven Central the first time"
+	@echo "  needs   Python 3.10 or 3.11 and 6 GB of memory; PyPI and Maven Central the first time"
 	@echo "  wants   Python 3.10 as well (else Glue 4.0 is left out), Terraform (else infra/ is)"
 	@echo "  starts  PostgreSQL, S3, AWS's stand-in and Spark on free ports of this machine alone; all end with it"
 	@echo "  writes  .venv, $(GLUE_4_0), .timings, and temporary folders; 'make clean' removes the first three"

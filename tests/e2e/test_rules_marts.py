@@ -141,6 +141,26 @@ def test_r8_a_merge_that_touches_fewer_rows_than_were_counted_is_not_published(
     assert_same("m", laptop.rows("m"), joined(connection, "inner"), ("id", "bid"))
 
 
+def test_r21_a_column_that_is_compared_otherwise_now_is_told_though_no_row_changed(
+    laptop: Laptop, connection: Connection
+) -> None:
+    connection.execute(
+        "create table c (id int primary key, word text, at timestamptz default now());"
+        "create table d (did int primary key, word text, seen timestamptz default now());"
+        "insert into c values (1, 'one'), (2, 'two'); insert into d values (1, 'one'), (2, 'TWO');"
+        """create collation loose from "C";"""
+        "update pg_collation set collisdeterministic = false where collname = 'loose'"
+    )
+    tables = {"c": {"from": "public.c", "cursor": "at"}, "d": {"from": "public.d", "cursor": "seen"}}
+    mart = {"from": "c", "joins": [{"table": "d", "on": ["word"], "how": "inner"}]}
+    laptop.configure(tables, {"m": mart}).run()
+    connection.execute("alter table d alter word type text collate loose")
+    for verb in ("run", "verify"):
+        ended = laptop.command(verb)
+        assert ended.exit_code == 1, ended
+        assert "mart 'm' joins 'c.word' = 'd.word': 'd.word' is text with a nondeterministic" in ended.stdout
+
+
 def test_r21_what_is_more_than_its_row_is_refused_before_anything_is_written(
     laptop: Laptop, connection: Connection
 ) -> None:

@@ -176,11 +176,15 @@ class PostgresSession:
             found, relation, known_wires, config, cursor, width, unfits, label=table, known=known
         )
         if kind is CursorKind.INTEGER and config.cursor is not None:
-            sequences = sequences_of(self._connection, relation, cursors[config.cursor].number)
-            require_ordered(table, config.cursor, sequences)
-            described = described.with_integers(sequences, *self._greatest_committed(described))
+            described = self._with_integers(described, cursors[config.cursor])
         self._described[table] = described
         return described.table
+
+    def _with_integers(self, described: DescribedTable, cursor: PostgresColumn) -> DescribedTable:
+        """Return the table with where its cursor stands. Raises: SourceError where numbers may not grow."""
+        sequences = sequences_of(self._connection, described.relation, cursor.number)
+        require_ordered(described.label, cursor.name, sequences)
+        return described.with_integers(sequences, *self._greatest_committed(described))
 
     def _greatest_committed(self, described: DescribedTable) -> tuple[int | None, datetime]:
         """Return an integer cursor's greatest value, and a time when it was known to be committed."""

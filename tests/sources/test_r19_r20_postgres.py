@@ -116,6 +116,32 @@ def test_r19_what_a_soft_delete_reads_counts_though_no_mirror_has_it(
     assert "what soft_delete reads" in changes
 
 
+BELOW = {
+    "create or replace view below as select id, n + 1 as n, state, updated_at from t": True,
+    "create or replace function doubled(int) returns int language sql stable as 'select $1 * 3'": True,
+    "alter type state rename value 'closed' to 'shut'": True,
+    "create or replace view beside as select id, n + 2 as n from t": False,
+    "insert into t (id) values (8)": False,
+}
+
+
+@pytest.mark.parametrize("statement", BELOW)
+def test_r19_what_a_view_stands_on_counts_as_its_query_does(
+    connection: Connection, describe: Callable[..., SourceTable], statement: str
+) -> None:
+    connection.execute(
+        TYPES + "create view below as select id, n, state, updated_at from t;"
+        "create view beside as select id, n from t;"
+        "create function doubled(int) returns int language sql stable as 'select $1 * 2';"
+        "create view middle as select id, doubled(n) as n, state::text as said, updated_at from below;"
+        "create view v as select * from middle"
+    )
+    before = describe("v", primary_key=["id"]).recipe
+    connection.execute(statement)
+    changes = recipe_changes(before, describe("v", primary_key=["id"]).recipe)
+    assert set(changes) == ({"what the view stands on"} if BELOW[statement] else set())
+
+
 def test_r19_a_view_with_another_query_is_another_source_of_values(
     connection: Connection, describe: Callable[..., SourceTable]
 ) -> None:

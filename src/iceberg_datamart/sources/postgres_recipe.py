@@ -57,6 +57,34 @@ where a.attrelid = %(oid)s and a.attnum > 0 and not a.attisdropped
 """
 _MONETARY = "select current_setting('lc_monetary')"
 _VIEW = "select pg_get_viewdef(%(oid)s::oid)"
+# What a view's query stands on: other views, somebody's functions, and labels of the enums in what it reads.
+_BELOW = """
+with recursive read as (
+    select %(oid)s::oid as oid
+  union
+    select d.refobjid from read join pg_class c on c.oid = read.oid and c.relkind = 'v'
+    join pg_rewrite w on w.ev_class = c.oid
+    join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = w.oid
+    where d.refclassid = 'pg_class'::regclass and d.refobjid <> c.oid
+), functions as (
+    select p.oid from read join pg_rewrite w on w.ev_class = read.oid
+    join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = w.oid
+    join pg_proc p on d.refclassid = 'pg_proc'::regclass and p.oid = d.refobjid and p.oid >= 16384
+), enums as (
+    select coalesce(nullif(b.typelem, 0), b.oid) as oid from read
+    join pg_attribute a on a.attrelid = read.oid and a.attnum > 0 and not a.attisdropped
+    join pg_type t on t.oid = a.atttypid join pg_type b on b.oid in (t.oid, t.typbasetype)
+)
+select pg_get_viewdef(c.oid) from read join pg_class c on c.oid = read.oid
+where c.relkind = 'v' and c.oid <> %(oid)s::oid
+union
+select concat_ws(' ', p.oid, p.prosrc, to_jsonb(p) ->> 'prosqlbody', p.probin, p.proconfig)
+from functions join pg_proc p using (oid)
+union
+select concat_ws(' ', e.enumtypid, string_agg(quote_literal(e.enumlabel), ',' order by e.enumsortorder))
+from pg_enum e where e.enumtypid in (select oid from enums) group by e.enumtypid
+order by 1
+"""
 
 
 def recipe_of(
@@ -96,4 +124,6 @@ def recipe_of(
         recipe["the view"] = with_hidden(
             "its query", connection.execute(_VIEW, {"oid": relation.oid}).fetchone()
         )
+    if relation.kind == "v" and (below := connection.execute(_BELOW, {"oid": relation.oid}).fetchall()):
+        recipe["what the view stands on"] = with_hidden("views, functions and enums", *sorted(below))
     return recipe

@@ -187,3 +187,22 @@ def test_r18_arrays_that_a_list_does_not_tell_apart_are_no_keys(
     assert sorted(found) == [([], None), ([1, 2], [7])]
     (rejected,) = session.rejected("t", ReadWindow())
     assert "subscripts do not begin at 1 in key column 'id'" in rejected.reason
+
+
+def test_r10_a_row_that_is_soft_deleted_goes_whatever_its_values(
+    session: PostgresSession, connection: Connection
+) -> None:
+    connection.execute(
+        "create table t (id int primary key, v numeric(9, 2), w int[], gone bool);"
+        "insert into t values (1, 'NaN', '{{1}}', true), (2, 'NaN', null, false),"
+        "(3, 5, '{1}', true), (4, 6, null, null)"
+    )
+    described(session, "t", soft_delete="gone -- marked")
+    session.fix_point()
+    found = sorted(
+        (row[0], row[1], row[2], row[4]) for row in selected(session, connection, "t", ReadWindow())
+    )
+    assert found == [(1, None, None, True), (3, 5, [1], True), (4, 6, None, False)]
+    assert [json.loads(row.row)["id"] for row in session.rejected("t", ReadWindow())] == [2]
+    kept = connection.execute(f"select * from {session.rejected_keys('t').relation}").fetchall()
+    assert kept == [(2,)]

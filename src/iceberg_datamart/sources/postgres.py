@@ -39,6 +39,7 @@ from iceberg_datamart.sources.postgres_predicates import require_steady
 from iceberg_datamart.sources.postgres_probes import counted_query, few_rows_query
 from iceberg_datamart.sources.postgres_recipe import recipe_of
 from iceberg_datamart.sources.postgres_rejects import (
+    but_deleted,
     digest_of,
     fitting,
     if_fitting,
@@ -171,9 +172,10 @@ class PostgresSession:
             equality=_equality(config, selected),
         )
         cursor = None if kind is None or config.cursor is None else (config.cursor, kind)
-        unfits, width = unfits_of(selected, known_wires, key), row_width(selected, known_wires)
+        read = but_deleted(selected, known_wires, {*key, config.cursor}, config.soft_delete)
+        unfits, width = unfits_of(selected, read, key), row_width(selected, read)
         described = DescribedTable(
-            found, relation, known_wires, config, cursor, width, unfits, label=table, known=known
+            found, relation, read, config, cursor, width, unfits, label=table, known=known
         )
         if kind is CursorKind.INTEGER and config.cursor is not None:
             described = self._with_integers(described, cursors[config.cursor])

@@ -8,12 +8,12 @@ from psycopg import sql
 
 from iceberg_datamart.errors import UnfitValueError
 from iceberg_datamart.reading import MOST_REJECTED, MOST_REJECTED_TEXT, RejectedRow, wire_name
-from iceberg_datamart.sources.postgres_types import Unfit, bounded_key, null_key
+from iceberg_datamart.sources.postgres_types import Unfit, Wire, bounded_key, null_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from iceberg_datamart.sources.postgres_types import PostgresColumn, Wire
+    from iceberg_datamart.sources.postgres_types import PostgresColumn
 
 
 def unfits_of(
@@ -23,6 +23,37 @@ def unfits_of(
     nulls = [null_key(column.name) for column in columns if column.name in key and not column.not_null]
     bounds = [bounded_key(column.name) for column in columns if column.name in key and column.element]
     return (*nulls, *bounds, *(found.unfit for found in wires if found.unfit is not None))
+
+
+def soft_deleted(predicate: str | None) -> sql.Composable:
+    """Return the predicate of soft-deleted rows; never NULL."""
+    if predicate is None:
+        return sql.SQL("false")
+    # The line ends a comment that the predicate may end with.
+    return sql.SQL("coalesce(({}\n)::boolean, false)").format(sql.SQL(predicate))
+
+
+def but_deleted(
+    columns: Sequence[PostgresColumn],
+    wires: Sequence[Wire],
+    needed: Collection[str | None],
+    predicate: str | None,
+) -> tuple[Wire, ...]:
+    """Return the wires of a table with soft deletes: a row that is deleted needs no value to go but `needed`."""
+    if predicate is None:
+        return tuple(wires)
+    found, deleted = [], soft_deleted(predicate)
+    for column, wire in zip(columns, wires, strict=True):
+        if wire.unfit is None or column.name in needed:
+            found.append(wire)
+            continue
+        unfit = Unfit(sql.SQL("({} and not {})").format(wire.unfit.predicate, deleted), wire.unfit.reason)
+        template = sql.SQL("(case when not ({} and {}) then {} end)")
+        value = template.format(deleted, wire.unfit.predicate, wire.expression)
+        if wire.type.startswith("decimal"):  # a CASE forgets precision and scale
+            value = sql.SQL("{}::{}").format(value, sql.SQL(wire.type.replace("decimal", "numeric")))
+        found.append(Wire(wire.type, value, unfit))
+    return tuple(found)
 
 
 def fitting(unfits: Sequence[Unfit]) -> sql.Composable:

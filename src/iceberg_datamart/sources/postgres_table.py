@@ -11,7 +11,7 @@ from iceberg_datamart.keys import NEWEST
 from iceberg_datamart.reading import DELETED, IntegerCursor, StoredPart, wire_name
 from iceberg_datamart.sources.postgres_jdbc import ctid_ranges
 from iceberg_datamart.sources.postgres_keys import newest_rows
-from iceberg_datamart.sources.postgres_rejects import fitting, if_fitting
+from iceberg_datamart.sources.postgres_rejects import fitting, if_fitting, soft_deleted
 from iceberg_datamart.sources.postgres_types import literal_since_1970, number_since_1970
 from iceberg_datamart.sources.postgres_widths import WIDTH
 from iceberg_datamart.watermark import CursorKind, ReadWindow, Watermark
@@ -160,11 +160,7 @@ class DescribedTable:
     @property
     def deleted(self) -> sql.Composable:
         """Return the predicate of soft-deleted rows; never NULL."""
-        if self.config.soft_delete is None:
-            return sql.SQL("false")
-        predicate = sql.SQL(self.config.soft_delete)
-        # The line ends a comment that the predicate may end with.
-        return sql.SQL("coalesce(({}\n)::boolean, false)").format(predicate)
+        return soft_deleted(self.config.soft_delete)
 
     @property
     def selected(self) -> sql.Composed:

@@ -35,6 +35,10 @@ UNSTEADY = [
     "gen_random_uuid()::text < state",
     "age(valid_until) > interval '1 day'",
     "public.is_over(valid_until)",
+    "elsewhere.is_over(valid_until)",
+    '"elsewhere" . "is_over" (valid_until)',
+    "n IN (TABLE numbers)",
+    "n IN (VALUES (1))",
     '"is_over" (valid_until)',
     "n IN (SELECT 1)",
     "state = current_user",
@@ -47,7 +51,8 @@ UNSTEADY = [
 def prepared(connection: Connection) -> Connection:
     connection.execute(
         "create function is_over(timestamptz) returns bool language sql stable as 'select $1 < now()';"
-        "create sequence counter"
+        "create schema elsewhere; create sequence counter;"
+        "create function elsewhere.is_over(timestamptz) returns bool language sql stable as 'select true'"
     )
     return connection
 

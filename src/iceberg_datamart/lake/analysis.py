@@ -53,6 +53,10 @@ def _parts(node: Any) -> Iterator[Part]:
         yield Part(kind, bool(found.deterministic()), _moment(kind, found))
         children = found.children()
         waiting += [children.apply(index) for index in range(children.size())]
+        if kind.startswith("ParseTo"):
+            waiting.append(
+                found.replacement()
+            )  # to_timestamp and to_date, which cast a text without a format
 
 
 def _moment(kind: str, expression: Any) -> str:

@@ -16,14 +16,15 @@ if TYPE_CHECKING:
 
 _LITERAL = re.compile(r"'((?:[^']|'')*)'")
 _DOLLARS = re.compile(r"\$(\w*)\$(.*?)\$\1\$", re.DOTALL)
-_QUOTED = re.compile(r'"[^"]*"(?!\s*\()')
+_QUOTED = re.compile(r'"[^"]*"(\s*[.(])?')
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
-_CALL = re.compile(r'"?(\w+)"?\s*\(')
-# Functions that are called without parentheses, and what reads other rows.
+_CALL = re.compile(r'(?:"?(\w+)"?\s*\.\s*)?"?(\w+)"?\s*\(')
+# Functions that are called without parentheses; then what reads other rows.
 _WORDS = re.compile(
-    r"\b(current_(?:timestamp|time|date|user|role|catalog|schema)|localtime|localtimestamp|session_user|user|select)\b",
+    r"\b(current_(?:timestamp|time|date|user|role|catalog|schema)|localtime|localtimestamp|session_user|user)\b",
     re.IGNORECASE,
 )
+_SUBQUERY = re.compile(r"\b(?:select\b|table\b|values\s*\()", re.IGNORECASE)
 _MOMENT = re.compile(r"\s*(?:now|today|tomorrow|yesterday)\s*$", re.IGNORECASE)
 # Stable because they ask settings of the session, which are the same in each of a run.
 _BY_SETTINGS = [
@@ -31,8 +32,12 @@ _BY_SETTINGS = [
     *("concat", "concat_ws", "format", "to_json", "to_jsonb", "array_to_string", "date", "text"),
 ]
 _CHANGING = """
-select p.proname from pg_proc p
-where p.proname = any(%(names)s) and pg_function_is_visible(p.oid)
+select p.proname
+from unnest(%(schemas)s::text[], %(names)s::text[]) as called(schema, name)
+join pg_proc p on lower(p.proname) = called.name
+join pg_namespace n on n.oid = p.pronamespace
+where case when called.schema is null then pg_function_is_visible(p.oid)
+           else lower(n.nspname) = called.schema end
   and (p.provolatile = 'v' or (p.provolatile = 's' and not (
         p.pronamespace = 'pg_catalog'::regnamespace and p.proname = any(%(by_settings)s))))
 order by p.proname limit 1
@@ -54,11 +59,17 @@ def _unsteady(connection: Connection[Any], predicate: str) -> str | None:
     moments = [text for text in _LITERAL.findall(code) if _MOMENT.match(text)]
     if moments:
         return f"the clock ('{moments[0]}')"
-    code = _QUOTED.sub("_", _LITERAL.sub("''", code))
+    code = _QUOTED.sub(lambda found: found[0] if found[1] else "_", _LITERAL.sub("''", code))
     word = _WORDS.search(code)
     if word is not None:
-        return word[1].lower() if word[1].lower() != "select" else "a subquery"
-    names = sorted({name.lower() for name in _CALL.findall(code)})
-    values = {"names": names, "by_settings": _BY_SETTINGS}
+        return word[1].lower()
+    if _SUBQUERY.search(code):
+        return "a subquery"
+    called = sorted({(schema.lower(), name.lower()) for schema, name in _CALL.findall(code)})
+    values = {
+        "schemas": [schema or None for schema, _ in called],
+        "names": [name for _, name in called],
+        "by_settings": _BY_SETTINGS,
+    }
     row = connection.execute(_CHANGING, values).fetchone()
     return None if row is None else f"{row[0]}(), which is not immutable"

@@ -39,7 +39,7 @@ def but_deleted(
     needed: Collection[str | None],
     predicate: str | None,
 ) -> tuple[Wire, ...]:
-    """Return the wires of a table with soft deletes: a row that is deleted needs no value to go but `needed`."""
+    """Return the wires of a table with soft deletes: a row needs no values to go but those of `needed`."""
     if predicate is None:
         return tuple(wires)
     found, deleted = [], soft_deleted(predicate)

@@ -175,19 +175,25 @@ def _held(kind: str, present: str | None, zoneless: bool) -> str:
 
 
 def same_in_files(columns: Iterable[Column]) -> tuple[str, str] | None:
-    """Return two columns that Iceberg's Parquet files would call the same; None where there are none.
+    """Return two columns that Iceberg or its Parquet files would call the same; None where there are none.
 
-    Signs that are neither letters nor digits are spelled by their numbers there: `a b` is `a_x20b`.
+    Signs that are neither letters nor digits are spelled by their numbers in files: `a b` is `a_x20b`; before
+    a digit at the beginning there is `_`. To Iceberg the elements of a list `a` are `a.element`.
     """
     found: dict[str, str] = {}
     for column in columns:
-        spelled = "".join(
-            each if each.isalnum() or each == "_" else f"_x{ord(each):X}" for each in column.name
-        )
-        other = found.setdefault(spelled, column.name)
-        if other != column.name:
-            return other, column.name
+        names = [column.name, f"{column.name}.element"] if column.type.startswith("list<") else [column.name]
+        for name in (*names, _in_files(column.name)):
+            other = found.setdefault(name, column.name)
+            if other != column.name:
+                return other, column.name
     return None
+
+
+def _in_files(name: str) -> str:
+    """Return a name as Iceberg's AvroSchemaUtil spells it, also for Parquet."""
+    spelled = "".join(each if each.isalnum() or each == "_" else f"_x{ord(each):X}" for each in name)
+    return f"_{spelled}" if name[:1].isdigit() else spelled
 
 
 def unfit_for_glue(names: Iterable[str]) -> str | None:

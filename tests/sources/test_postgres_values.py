@@ -206,3 +206,22 @@ def test_r10_a_row_that_is_soft_deleted_goes_whatever_its_values(
     assert [json.loads(row.row)["id"] for row in session.rejected("t", ReadWindow())] == [2]
     kept = connection.execute(f"select * from {session.rejected_keys('t').relation}").fetchall()
     assert kept == [(2,)]
+
+
+def test_r10_not_null_is_believed_where_it_holds_for_all_that_is_read(
+    session: PostgresSession, connection: Connection
+) -> None:
+    connection.execute(
+        "create table parent (id int not null, v int); create table child () inherits (parent);"
+        "alter table child alter id drop not null; insert into child values (1, 1), (null, 2);"
+        "create domain number as int not null; create table a (k int primary key);"
+        "create table b (k int, id number); insert into a values (1), (2); insert into b values (1, 7);"
+        "create view joined as select b.id, a.k from a left join b using (k)"
+    )
+    for name in ("parent", "joined"):
+        described(session, name, primary_key=["id"])
+    session.fix_point()
+    assert [row[0] for row in selected(session, connection, "parent", ReadWindow())] == [1]
+    assert [row[0] for row in selected(session, connection, "joined", ReadWindow())] == [7]
+    for name in ("parent", "joined"):
+        assert len(session.rejected(name, ReadWindow())) == 1

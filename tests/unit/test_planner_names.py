@@ -10,6 +10,7 @@ import pytest
 from iceberg_datamart.errors import SchemaChangeError
 from iceberg_datamart.planner import Facts, MergeWindow, Refuse, TableFacts, Wishes, plan_table
 from iceberg_datamart.reading import Column, SourceTable
+from iceberg_datamart.schema import same_in_files
 from iceberg_datamart.watermark import CursorKind, Horizon
 from support.fakes.ports import configured
 
@@ -33,6 +34,7 @@ def planned(config: Config, *names: str) -> MergeWindow | Refuse:
         (["_run_id"], "'_run_id', a name that mirrors need"),
         (["_merged_at"], "'_merged_at', a name that mirrors need"),
         (["a b", "a_x20b"], "the same name in Parquet files"),
+        (["1a", "_1a"], "'1a' and '_1a' would have the same name in Parquet files"),
     ],
 )
 def test_what_no_mirror_can_have_is_refused(names: list[str], words: str) -> None:
@@ -65,3 +67,9 @@ def test_of_a_key_column_that_no_mirror_can_have_no_one_says_to_exclude_it() -> 
     assert isinstance(step, Refuse)
     assert "'_datamart_old', a name that mirrors need" in step.error.message
     assert "view in tables.queue.from" in step.error.hint
+
+
+def test_a_lists_elements_have_a_name_that_no_column_may_have() -> None:
+    columns = [Column("tags", "list<string>"), Column("tags.element", "string")]
+    assert same_in_files(columns) == ("tags", "tags.element")
+    assert same_in_files([Column("tags", "string"), Column("tags.element", "string")]) is None

@@ -26,16 +26,25 @@ where c.relname = %(table)s and c.relkind in ('r', 'p', 'v', 'm', 'f')
   and (n.nspname = %(schema)s or (%(schema)s::text is null and pg_table_is_visible(c.oid)))
 """
 _PAGES = "select coalesce(pg_relation_size(%(oid)s::oid), 0) / current_setting('block_size')::int8"
-# A domain stands for its base type, which may be a domain again and carries the type modifier. Types of other
-# schemas are named with theirs, for people may call one `int4`; a cast that somebody made has a later oid:
+# Children need not keep what their parent says of NULL, nor an outer join what a domain says, nor old rows
+# what PostgreSQL 18 has not validated. A domain stands for its base type, which may be a domain again and
+# carries the type modifier. Types of other schemas are named with theirs, for people may call one `int4`; a
+# cast that somebody made has a later oid:
 # https://www.postgresql.org/docs/current/system-catalog-initial-data.html#SYSTEM-CATALOG-OID-ASSIGNMENT
 _COLUMNS = """
 with recursive resolved as (
-    select a.attnum, a.attname, a.attnotnull, a.attndims::int4, a.atttypid as type, a.atttypmod as modifier,
+    select a.attnum, a.attname, a.attnotnull and proven.is_proven as attnotnull, a.attndims::int4,
+           a.atttypid as type, a.atttypmod as modifier,
            a.attcollation as collation
-    from pg_attribute a where a.attrelid = %(oid)s and a.attnum > 0 and not a.attisdropped
+    from pg_attribute a cross join lateral (
+        select not exists (select from pg_inherits h join pg_class p on p.oid = h.inhparent
+                           where h.inhparent = a.attrelid and p.relkind = 'r')
+           and not exists (select from pg_constraint k where k.conrelid = a.attrelid and k.contype = 'n'
+                           and a.attnum = any (k.conkey) and not k.convalidated) as is_proven
+    ) as proven
+    where a.attrelid = %(oid)s and a.attnum > 0 and not a.attisdropped
   union all
-    select r.attnum, r.attname, r.attnotnull or t.typnotnull, greatest(r.attndims, t.typndims::int4),
+    select r.attnum, r.attname, r.attnotnull, greatest(r.attndims, t.typndims::int4),
            t.typbasetype, t.typtypmod, r.collation
     from resolved r join pg_type t on t.oid = r.type and t.typtype = 'd'
 )

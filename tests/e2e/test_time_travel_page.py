@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
 import re
 import shlex
-import sys
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -17,13 +14,13 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from iceberg_datamart import cli, job
+from iceberg_datamart import job
 from iceberg_datamart.config_file import load_config
 from iceberg_datamart.lake.session import open_session
 from iceberg_datamart.receipt import PREFIX, MartState
 from support.oracles import second_reader
 from support.oracles.oracle import assert_same, rows_of
-from support.worlds.laptop import LINEAGE
+from support.worlds.laptop import LINEAGE, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -260,18 +257,10 @@ def utc(value: Any) -> Any:
 
 def printed(line: str) -> str:
     """Return what a command prints on the page's terminal: its report, and where it fails, the error."""
-    stdout, stderr, before = io.StringIO(), io.StringIO(), sys.argv
-    code: Any = 0
-    try:
-        sys.argv = shlex.split(line)
-        assert sys.argv[0] == "iceberg-datamart", line
-        with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
-            cli.main()
-    except SystemExit as ended:
-        code = ended.code
-    finally:
-        sys.argv = before
-    return stdout.getvalue() + (stderr.getvalue() if code else "")
+    program, *words = shlex.split(line)
+    assert program == "iceberg-datamart", line
+    ended = within(*words)
+    return ended.stdout + (ended.stderr if ended.exit_code else "")
 
 
 def unchanging(text: str) -> str:

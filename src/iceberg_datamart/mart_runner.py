@@ -74,7 +74,7 @@ def maintenance_as_consumed(run: Run, step: MaintainMart, mart: TableHistory) ->
     if saved is None or saved.definition != shape.definition:
         message = "the settings, or the mirrors' columns, have changed since the mart was maintained"
         raise LakeError(message, hint="Run once, then verify.")
-    _joinable(run, shape, mart, mirrors)
+    _joinable(run, shape, mart.definition(saved.definition), mirrors)
     consumed = []
     for table in shape.tables:
         before = saved.consumed.get(table)
@@ -96,7 +96,8 @@ def _maintenance(
     untouched = base is not None and not base.foreign()
     typed = base is not None and not _has_other_types(base, shape, mirrors)
     same = untouched and typed and saved is not None and saved.definition == shape.definition
-    kinds = _joinable(run, shape, base, mirrors)
+    text = None if base is None or saved is None else base.definition(saved.definition)
+    kinds = _joinable(run, shape, text, mirrors)
     changed: list[str] | None = None
     if same and all(mirror.followed for mirror in consumed):
         changed = [mirror.table for mirror in consumed if mirror.run_ids]
@@ -142,16 +143,14 @@ def _consumed(table: str, mirror: TableHistory, saved: MartState | None) -> Cons
 
 
 def _joinable(
-    run: Run, shape: MartShape, mart: TableHistory | None, mirrors: Mapping[str, TableHistory]
+    run: Run, shape: MartShape, definition: str | None, mirrors: Mapping[str, TableHistory]
 ) -> dict[str, Mapping[str, str]]:
     """Return as what the joined columns are compared. Raises: LakeError where that is not by value (R21).
 
-    Asked also where no row changed: a column may have got another type or collation.
+    `definition` is the text that the mart keeps of itself. Asked also where no row changed: a column may have
+    got another type or collation.
     """
-    saved = None if mart is None or mart.current is None else mart.mart_state()
-    kinds = _kinds(
-        run, shape, kinds_of(None if mart is None or saved is None else mart.definition(saved.definition))
-    )
+    kinds = _kinds(run, shape, kinds_of(definition))
     require_equality(shape, kinds, {table: history.columns for table, history in mirrors.items()})
     return kinds
 

@@ -53,10 +53,9 @@ def _parts(node: Any) -> Iterator[Part]:
         yield Part(kind, bool(found.deterministic()), _moment(kind, found))
         children = found.children()
         waiting += [children.apply(index) for index in range(children.size())]
+        # to_timestamp and to_date cast a text without a format, and their children do not show it.
         if kind.startswith("ParseTo"):
-            waiting.append(
-                found.replacement()
-            )  # to_timestamp and to_date, which cast a text without a format
+            waiting.append(found.replacement())
 
 
 def _moment(kind: str, expression: Any) -> str:

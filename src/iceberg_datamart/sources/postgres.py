@@ -50,7 +50,7 @@ from iceberg_datamart.sources.postgres_rejects import (
 )
 from iceberg_datamart.sources.postgres_relations import written_elsewhere
 from iceberg_datamart.sources.postgres_settings import settings_for
-from iceberg_datamart.sources.postgres_storage import parts_of, point_of, require_ordered, sequences_of
+from iceberg_datamart.sources.postgres_storage import ordered_sequence, parts_of, point_of, sequences_of
 from iceberg_datamart.sources.postgres_table import EVERYTHING, PENDING, DescribedTable
 from iceberg_datamart.sources.postgres_types import (
     cursor_kind,
@@ -185,8 +185,8 @@ class PostgresSession:
     def _with_integers(self, described: DescribedTable, cursor: PostgresColumn) -> DescribedTable:
         """Return the table with where its cursor stands. Raises: SourceError where numbers may not grow."""
         sequences = sequences_of(self._connection, described.relation, cursor.number)
-        require_ordered(described.label, cursor.name, sequences)
-        return described.with_integers(sequences, *self._greatest_committed(described))
+        sequence = ordered_sequence(described.label, cursor.name, sequences)
+        return described.with_integers(sequence, *self._greatest_committed(described))
 
     def _greatest_committed(self, described: DescribedTable) -> tuple[int | None, datetime]:
         """Return an integer cursor's greatest value, and a time when it was known to be committed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from iceberg_datamart.recipe import column_entry, with_hidden
+from iceberg_datamart.sources.postgres_relations import BELOW
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,24 +59,17 @@ where a.attrelid = %(oid)s and a.attnum > 0 and not a.attisdropped
 _MONETARY = "select current_setting('lc_monetary')"
 _VIEW = "select pg_get_viewdef(%(oid)s::oid)"
 # What a view's query stands on: other views, somebody's functions, and labels of the enums in what it reads.
-_BELOW = """
-with recursive read as (
-    select %(oid)s::oid as oid
-  union
-    select d.refobjid from read join pg_class c on c.oid = read.oid and c.relkind = 'v'
-    join pg_rewrite w on w.ev_class = c.oid
-    join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = w.oid
-    where d.refclassid = 'pg_class'::regclass and d.refobjid <> c.oid
-), functions as (
-    select p.oid from read join pg_rewrite w on w.ev_class = read.oid
+_STANDS_ON = f"""
+{BELOW}, functions as (
+    select p.oid from below join pg_rewrite w on w.ev_class = below.relation
     join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = w.oid
     join pg_proc p on d.refclassid = 'pg_proc'::regclass and p.oid = d.refobjid and p.oid >= 16384
 ), enums as (
-    select coalesce(nullif(b.typelem, 0), b.oid) as oid from read
-    join pg_attribute a on a.attrelid = read.oid and a.attnum > 0 and not a.attisdropped
+    select coalesce(nullif(b.typelem, 0), b.oid) as oid from below
+    join pg_attribute a on a.attrelid = below.relation and a.attnum > 0 and not a.attisdropped
     join pg_type t on t.oid = a.atttypid join pg_type b on b.oid in (t.oid, t.typbasetype)
 )
-select pg_get_viewdef(c.oid) from read join pg_class c on c.oid = read.oid
+select pg_get_viewdef(c.oid) from below join pg_class c on c.oid = below.relation
 where c.relkind = 'v' and c.oid <> %(oid)s::oid
 union
 select concat_ws(' ', p.oid, p.prosrc, to_jsonb(p) ->> 'prosqlbody', p.probin, p.proconfig)
@@ -83,7 +77,6 @@ from functions join pg_proc p using (oid)
 union
 select concat_ws(' ', e.enumtypid, string_agg(quote_literal(e.enumlabel), ',' order by e.enumsortorder))
 from pg_enum e where e.enumtypid in (select oid from enums) group by e.enumtypid
-order by 1
 """
 
 
@@ -124,6 +117,6 @@ def recipe_of(
         recipe["the view"] = with_hidden(
             "its query", connection.execute(_VIEW, {"oid": relation.oid}).fetchone()
         )
-    if relation.kind == "v" and (below := connection.execute(_BELOW, {"oid": relation.oid}).fetchall()):
+    if relation.kind == "v" and (below := connection.execute(_STANDS_ON, {"oid": relation.oid}).fetchall()):
         recipe["what the view stands on"] = with_hidden("views, functions and enums", *sorted(below))
     return recipe

@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from psycopg import Connection
 
 _LONGEST_QUERY = 120  # characters
-# Partitions, children by inheritance, and what views read; a materialized view holds its rows itself.
-_BELOW = """
+# A WITH clause: `below` is a relation, its partitions, children by inheritance, and what views read; a
+# materialized view holds its rows itself.
+BELOW = """
 with recursive below(relation) as (
     select %(oid)s::oid
   union
@@ -28,7 +29,7 @@ with recursive below(relation) as (
 """
 # A subscription may name a partition or the table that it is a part of.
 _ELSEWHERE = f"""
-{_BELOW}
+{BELOW}
 select format('%%I.%%I', n.nspname, c.relname), c.relkind::text
 from below join pg_class c on c.oid = below.relation join pg_namespace n on n.oid = c.relnamespace
 where c.relkind in ('f', 'm')
@@ -38,7 +39,7 @@ order by c.relkind, 1
 """
 # Only ACCESS EXCLUSIVE keeps readers away, also one that itself waits for a reader: then those hold it up.
 _HOLDERS = f"""
-{_BELOW}, conflicting as (
+{BELOW}, conflicting as (
     select l.pid, l.granted, l.virtualtransaction
     from pg_locks l join below on below.relation = l.relation
     where l.locktype = 'relation' and l.mode = 'AccessExclusiveLock'

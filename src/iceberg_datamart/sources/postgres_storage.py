@@ -10,31 +10,20 @@ from psycopg.rows import class_row
 
 from iceberg_datamart.errors import SourceError
 from iceberg_datamart.reading import StoredPart
+from iceberg_datamart.sources.postgres_relations import BELOW
 
 if TYPE_CHECKING:
     from psycopg import Connection
 
     from iceberg_datamart.sources.postgres_catalog import Relation
 
-# A relation, its partitions and children, and of a view all that its query reads; what a materialized view
-# reads is in its own file. TRUNCATE, rewriting ALTER TABLE, VACUUM FULL and CLUSTER give a new file:
+# TRUNCATE, rewriting ALTER TABLE, VACUUM FULL and CLUSTER give a new file:
 # https://www.postgresql.org/docs/current/storage-file-layout.html
-_PARTS = """
-with recursive read as (
-    select %(oid)s::oid as oid
-  union
-    select parts.oid from read cross join lateral (
-        select i.inhrelid as oid from pg_inherits i where i.inhparent = read.oid
-      union all
-        select d.refobjid from pg_class c join pg_rewrite w on w.ev_class = c.oid
-        join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = w.oid
-        where c.oid = read.oid and c.relkind = 'v'
-          and d.refclassid = 'pg_class'::regclass and d.refobjid <> c.oid
-    ) as parts
-)
+_PARTS = f"""
+{BELOW}
 select c.oid::int8 as oid, c.relfilenode::int8 as file, concat(n.nspname, '.', c.relname) as name,
        pg_relation_size(c.oid) > 0 as holds_rows
-from read join pg_class c on c.oid = read.oid join pg_namespace n on n.oid = c.relnamespace
+from below join pg_class c on c.oid = below.relation join pg_namespace n on n.oid = c.relnamespace
 where c.relkind in ('r', 'm') and c.relfilenode <> 0
 """
 # The sequences that a column owns, also as an identity, and those from which its default draws.
@@ -92,12 +81,15 @@ def sequences_of(connection: Connection[Any], relation: Relation, number: int) -
         return tuple(cursor.execute(_SEQUENCES, {"oid": relation.oid, "number": number}))
 
 
-def require_ordered(table: str, cursor: str, sequences: tuple[Sequence, ...]) -> None:
-    """Raise SourceError where a sequence gives numbers that need not grow with time.
+def ordered_sequence(table: str, cursor: str, sequences: tuple[Sequence, ...]) -> Sequence | None:
+    """Return the sequence of a cursor whose numbers grow with time; None where it has none.
 
-    A session with a cache takes numbers ahead and may use them at any later time; so does a program that
-    fills the gaps of a larger increment. Of two sequences either may give the smaller numbers.
+    Raises SourceError where they need not. A session with a cache takes numbers ahead and may use them at any
+    later time; so does a program that fills the gaps of a larger increment. Of two sequences either may give
+    the smaller numbers.
     """
+    if not sequences:
+        return None
     if len(sequences) > 1:
         names = " and ".join(found.name for found in sequences)
         message = (
@@ -109,19 +101,19 @@ def require_ordered(table: str, cursor: str, sequences: tuple[Sequence, ...]) ->
             f"tables.{table}.cursor to a timestamp column, or leave it out to read the whole table."
         )
         raise SourceError(message, hint=hint)
-    for found in sequences:
-        property_ = _unordered(found)
-        if property_ is None:
-            continue
-        message = (
-            f"cursor column '{cursor}' of table '{table}' draws from sequence {found.name} with {property_}: "
-            "rows that are written later may have smaller numbers, and would never be read"
-        )
-        hint = (
-            f"Set tables.{table}.cursor to a timestamp column, or leave it out to read the whole table; or "
-            f"run ALTER SEQUENCE {found.name} INCREMENT 1 CACHE 1 NO CYCLE and let all sessions reconnect."
-        )
-        raise SourceError(message, hint=hint)
+    (found,) = sequences
+    property_ = _unordered(found)
+    if property_ is None:
+        return found
+    message = (
+        f"cursor column '{cursor}' of table '{table}' draws from sequence {found.name} with {property_}: "
+        "rows that are written later may have smaller numbers, and would never be read"
+    )
+    hint = (
+        f"Set tables.{table}.cursor to a timestamp column, or leave it out to read the whole table; or "
+        f"run ALTER SEQUENCE {found.name} INCREMENT 1 CACHE 1 NO CYCLE and let all sessions reconnect."
+    )
+    raise SourceError(message, hint=hint)
 
 
 def _unordered(sequence: Sequence) -> str | None:

@@ -127,14 +127,15 @@ class DescribedTable:
         )
 
     def with_integers(
-        self, sequences: tuple[Sequence, ...], greatest: int | None, when: datetime
+        self, sequence: Sequence | None, greatest: int | None, when: datetime
     ) -> DescribedTable:
-        """Return the table with its integer cursor's `sequences`, and its greatest value at `when`."""
-        drawn = [found.last for found in sequences if found.last is not None]
-        restarts = tuple(StoredPart(found.oid, found.file, found.name) for found in sequences)
-        hidden = next((found.name for found in sequences if not found.is_told), None)
-        integers = IntegerCursor(greatest, max(drawn, default=None), hidden)
-        known = replace(self.table, integers=integers, parts=(*self.table.parts, *restarts))
+        """Return the table with its integer cursor's sequence, and its greatest value at `when`."""
+        integers, parts = IntegerCursor(greatest), self.table.parts
+        if sequence is not None:
+            hidden = None if sequence.is_told else sequence.name
+            integers = IntegerCursor(greatest, sequence.last, hidden)
+            parts = (*parts, StoredPart(sequence.oid, sequence.file, sequence.name))
+        known = replace(self.table, integers=integers, parts=parts)
         return replace(self, table=known, committed=(greatest, when))
 
     def watermark(self, number: int | None) -> Watermark | None:

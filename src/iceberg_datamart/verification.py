@@ -61,7 +61,8 @@ class Differences:
 class Verified:
     """One table beside what it must hold, in rows; `error` says why it could not be compared.
 
-    `notes` say where differences come from, and what makes up for them.
+    `waits` says that a mart is the join of mirrors that have moved since. `notes` say where differences come
+    from, and what makes up for them.
     """
 
     expected: int = 0
@@ -69,6 +70,7 @@ class Verified:
     differences: Differences = Differences()
     error: DatamartError | None = None
     notes: tuple[str, ...] = ()
+    waits: bool = False
 
     @property
     def result(self) -> str:
@@ -80,7 +82,9 @@ class Verified:
             return DIFFERENT
         if found.pending:
             return PENDING
-        return EQUAL if self.expected == self.held else DIFFERENT
+        if self.expected != self.held:
+            return DIFFERENT
+        return PENDING if self.waits else EQUAL
 
     def as_json(self) -> dict[str, Any]:
         """Return the documented object."""

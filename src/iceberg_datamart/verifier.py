@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from iceberg_datamart.config import TableConfig
-    from iceberg_datamart.ports import SourceSession
+    from iceberg_datamart.ports import ConsumedMirror, SourceSession
     from iceberg_datamart.runner import Run
 
 
@@ -124,8 +125,24 @@ def _refuse_uneven(step: MergeWindow) -> None:
 
 
 def _mart(run: Run, step: MaintainMart) -> Verified:
-    """Return how a mart compares with the join of the mirrors at the snapshots it consumed (R8)."""
+    """Return how a mart compares with the join of the mirrors at the snapshots it consumed (R8).
+
+    Where these have moved since, as after a run in which the mart failed, it waits for the next run.
+    """
     history = run.world.lake.history(step.mart)
     if history is None or history.current is None:
         raise DatamartError(f"the mart '{step.mart}' does not exist yet", hint="Run once, then verify.")
-    return run.world.lake.mart_differences(maintenance_as_consumed(run, step, history))
+    maintenance = maintenance_as_consumed(run, step, history)
+    found = run.world.lake.mart_differences(maintenance)
+    moved = [mirror.table for mirror in maintenance.mirrors if _has_moved(run, mirror)]
+    if not moved:
+        return found
+    note = f"compared with its mirrors as it consumed them, but {', '.join(moved)} changed since"
+    return replace(found, waits=True, notes=(*found.notes, f"{note}: iceberg-datamart run"))
+
+
+def _has_moved(run: Run, mirror: ConsumedMirror) -> bool:
+    """Return whether rows of the mirror changed after the snapshot that the mart is compared with."""
+    history = run.world.lake.history(mirror.table)
+    since = () if history is None else history.since(mirror.now) or ()
+    return any(snapshot.changes_rows or snapshot.is_foreign for snapshot in since)

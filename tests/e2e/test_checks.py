@@ -238,6 +238,13 @@ def test_a_mart_that_fails_a_check_stays_as_it_was_until_it_passes(
         "check 'small': 1 row fails it: customer_id=4, purchase_id=3"
     )
     assert state(laptop, "customer_purchases")[:2] == before[:2]
+    verified = laptop.command("verify")
+    assert (verified.exit_code, verified.report["result"]) == (1, "pending")
+    waiting = verified.report["marts"]["customer_purchases"]
+    assert (waiting["result"], waiting["stale"]) == ("pending", 0), "of what it consumed it is the join"
+    assert waiting["notes"] == [
+        "compared with its mirrors as it consumed them, but purchase changed since: iceberg-datamart run"
+    ]
     mart["checks"][0]["on_fail"] = "warn"
     laptop.save()
     report = laptop.run()

@@ -46,6 +46,8 @@ def test_one_row_of_any_kind_makes_a_table_different(kind: str) -> None:
 def test_r14_equal_is_said_of_as_many_rows_alone_that_are_all_equal() -> None:
     assert Verified(5, 5).result == "equal"
     assert Verified(100, 10).result == "different", "no row differs, and 90 are not there"
+    assert Verified(5, 5, waits=True).result == "pending"
+    assert Verified(100, 10, waits=True).result == "different"
 
 
 @given(st.integers(0, 3), st.integers(0, 3), st.tuples(*[st.integers(0, 2)] * 4))

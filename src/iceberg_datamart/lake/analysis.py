@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from py4j.protocol import Py4JError
+from pyspark.sql import functions as f
+from pyspark.sql.utils import ParseException
 
 from iceberg_datamart.errors import ConfigError
 from iceberg_datamart.row_local import Part, fault_in
@@ -19,9 +21,14 @@ _VALUE = "_datamart_value"
 
 
 def require_row_local(rows: DataFrame, text: str, place: str, *, is_filter: bool = False) -> None:
-    """Raise ConfigError, naming `place`, where `text` depends on more than a row of `rows`."""
+    """Raise ConfigError, naming `place`, where `text` is no expression of one row of `rows`."""
     named = rows.alias(ROW)
-    frame = named.where(text) if is_filter else named.selectExpr(f"{text} AS {_VALUE}")
+    try:
+        expression = f.expr(text if is_filter else f"{text}\n AS {_VALUE}")
+    except ParseException as error:
+        message = f"{place}: `{text.strip()}` is not an expression of Spark's SQL"
+        raise ConfigError(message, hint="Write one expression, without AS. Nothing was written.") from error
+    frame = named.where(expression) if is_filter else named.select(expression)
     plan = frame._jdf.queryExecution().analyzed()  # noqa: SLF001
     above = list(_above(plan))
     plain = "Filter" if is_filter else "Project"

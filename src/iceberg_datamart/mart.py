@@ -51,6 +51,25 @@ class Arm:
     outputs: tuple[str, ...]
     keys: str
 
+    def taken(self, keys: str, bounds: str = "true", listed: str | None = None) -> Taken:
+        """Return how to find its rows: where `listed` says their keys as literals, by that, else in `keys`.
+
+        `keys` is a relation that holds what the arm's own select, `bounds` the predicate in which all lie.
+        """
+        if listed is not None:
+            return Taken(f"{bounds} AND {listed}", f"NOT coalesce({listed}, false)")
+        shared = matching(self.outputs, OTHER, ROW, null_safe=True)
+        found = f"EXISTS (SELECT 1 FROM {keys} AS {OTHER} WHERE {shared})"
+        return Taken(f"{bounds} AND {found}", f"NOT {found}")
+
+
+@dataclass(frozen=True)
+class Taken:
+    """The predicates that an arm takes a row, and that it does not; of each row one is true."""
+
+    test: str
+    fails: str
+
 
 @dataclass(frozen=True)
 class Delta:
@@ -118,8 +137,8 @@ class MartShape:
     def join_sql(self, relations: Mapping[str, str]) -> str:
         """Return the SELECT of the whole mart from `relations`, a relation for each table."""
         values = [quoted(name) for name in self.selected]
-        values += [f"{text} AS {quoted(name)}" for name, text in self.expressions.items()]
-        where = f" WHERE {self.filter}" if self.filter else ""
+        values += [f"{_closed(text)} AS {quoted(name)}" for name, text in self.expressions.items()]
+        where = f" WHERE {_closed(self.filter)}" if self.filter else ""
         return f"SELECT {', '.join(values)} FROM ({self.outputs_sql(relations)}) AS {ROW}{where}"
 
     def outputs_sql(self, relations: Mapping[str, str]) -> str:
@@ -208,25 +227,19 @@ def joined_arms(arms: Iterable[Arm]) -> tuple[Arm, ...]:
     return tuple(Arm(outputs, " UNION ".join(selects)) for outputs, selects in keys.items())
 
 
-def restricted_sql(relation: str, columns: Sequence[str], arms: Sequence[tuple[Arm, str, str]]) -> str:
+def restricted_sql(relation: str, columns: Sequence[str], arms: Sequence[Taken]) -> str:
     """Return the SELECT of the rows of `relation` that any arm takes, once each; all without arms.
 
-    Each arm comes with the relation that holds its keys and a literal predicate that bounds them.
-    Spark moves each arm's semi-join below the joins of `relation`, which an OR of arms would prevent.
+    Spark moves each arm's test below the joins of `relation`, which an OR of them would prevent.
     """
-    names = _names(columns, ROW)
+    select = f"SELECT {_names(columns, ROW)} FROM {relation} AS {ROW}"
     if not arms:
-        return f"SELECT {names} FROM {relation} AS {ROW}"
-    taken = [
-        f"EXISTS (SELECT 1 FROM {keys} AS {OTHER} WHERE {matching(arm.outputs, OTHER, ROW, null_safe=True)})"
-        for arm, keys, _ in arms
-    ]
-    selects = []
-    for position, (_, _, bounds) in enumerate(arms):
-        earlier = "".join(f" AND NOT {text}" for text in taken[:position])
-        where = f"{bounds} AND {taken[position]}{earlier}"
-        selects.append(f"SELECT {names} FROM {relation} AS {ROW} WHERE {where}")
-    return " UNION ALL ".join(selects)
+        return select
+    parts = []
+    for position, arm in enumerate(arms):
+        earlier = "".join(f" AND {other.fails}" for other in arms[:position])
+        parts.append(f"{select} WHERE {arm.test}{earlier}")
+    return " UNION ALL ".join(parts)
 
 
 def _joined(nodes: Sequence[Node], join: JoinConfig, mirrors: Mapping[str, MirrorShape], where: str) -> Node:
@@ -297,6 +310,11 @@ def _selected(
         hint = f"The mart can show: {', '.join(names)}."
         raise ConfigError(f"marts.{mart}.columns: there is no column '{unknown[0]}'", hint=hint)
     return tuple(shown)
+
+
+def _closed(text: str) -> str:
+    """Return SQL of the settings so that a comment at its end hides nothing behind it."""
+    return f"{text}\n" if "--" in text.rpartition("\n")[2] else text
 
 
 def _names(columns: Iterable[str], alias: str) -> str:

@@ -39,6 +39,7 @@ REPLACE = "replace"
 # How many rows of the table have the key of a changed row; 0 for a new one.
 COPIES = "_datamart_copies"
 _MOST_RANGES = 31
+_MOST_LISTED = 100
 _RANGED_TYPES = ("int", "long", "string", "date", "timestamptz", "decimal")
 
 
@@ -113,6 +114,24 @@ def within(column: str, ranges: Sequence[KeyRange], alias: str = OLD) -> str:
         for part in ranges
     ]
     return "(" + " OR ".join(found) + ")" if found else "true"
+
+
+def one_of(columns: Sequence[Column], rows: Sequence[Sequence[Any]], alias: str) -> str | None:
+    """Return the predicate that `columns` are those of one of `rows`, said as literals.
+
+    None where they cannot be said so, or are more than a plan should hold.
+    """
+    told = all(has_ranges(column) for column in columns) and not any(None in row for row in rows)
+    if not told or len(rows) * len(columns) > _MOST_LISTED:
+        return None
+    if not rows:
+        return "false"
+    names = [f"{alias}.{quoted(column.name)}" for column in columns]
+    said = [[literal(value, column.type) for value, column in zip(row, columns, strict=True)] for row in rows]
+    if len(names) == 1:
+        return f"{names[0]} IN ({', '.join(value for (value,) in said)})"
+    each = (" AND ".join(f"{n} = {value}" for n, value in zip(names, row, strict=True)) for row in said)
+    return f"({' OR '.join(f'({text})' for text in each)})"
 
 
 def matching(columns: Iterable[str], left: str, right: str, *, null_safe: bool = False) -> str:

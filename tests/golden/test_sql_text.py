@@ -129,7 +129,7 @@ def test_the_mart_rows_that_two_changed_tables_touch(how: str) -> None:
         node = next(node for node in found.nodes if node.table == name)
         delta = Delta(f"`{name}`@now", f"`{name}`@before", ("run-1", "run-2"), deletes=True)
         arms.append(found.arm(name, delta, f"({changed_keys_sql(delta, node.shape.primary_key)})"))
-    taken = [(arm, f"({arm.keys})", "true") for arm in joined_arms(arms)]
+    taken = [arm.taken(f"({arm.keys})") for arm in joined_arms(arms)]
     check(
         f"touched_rows_{how}.sql", laid_out(restricted_sql("`mart`", ["queue_id", "transaction_id"], taken))
     )

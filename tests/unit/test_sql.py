@@ -24,6 +24,7 @@ from iceberg_datamart.sql import (
     literal,
     matching,
     merge_sql,
+    one_of,
     quoted,
     within,
 )
@@ -143,6 +144,23 @@ def test_decimals_are_held_too(values: list[Decimal]) -> None:
 def test_a_type_without_useful_literals_has_no_ranges(kind: str) -> None:
     assert key_ranges(Column("id", kind), [True, False]) == ()
     assert key_ranges(Column("id", kind), [[1, 2], bytearray(b"x")]) == (), "not even hashed"
+
+
+def test_few_keys_are_listed_as_literals() -> None:
+    number, text = Column("id", "long"), Column("it's", "string")
+    assert one_of([number], [], "r") == "false"
+    assert one_of([number], [(1,), (-2,)], "r") == "r.`id` IN (1L, -2L)"
+    both = one_of([number, text], [(1, "a"), (2, "b'")], "r")
+    assert both == "((r.`id` = 1L AND r.`it's` = 'a') OR (r.`id` = 2L AND r.`it's` = 'b\\''))"
+
+
+@pytest.mark.parametrize(
+    ("kinds", "rows"),
+    [(["long"], [(1,), (None,)]), (["double"], [(1.5,)]), (["long", "long"], [(n, n) for n in range(51)])],
+    ids=["a NULL", "no literals", "too many"],
+)
+def test_other_keys_are_not_listed(kinds: list[str], rows: list[tuple[Any, ...]]) -> None:
+    assert one_of([Column(f"c{n}", kind) for n, kind in enumerate(kinds)], rows, "r") is None
 
 
 def test_nulls_alone_have_no_ranges() -> None:

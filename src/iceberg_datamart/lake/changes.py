@@ -232,8 +232,14 @@ def append(  # noqa: PLR0913, PLR0917  (one commit)
 def bounds_in(frame: DataFrame, key: Sequence[Column], alias: str = OLD) -> str:
     """Return the predicate that each key column lies near a row of `frame`; `true` for none or many rows."""
     ranged = [column for column in key if has_ranges(column)]
-    rows = frame.selectExpr(*map(_numbered, ranged)).limit(FEW_KEYS + 1).collect() if ranged else []
-    return bounds_of(ranged, rows, alias) if 0 < len(rows) <= FEW_KEYS else "true"
+    return bounds_of(ranged, few_rows(frame, ranged) or (), alias)
+
+
+def few_rows(frame: DataFrame, key: Sequence[Column]) -> list[tuple[Any, ...]] | None:
+    """Return the values of columns that have ranges, as `sql.literal` takes them; None for many rows."""
+    rows = frame.selectExpr(*map(_numbered, key)).limit(FEW_KEYS + 1).collect() if key else []
+    # As tuples: `in` asks a Row for its columns' names.
+    return [tuple(row) for row in rows] if len(rows) <= FEW_KEYS else None
 
 
 def _numbered(column: Column) -> str:

@@ -5,17 +5,24 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from iceberg_datamart.errors import ConfigError
 from iceberg_datamart.lake.analysis import require_row_local
-from iceberg_datamart.lake.changes import Changeset, bounds_in, inserts, sorted_within_partitions
+from iceberg_datamart.lake.changes import (
+    Changeset,
+    bounds_of,
+    few_rows,
+    inserts,
+    sorted_within_partitions,
+)
 from iceberg_datamart.mart import Delta, changed_keys_sql, joined_arms, restricted_sql
 from iceberg_datamart.reading import Column
-from iceberg_datamart.sql import ROW, changeset_sql, differences_sql
+from iceberg_datamart.sql import ROW, changeset_sql, differences_sql, has_ranges, one_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from iceberg_datamart.lake.views import Views
-    from iceberg_datamart.mart import Arm
+    from iceberg_datamart.mart import Arm, Taken
     from iceberg_datamart.ports import ConsumedMirror, MartMaintenance
 
 _ICEBERG_TYPES = {
@@ -25,6 +32,10 @@ _ICEBERG_TYPES = {
     "timestamp": "timestamptz",
     "timestamp_ntz": "timestamp",
 }
+_ICEBERG_TYPE = re.compile(
+    r"(?:list<)*"
+    r"(?:boolean|int|long|float|double|string|binary|date|timestamp|timestamptz|decimal\(\d+, \d+\))>*"
+)
 
 
 class MartComparison:
@@ -56,12 +67,21 @@ class MartComparison:
             require_row_local(rows, shape.filter, place, is_filter=True)
 
     def columns(self) -> tuple[Column, ...]:
-        """Return the mart's columns with the types that Spark finds for the join."""
+        """Return the mart's columns with the types that Spark finds for the join.
+
+        Raises: ConfigError for an expression of a type that no Iceberg column has.
+        """
         required = set() if self._shape.nullable_key else set(self._shape.key)
-        return tuple(
-            Column(item.name, iceberg_type(item.dataType.simpleString()), nullable=item.name not in required)
-            for item in self._session.sql(f"SELECT * FROM {self._join}").schema
-        )
+        found = []
+        for item in self._session.sql(f"SELECT * FROM {self._join}").schema:
+            kind = item.dataType.simpleString()
+            if not _ICEBERG_TYPE.fullmatch(iceberg_type(kind)):
+                message = (
+                    f"marts.{self._shape.name}.expressions.{item.name}: no column of a mart is of {kind}"
+                )
+                raise ConfigError(message, hint="CAST it, to string for example. Nothing was written.")
+            found.append(Column(item.name, iceberg_type(kind), nullable=item.name not in required))
+        return tuple(found)
 
     def rows(self) -> DataFrame:
         """Return all rows of the mart, sorted in each file to be by the finest table's key first."""
@@ -117,12 +137,12 @@ class MartComparison:
         )
         return self._session.sql(text)
 
-    def _arms(self, columns: tuple[Column, ...]) -> list[tuple[Arm, str, str]]:
-        """Return each arm with the view that holds its keys and the literal bounds of those keys."""
+    def _arms(self, columns: tuple[Column, ...]) -> list[Taken]:
+        """Return how to find the rows that each arm takes."""
         changed = self._maintenance.changed or ()
         arms = joined_arms(self._arm(m) for m in self._maintenance.mirrors if m.table in changed)
         types = {column.name: column for column in columns}
-        return [(arm, *self._keys(arm, types)) for arm in arms]
+        return [self._taken(arm, types) for arm in arms]
 
     def _arm(self, mirror: ConsumedMirror) -> Arm:
         delta = Delta(
@@ -135,7 +155,7 @@ class MartComparison:
         keys = changed_keys_sql(delta, node.shape.primary_key)
         return self._shape.arm(mirror.table, delta, self._views.add(self._session.sql(keys)))
 
-    def _keys(self, arm: Arm, types: dict[str, Column]) -> tuple[str, str]:
+    def _taken(self, arm: Arm, types: dict[str, Column]) -> Taken:
         held = self._views.held(self._session.sql(arm.keys))
         # A key of another type than the column that it is compared with has other literals.
         alike = [
@@ -143,7 +163,10 @@ class MartComparison:
             for item in held.schema
             if iceberg_type(item.dataType.simpleString()) == types[item.name].type
         ]
-        return self._views.add(held), bounds_in(held, alike, ROW)
+        ranged = [column for column in alike if has_ranges(column)]
+        rows = few_rows(held, ranged)
+        listed = one_of(ranged, rows, ROW) if rows is not None and len(ranged) == len(arm.outputs) else None
+        return arm.taken(self._views.add(held), bounds_of(ranged, rows or (), ROW), listed)
 
 
 def iceberg_type(spark_type: str) -> str:

@@ -30,7 +30,7 @@ WORKERS ?= 3
 SPREAD = -n $(WORKERS) --dist loadgroup
 SUB := $(MAKE) --no-print-directory
 
-.PHONY: demo setup environments jars check style pure test matrix foreword everything test-glue-5.1 test-glue-4.0
+.PHONY: demo setup environments check style pure test matrix foreword everything test-glue-5.1 test-glue-4.0
 .PHONY: soak broken bench lock clean
 
 demo: setup  ## A PostgreSQL, six tables, their mirrors and mart, and the proof, in folder `demo`
@@ -44,6 +44,7 @@ environments: .venv/.made $(if $(HAS_GLUE_4_0),$(GLUE_4_0)/.made)
 QUIET := $(if $(shell test -t 2 && echo yes),,--quiet)
 # $(call INSTALL,environment,file of hashes). Files are compiled when they are first imported: most never are.
 ifneq ($(UV),)
+NO_PIP = --without-pip
 PIP = $(UV) pip install $(QUIET) --python $(1)/bin/python
 else
 PIP = $(1)/bin/pip install $(QUIET) --disable-pip-version-check --no-compile
@@ -59,24 +60,23 @@ endef
 .venv/.made: requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; ok = (3, 10) <= sys.version_info < (3, 12); \
 	    sys.exit(not ok and "Python 3.10 or 3.11 is needed (Spark 3.5): make PYTHON=/path/to/python3.11")'
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(NO_PIP) .venv
 	$(call INSTALL,.venv,requirements/dev.txt)
 
 $(GLUE_4_0)/.made: requirements/glue-4.0.txt pyproject.toml
 	@test -n "$(PYTHON_3_10)" || { echo "Glue 4.0 runs on Python 3.10: make PYTHON_3_10=/path/to/python3.10"; exit 1; }
-	$(PYTHON_3_10) -m venv $(GLUE_4_0)
+	$(PYTHON_3_10) -m venv $(NO_PIP) $(GLUE_4_0)
 	$(call INSTALL,$(GLUE_4_0),requirements/glue-4.0.txt)
 
-# One after the other, for two Ivys at a time spoil each other's cache. Then what makes each later JVM start sooner.
-jars: .venv/classes.jsa $(if $(HAS_GLUE_4_0),$(GLUE_4_0)/classes.jsa)
-
-.venv/classes.jsa: .venv/.made
+# One after the other, for two Ivys at a time spoil each other's cache.
+.venv/.jars: .venv/.made $(if $(HAS_GLUE_4_0),$(GLUE_4_0)/.made)
 	$(BIN)/python tests/support/worlds/jars.py
-	PYTHONPATH=tests $(BIN)/python -m support.worlds.shared_classes
+	$(if $(HAS_GLUE_4_0),$(GLUE_4_0)/bin/python tests/support/worlds/jars.py)
+	@touch $@
 
-$(GLUE_4_0)/classes.jsa: $(GLUE_4_0)/.made .venv/classes.jsa
-	$(GLUE_4_0)/bin/python tests/support/worlds/jars.py
-	PYTHONPATH=tests $(GLUE_4_0)/bin/python -m support.worlds.shared_classes
+# With it each later JVM starts sooner. Glue 4.0's tests start too few for what it costs to make.
+.venv/classes.jsa: .venv/.jars
+	PYTHONPATH=tests $(BIN)/python -m support.worlds.shared_classes
 
 check: setup  ## Format, lint, types and pure tests, in seconds
 	@+$(SUB) -j2 --output-sync=target style pure
@@ -106,7 +106,7 @@ foreword:
 everything:
 	@rm -rf $(TIMINGS)
 	@+$(SUB) -j2 environments
-	@+$(SUB) -j3 --output-sync=target style pure jars
+	@+$(SUB) -j3 --output-sync=target style pure .venv/classes.jsa
 	@+$(SUB) test-glue-5.1
 	@+$(SUB) test-glue-4.0
 	@$(BIN)/python tests/support/timings.py $(TIMINGS)

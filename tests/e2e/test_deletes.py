@@ -39,7 +39,6 @@ def mark(connection: Connection, sets: str, where: str, table: str = "purchase")
     connection.execute(f"update {table} set {sets}, updated_at = clock_timestamp() where {where}")
 
 
-@pytest.mark.runtime
 def test_soft_deleted_rows_leave_mirror_and_mart_and_come_back(
     laptop: Laptop, connection: Connection
 ) -> None:

@@ -129,7 +129,6 @@ def ledger(laptop: Laptop, aws: AwsServer, s3: S3Server, warm: warm_process.Warm
     return Ledger(laptop, aws, s3, warm)
 
 
-@pytest.mark.runtime
 def test_appended_rows_are_read_alone_and_all_else_is_compared_whole(ledger: Ledger) -> None:
     ledger.table.append(ledger.rows(1, 2, 3, 4))
     first = ledger.run()

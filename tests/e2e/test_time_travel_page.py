@@ -138,7 +138,6 @@ def lake(laptop: Laptop, connection: Connection) -> Lake:
     return Lake(laptop, between[0], told, ids)
 
 
-@pytest.mark.runtime
 def test_every_block_of_the_page_does_what_the_page_says(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (TERMINAL | {"DATAMART_CONFIG": str(lake.laptop.file)}).items():
         monkeypatch.setenv(name, value)

@@ -35,7 +35,6 @@ def test_equal_tables_are_equal(laptop: Laptop, oracle: Oracle) -> None:
     oracle.check(laptop, against_source=True)
 
 
-@pytest.mark.runtime
 def test_a_mirror_that_another_tool_changed_is_different(laptop: Laptop, oracle: Oracle) -> None:
     del oracle
     mirror = "datamart.datamart.customer"

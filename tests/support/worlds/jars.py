@@ -32,9 +32,12 @@ def reading_files(endpoint: str) -> dict[str, str]:
 
 
 def fetch() -> None:
-    """Have Spark fetch every jar that any test needs."""
+    """Have Spark fetch every jar that any test needs, unless all are there."""
     runtime = present_runtime()
-    packages = ",".join((runtime.iceberg, *PACKAGES, AWS_PACKAGE, *_OF_FILES[runtime.name]))
+    every = (runtime.iceberg, *PACKAGES, AWS_PACKAGE, *_OF_FILES[runtime.name])
+    if "spark.jars" in _jars(every):
+        return
+    packages = ",".join(every)
     overlay = f"version: 1\nspark: {{properties: {{spark.jars.packages: '{packages}'}}}}\n"
     layers = [Layer(default_config_text(), "the shipped settings"), Layer(overlay, "all jars")]
     spark_context(parse_layers(layers, {})).stop()

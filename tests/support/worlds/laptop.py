@@ -16,6 +16,7 @@ import psycopg
 import yaml
 from psycopg import sql
 from pyiceberg.catalog import load_catalog
+from pyspark import SparkContext
 
 from iceberg_datamart import cli
 
@@ -29,12 +30,9 @@ if TYPE_CHECKING:
 
 LINEAGE = ("_run_id", "_merged_at")
 PROGRAM = Path(sys.executable).with_name("iceberg-datamart")
-# Java's better compiler pays from some eighty runs on: tests' own JVM asks for it by this variable. The other
-# one has room for the code of a dozen runs alone. A heap that has to grow first is collected ten times a run.
-_COMPILER = "TESTS_JAVA_COMPILER"
-_BETTER = "4"
+# As the embedded Spark's own, but for a heap that needs not grow: growing, it is collected ten times a run.
 _JAVA = (
-    f"-XX:TieredStopAtLevel=${{{_COMPILER}:-1}} -XX:ReservedCodeCacheSize=200m "
+    "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=200m "
     "-XX:+UseSerialGC -Xms1g -Xmn640m -Diceberg.scan.plan-in-worker-pool=false"
 )
 # Tables of tests are so small that threads, and Java code made for each query, cost more than they bring.
@@ -65,19 +63,27 @@ class Ended:
 
 
 def within(*words: str) -> Ended:
-    """Run the program within this process; the JVM, where none has started yet, is that of many runs."""
+    """Run the program within this process, and in the JVM that the first run starts."""
     stdout, stderr, before = io.StringIO(), io.StringIO(), sys.argv
     code: Any = 0
     try:
-        sys.argv, os.environ[_COMPILER] = ["iceberg-datamart", *words], _BETTER
+        sys.argv = ["iceberg-datamart", *words]
         with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
             cli.main()
     except SystemExit as ended:
         code = ended.code
     finally:
         sys.argv = before
-        os.environ.pop(_COMPILER, None)  # a run may have happened within this one
+    _write_no_checksum_files()
     return Ended(code or 0, stdout.getvalue(), stderr.getvalue())
+
+
+def _write_no_checksum_files() -> None:
+    """Keep Hadoop from a `.crc` beside each file: it starts a `chmod` for every file that it makes."""
+    context: Any = SparkContext._active_spark_context
+    if context is not None:
+        local = context._jvm.org.apache.hadoop.fs.FileSystem.getLocal(context._jsc.hadoopConfiguration())
+        local.setWriteChecksum(False)
 
 
 @dataclass

@@ -82,9 +82,8 @@ class Verified:
             return DIFFERENT
         if found.pending:
             return PENDING
-        if self.expected != self.held:
-            return DIFFERENT
-        return PENDING if self.waits else EQUAL
+        equal = PENDING if self.waits else EQUAL
+        return equal if self.expected == self.held else DIFFERENT
 
     def as_json(self) -> dict[str, Any]:
         """Return the documented object."""

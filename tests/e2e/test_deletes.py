@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from support.oracles.oracle import Joined, Oracle
 from support.shops.copies import open_copies
 from support.shops.shop import JOIN, open_shop

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from support.shops.shop_rules import rename
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ LATER_RULES = (
         "R14",
         "a mirror of fewer rows is equal where none differs",
         "verification.py",
-        "return EQUAL if self.expected == self.held else DIFFERENT",
-        "return EQUAL",
+        "return equal if self.expected == self.held else DIFFERENT",
+        "return equal",
         "tests/unit/test_verification.py::test_r14_equal_is_said_of_as_many_rows_alone_that_are_all_equal",
     ),
     Broken(

@@ -218,8 +218,9 @@ def _is_outdated(step: MergeWindow) -> bool:
     state, source = _newest(step), step.source
     if state is None:
         return True
-    recorded = (state.recipe, state.parts, state.timeline)
-    now = (recipe_digest(source.recipe), parts_text(source.parts), step.horizon.timeline)
+    recorded = (state.recipe, state.parts, state.timeline, state.database)
+    horizon = step.horizon
+    now = (recipe_digest(source.recipe), parts_text(source.parts), horizon.timeline, horizon.database)
     return recorded != now or setback(state, source, step.horizon) is not None
 
 
@@ -271,6 +272,7 @@ def _state(run: Run, session: SourceSession, step: MergeWindow, probe: Probe) ->
         parts=parts_text(step.source.parts),
         transaction=step.horizon.transaction,
         timeline=step.horizon.timeline,
+        database=step.horizon.database,
     )
 
 

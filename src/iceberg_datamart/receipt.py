@@ -36,8 +36,8 @@ class MirrorState:
     looked like, so that a later run can see that nothing changed without reading. `numbers` are those of
     the source's columns (see `schema.recorded_numbers`); none where it has none, or none were recorded.
     `recipe` is the digest of what decided how the rows were read (R19). `parts` is the text of
-    `setbacks.parts_text`, `transaction` and `timeline` are those of the `Horizon` (R20). All of these are
-    None in what earlier versions committed.
+    `setbacks.parts_text`; `transaction`, `timeline` and `database` are those of the `Horizon` (R20). All of
+    these are None in what earlier versions committed.
     """
 
     run_id: str
@@ -54,6 +54,7 @@ class MirrorState:
     parts: str | None = None
     transaction: int | None = None
     timeline: int | None = None
+    database: int | None = None
 
     def settled(self, horizon: datetime) -> Watermark | None:
         """Return the watermark that a read from `watermark` on establishes, with the horizon at `horizon`.
@@ -95,6 +96,7 @@ class MirrorState:
             "parts": self.parts,
             "transaction": None if self.transaction is None else str(self.transaction),
             "timeline": None if self.timeline is None else str(self.timeline),
+            "database": None if self.database is None else str(self.database),
         }
         return {PREFIX + key: value for key, value in found.items() if value is not None}
 
@@ -128,7 +130,8 @@ class Snapshot:
 
     When readers saw it first is another time: see `TableHistory.published_at`.
 
-    `sequence_number` counts the table's commits; 0 where the table's format has none.
+    `sequence_number` counts the table's commits; 0 where the table's format has none. `schema_id` is that of
+    the columns it was written with, where it tells.
     """
 
     snapshot_id: int
@@ -137,6 +140,7 @@ class Snapshot:
     operation: str
     summary: Mapping[str, str] = field(default_factory=dict)
     sequence_number: int = 0
+    schema_id: int | None = None
 
     @property
     def run_id(self) -> str | None:
@@ -190,7 +194,7 @@ class TableHistory:
     never published. `has_required` says whether any column cannot be NULL. `others` are the snapshots that
     can still be read and are no ancestors; `log` tells which snapshot became current when, oldest first.
     `last_sequence_number` is the greatest that any snapshot ever had. `properties` are the table's, the
-    definitions that a mart ever had among them.
+    definitions that a mart ever had among them. `schema_id` is that of its present columns.
     """
 
     columns: Mapping[str, str]
@@ -202,6 +206,7 @@ class TableHistory:
     log: tuple[tuple[datetime, int], ...] = ()
     last_sequence_number: int = 0
     properties: Mapping[str, str] = field(default_factory=dict)
+    schema_id: int | None = None
 
     @property
     def current(self) -> Snapshot | None:
@@ -263,6 +268,15 @@ class TableHistory:
     def can_read(self, snapshot_id: int) -> bool:
         """Return whether a snapshot is still there, current, rolled back or never published."""
         return any(found.snapshot_id == snapshot_id for found in (*self.snapshots, *self.others))
+
+    @property
+    def is_altered(self) -> bool:
+        """Return whether its columns are others than when a run last committed: to readers, rows changed.
+
+        Another tool may have dropped, renamed or exchanged some, of which no snapshot tells.
+        """
+        ours = next((s.schema_id for s in self.snapshots if s.run_id is not None), None)
+        return None not in (ours, self.schema_id) and ours != self.schema_id
 
     @property
     def owes_comparison(self) -> bool:
@@ -340,6 +354,7 @@ def mirror_state(summary: Mapping[str, str]) -> MirrorState | None:
         parts=said.get("parts"),
         transaction=_integer(said.get("transaction")),
         timeline=_integer(said.get("timeline")),
+        database=_integer(said.get("database")),
     )
 
 

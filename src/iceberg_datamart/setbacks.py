@@ -60,6 +60,11 @@ def parts_text(parts: Iterable[StoredPart]) -> str | None:
 
 
 def _server(state: MirrorState, horizon: Horizon) -> str | None:
+    if None not in (state.database, horizon.database) and state.database != horizon.database:
+        return (
+            f"the database is another one under the same name, with oid {horizon.database} instead of "
+            f"{state.database}: it may be a copy that was renamed"
+        )
     if None not in (state.timeline, horizon.timeline) and state.timeline != horizon.timeline:
         return (
             f"the server is on timeline {horizon.timeline}, and was on {state.timeline}: "

@@ -102,8 +102,9 @@ class Horizon:
     `instant` is the horizon; `clock` the source's clock when it was taken. `held_since` is the start
     of the oldest open transaction, where one holds the horizon back. `visible` is false where some
     transactions cannot be seen, so that `instant` is a guess: the clock less the lookback.
-    `transaction` is the first one that the point does not see, and `timeline` that of the server's log
-    (PostgreSQL's names); None where the source has no such number, or does not tell.
+    `transaction` is the first one that the point does not see, `timeline` that of the server's log, and
+    `database` the oid of the database (PostgreSQL's names); None where the source has no such number, or does
+    not tell.
     """
 
     instant: datetime
@@ -112,6 +113,7 @@ class Horizon:
     visible: bool = True
     transaction: int | None = None
     timeline: int | None = None
+    database: int | None = None
 
     def guessed(self) -> Horizon:
         """Return the horizon of who cannot see the writers: at most the clock less the lookback."""

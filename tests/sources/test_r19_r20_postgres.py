@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 
 from iceberg_datamart.config import PostgresSource, TableConfig
@@ -21,10 +22,8 @@ from support.servers.roles import role_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import psycopg
-
     from iceberg_datamart.reading import SourceTable
-    from support.worlds.laptop import Laptop
+    from support.worlds.laptop import Databases, Laptop
 
     Connection = psycopg.Connection[Any]
 
@@ -282,6 +281,19 @@ def test_r20_an_integer_cursor_that_goes_back_is_noticed(
     state = state_of(describe(cursor="id"), watermark=Watermark(CursorKind.INTEGER, 10))
     connection.execute(statement)
     assert setback(state, describe(cursor="id"), Horizon(NOON, NOON)) == INTEGERS[statement]
+
+
+def test_r20_a_copy_of_the_database_that_took_its_name_is_another_database(databases: Databases) -> None:
+    name = databases.new()
+    source = PostgresSource.model_validate({"type": "postgres", "url": databases.server.url(name)})
+    with closing(PostgresSession("prd", source)) as session:
+        before = session.fix_point().database
+    with psycopg.connect(databases.server.url(), autocommit=True) as connection:
+        connection.execute(f"create database {name}_copy template {name}")
+        connection.execute(f"alter database {name} rename to {name}_gone")
+        connection.execute(f"alter database {name}_copy rename to {name}")
+    with closing(PostgresSession("prd", source)) as session:
+        assert session.fix_point().database != before
 
 
 def test_r20_a_point_tells_its_transaction_and_its_timeline(laptop: Laptop, connection: Connection) -> None:

@@ -53,6 +53,7 @@ def mirror_states(draw: st.DrawFn) -> MirrorState:
         parts=draw(st.none() | texts),
         transaction=draw(st.none() | st.integers(0, 2**63)),
         timeline=draw(st.none() | st.integers(1, 2**31)),
+        database=draw(st.none() | st.integers(1, 2**32)),
     )
 
 

@@ -33,8 +33,9 @@ STATE = MirrorState(
     parts="7 8=9",
     transaction=100,
     timeline=1,
+    database=5,
 )
-NOW = Horizon(NOON, NOON, transaction=100, timeline=1)
+NOW = Horizon(NOON, NOON, transaction=100, timeline=1, database=5)
 PARTS = (StoredPart(7, 7, "t"), StoredPart(8, 9, "p"))
 
 
@@ -45,14 +46,16 @@ def why(source: dict[str, Any] | None = None, **horizon: Any) -> str | None:
 def test_r20_a_source_that_is_as_it_was_gives_no_sign() -> None:
     assert why() is None
     assert why({"parts": PARTS}) is None
-    assert why(transaction=None, timeline=None) is None
-    assert setback(replace(STATE, transaction=None, timeline=None, parts=None), SOURCE, NOW) is None
+    assert why(transaction=None, timeline=None, database=None) is None
+    unknown = replace(STATE, transaction=None, timeline=None, database=None, parts=None)
+    assert setback(unknown, SOURCE, NOW) is None
 
 
 @pytest.mark.parametrize(
     ("source", "horizon", "sign"),
     [
         ({}, {"timeline": 2}, "the server is on timeline 2, and was on 1"),
+        ({}, {"database": 6}, "the database is another one under the same name, with oid 6 instead of 5"),
         ({}, {"transaction": 99}, "the server's transactions went back, from 100 to 99"),
         ({}, {"clock": NOON - timedelta(microseconds=1)}, "the source's clock went back"),
         ({"parts": (StoredPart(7, 10, "t"),)}, {}, "'t' was truncated, restarted or rewritten"),

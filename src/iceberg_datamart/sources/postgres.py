@@ -50,7 +50,7 @@ from iceberg_datamart.sources.postgres_rejects import (
 )
 from iceberg_datamart.sources.postgres_relations import written_elsewhere
 from iceberg_datamart.sources.postgres_settings import settings_for
-from iceberg_datamart.sources.postgres_storage import ordered_sequence, parts_of, point_of, sequences_of
+from iceberg_datamart.sources.postgres_storage import at_point, ordered_sequence, parts_of, sequences_of
 from iceberg_datamart.sources.postgres_table import EVERYTHING, PENDING, DescribedTable
 from iceberg_datamart.sources.postgres_types import (
     cursor_kind,
@@ -119,15 +119,14 @@ class PostgresSession:
                 self._locks.hand_over(self._connection)
         except psycopg.Error as error:
             raise translated(self._name, error) from error
-        number, timeline = self._point()
-        self._horizon = replace(look.horizon, transaction=number, timeline=timeline)
+        self._horizon = self._at_point(look.horizon)
         said = [] if look.blind is None else [f"source '{self._name}' {look.blind}"]
         self.warnings = said + [d.elsewhere for d in self._described.values() if d.elsewhere is not None]
         return self._horizon
 
-    def _point(self) -> tuple[int, int | None]:
+    def _at_point(self, horizon: Horizon) -> Horizon:
         with self._savepoint():
-            return point_of(self._connection)
+            return at_point(self._connection, horizon)
 
     def close(self) -> None:
         """End the snapshot; no read can import it from here on."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from psycopg import Error
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from psycopg import Connection
 
     from iceberg_datamart.sources.postgres_catalog import Relation
+    from iceberg_datamart.watermark import Horizon
 
 # TRUNCATE, rewriting ALTER TABLE, VACUUM FULL and CLUSTER give a new file:
 # https://www.postgresql.org/docs/current/storage-file-layout.html
@@ -44,7 +45,10 @@ where c.oid in (
 )
 order by c.oid
 """
-_TRANSACTION = "select txid_snapshot_xmax(txid_current_snapshot())"
+_POINT = """
+select txid_snapshot_xmax(txid_current_snapshot()),
+       (select oid::int8 from pg_database where datname = current_database())
+"""
 # The log's timeline: https://www.postgresql.org/docs/current/continuous-archiving.html#BACKUP-TIMELINES
 _TIMELINE = """
 select case when pg_is_in_recovery() then (select timeline_id from pg_control_checkpoint())
@@ -125,14 +129,23 @@ def _unordered(sequence: Sequence) -> str | None:
     return "CYCLE" if sequence.cycles else None
 
 
-def point_of(connection: Connection[Any]) -> tuple[int, int | None]:
-    """Return the first transaction that this one does not see, and the log's timeline where it is told."""
-    row = connection.execute(_TRANSACTION).fetchone()
+def at_point(connection: Connection[Any], horizon: Horizon) -> Horizon:
+    """Return the horizon with the numbers that tell this point from earlier ones (R20).
+
+    These are the first transaction that this one does not see, the oid of the database, and the log's
+    timeline, which some hosted servers keep to themselves.
+    """
+    row = connection.execute(_POINT).fetchone()
     assert row is not None  # noqa: S101  (a SELECT without FROM has one row)
     try:
         with connection.transaction():
             timeline = connection.execute(_TIMELINE).fetchone()
     except Error:
-        # Some hosted servers keep their log to themselves.
         timeline = None
-    return int(row[0]), None if timeline is None else timeline[0]
+    transaction, database = row
+    return replace(
+        horizon,
+        transaction=int(transaction),
+        timeline=None if timeline is None else timeline[0],
+        database=database,
+    )

@@ -190,6 +190,14 @@ LATER_RULES = (
     ),
     Broken(
         "R20",
+        "a copy of the database that took its name is taken for it",
+        "setbacks.py",
+        "if None not in (state.database, horizon.database) and state.database != horizon.database:",
+        "if False:",
+        "tests/unit/test_setbacks.py::test_r20_each_sign_is_told",
+    ),
+    Broken(
+        "R20",
         "a sequence's cache is not asked for",
         "sources/postgres_storage.py",
         "if sequence.cache > 1:",

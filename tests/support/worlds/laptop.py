@@ -238,15 +238,20 @@ class Databases:
         return name
 
     def replace(self, name: str, template: str) -> None:
-        """Make database `name` a copy of `template`, whatever is in it, and whoever is connected to it."""
+        """Make database `name` a copy of `template`, whatever is in it, and whoever is connected to it.
+
+        It keeps its oid, so that it is the same database to who looks.
+        """
         with self.connected(name) as connection:
             # A database with prepared transactions cannot be dropped.
             query = "select gid from pg_prepared_xacts where database = current_database()"
             for (gid,) in connection.execute(query).fetchall():
                 connection.execute(sql.SQL("rollback prepared {}").format(gid))
         with psycopg.connect(self.server.url(), autocommit=True) as connection:
+            query = "select oid from pg_database where datname = %s"
+            ((oid,),) = connection.execute(query, [name]).fetchall()
             connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
-            connection.execute(_copied(name, template))
+            connection.execute(_copied(name, template) + sql.SQL(" oid {}").format(oid))
 
     @contextlib.contextmanager
     def connected(self, name: str) -> Iterator[psycopg.Connection[Any]]:

@@ -17,11 +17,11 @@ from iceberg_datamart.sql import LINEAGE_NAMES
 from iceberg_datamart.widths import inherited_properties
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from iceberg_datamart.mart import MartShape
     from iceberg_datamart.planner import MaintainMart
-    from iceberg_datamart.receipt import TableHistory
+    from iceberg_datamart.receipt import Snapshot, TableHistory
     from iceberg_datamart.runner import Run
 
 log = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ def _maintenance(
     saved = None if base is None or base.current is None else base.mart_state()
     consumed = [_consumed(table, mirrors[table], saved) for table in shape.tables]
     now = {mirror.table: mirror.now for mirror in consumed if mirror.now is not None}
-    untouched = base is not None and not base.foreign()
+    untouched = base is not None and not base.foreign() and not base.is_altered
     typed = base is not None and not _has_other_types(base, shape, mirrors)
     same = untouched and typed and saved is not None and saved.definition == shape.definition
     text = None if base is None or saved is None else base.definition(saved.definition)
@@ -110,6 +110,7 @@ def _maintenance(
         checks=config.checks,
         audits=config.audits,
         properties={**_width_properties(base, mirrors.values()), **config.properties},
+        doubtful=[table for table in shape.tables if mirrors[table].foreign()],
     )
 
 
@@ -128,18 +129,23 @@ def _has_other_types(mart: TableHistory, shape: MartShape, mirrors: Mapping[str,
 def _consumed(table: str, mirror: TableHistory, saved: MartState | None) -> ConsumedMirror:
     """Return what happened to a mirror since the mart consumed it, as far as its history tells.
 
-    A rollback, an expired snapshot or a foreign commit that may have changed rows cannot be followed;
-    a foreign compaction can: it changes no row.
+    A rollback, an expired snapshot, other columns or a foreign commit that may have changed rows cannot be
+    followed; a foreign compaction can: it changes no row.
     """
     now = None if mirror.current is None else mirror.current.snapshot_id
     before = None if saved is None else saved.consumed.get(table)
     if saved is not None and before is None and now is None:
         return ConsumedMirror(table, None, followed=True)
     since = None if before is None else mirror.since(before)
-    if since is None or any(s.is_foreign for s in since):
+    if since is None or any(s.is_foreign for s in since) or _has_other_columns(mirror, since):
         return ConsumedMirror(table, now)
     runs = tuple(dict.fromkeys(s.run_id for s in since if s.run_id is not None and s.changes_rows))
     return ConsumedMirror(table, now, before, runs, any(s.changed("deleted") for s in since), followed=True)
+
+
+def _has_other_columns(mirror: TableHistory, since: Sequence[Snapshot]) -> bool:
+    """Return whether a mirror's columns are others than at the snapshot before those of `since`."""
+    return mirror.schema_id != mirror.snapshots[len(since)].schema_id
 
 
 def _joinable(

@@ -91,7 +91,8 @@ class MartMaintenance:
     """One mart's change, ready to run. `changed` is None where the full join must be compared.
 
     `definition` is the text of the mart's definition, which its table keeps for reruns. With `as_it_was`,
-    each snapshot is read with the columns of its time.
+    each snapshot is read with the columns of its time. `doubtful` are mirrors in which another tool may have
+    doubled keys.
     """
 
     shape: MartShape
@@ -104,6 +105,7 @@ class MartMaintenance:
     checks: Sequence[CheckConfig] = ()
     audits: Sequence[AuditConfig] = ()
     properties: Mapping[str, str] = field(default_factory=dict)
+    doubtful: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -84,8 +84,8 @@ def schema_change(
     absent = tuple(sorted(set(present) - {column.name for column in columns}))
     missing_key = [name for name in key if present and name not in present]
     if missing_key:
-        message = f"the key column '{missing_key[0]}' is not in the mirror, which has another key"
-        raise SchemaChangeError(message, hint=f"Drop the mirror '{table}' and load it again.")
+        message = f"the key column '{missing_key[0]}' is not in table '{table}', which has another key"
+        raise SchemaChangeError(message, hint=f"Drop the table '{table}': the next run makes it anew.")
     return SchemaChange(
         added=tuple(column for column in columns if column.name not in present),
         widened=tuple(column for column, old in known if not fits(column.type, old)),

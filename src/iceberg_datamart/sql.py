@@ -320,6 +320,13 @@ def shared_keys_sql(batch: str, key: Sequence[str], columns: Sequence[str], curs
     )
 
 
+def repeated_key_sql(relation: str, key: Sequence[str]) -> str:
+    """Return the SELECT of a key, as text, that several rows of `relation` have; nothing where none has."""
+    by = ", ".join(quoted(name) for name in key)
+    shown = ", ".join(f"CAST({quoted(name)} AS STRING)" for name in key)
+    return f"SELECT {shown} FROM {relation} GROUP BY {by} HAVING count(*) > 1 LIMIT 1"
+
+
 def versions_sql(table: str, appended: str, key: Sequence[str]) -> str:
     """Return the SELECT of all rows of `table` whose key is that of a row in `appended`."""
     shared = matching(key, NEW, OTHER)

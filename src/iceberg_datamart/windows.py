@@ -24,6 +24,7 @@ FULL, INCREMENTAL, RECONCILE = "full", "incremental", "reconcile"
 BACKFILL = "backfill"
 # Load types after which a mirror holds exactly what its source held, deletes included.
 WHOLE = frozenset({FULL, RECONCILE})
+_ALTERED = "the mirror's columns were altered since a run last committed to it"
 _TOO_OLD = "the timestamp file is older than the mirror's history"
 
 
@@ -156,6 +157,8 @@ def _doubted(source: SourceTable, seen: Witnesses, asked: str) -> Start | None:
         reason = "the mirror's history does not say any more up to where it is complete"
         return Start(whole_load(source, added=bool(seen.added)), None, reason, doubted=True)
     changes, back = _recipe_changes(state, source, seen), setback(state, source, seen.horizon)
+    if back is None and seen.mirror is not None and seen.mirror.is_altered:
+        back = _ALTERED
     # A backfill reads every value again, but finds no row that is gone.
     if asked == BACKFILL and back is None and all(name.startswith(COLUMN) for name in changes):
         return None

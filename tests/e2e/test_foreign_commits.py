@@ -172,3 +172,19 @@ def test_r8_what_another_tool_changes_in_a_mart_is_undone_by_the_next_run_even_a
         assert report["marts"][MART]["outcome"] == "merged"
         oracle.check(laptop, against_source=True)
         assert outcomes(laptop.run()) == UNCHANGED
+
+
+def test_r8_columns_that_another_tool_altered_have_their_values_again_after_the_next_run(
+    laptop: Laptop, connection: Connection, oracle: Oracle
+) -> None:
+    customer, mart = "datamart.datamart.customer", f"datamart.datamart.{MART}"
+    for texts in (
+        (f"alter table {mart} drop column name", f"alter table {mart} rename column amount to sum"),
+        (f"alter table {customer} drop column name", f"alter table {customer} add column name string"),
+    ):
+        for text in texts:
+            laptop.spark_sql(text)
+        change(connection, 2)
+        laptop.run()
+        oracle.check(laptop, against_source=True)
+        assert outcomes(laptop.run()) == UNCHANGED

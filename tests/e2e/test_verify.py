@@ -74,7 +74,12 @@ def test_r18_a_key_that_another_tool_wrote_twice_is_too_many_until_all_rows_are_
     rename(connection, "of a key that is there twice", "customer_id = 4")
     doubled = "datamart.datamart.purchase"
     laptop.spark_sql(f"insert into {doubled} select * from {doubled} where purchase_id in (1, 2)")
-    merged = laptop.run()["tables"]["customer"]
+    report = laptop.failing_run()
+    error = report["marts"]["customer_purchases"]["error"]
+    assert error["message"].startswith("mart 'customer_purchases' would have the key ")
+    assert error["message"].endswith(" twice: another tool wrote a key twice in customer or purchase")
+    assert error["hint"] == "iceberg-datamart reconcile --table customer --table purchase"
+    merged = report["tables"]["customer"]
     assert (merged["deleted"], merged["inserted"], merged["updated"]) == (2, 1, 0)
     report = laptop.command("reconcile").report
     purchase = report["tables"]["purchase"]

@@ -214,6 +214,7 @@ class LakeCatalog:
             log=tuple((_instant(e.timestamp_ms), e.snapshot_id) for e in found.metadata.snapshot_log),
             last_sequence_number=last,
             properties=dict(found.properties),
+            schema_id=found.metadata.current_schema_id,
         )
 
     def surveyed(
@@ -368,6 +369,7 @@ def _snapshot(snapshot: IcebergSnapshot) -> Snapshot:
         operation="" if summary is None else summary.operation.value,
         summary={} if summary is None else dict(summary.additional_properties),
         sequence_number=snapshot.sequence_number or 0,
+        schema_id=snapshot.schema_id,
     )
 
 

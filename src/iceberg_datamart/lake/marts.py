@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from iceberg_datamart.errors import ConfigError
+from iceberg_datamart.errors import ConfigError, LakeError
 from iceberg_datamart.lake.analysis import require_row_local
 from iceberg_datamart.lake.changes import (
     Changeset,
@@ -16,7 +16,7 @@ from iceberg_datamart.lake.changes import (
 )
 from iceberg_datamart.mart import Delta, changed_keys_sql, joined_arms, restricted_sql
 from iceberg_datamart.reading import Column
-from iceberg_datamart.sql import ROW, changeset_sql, differences_sql, has_ranges, one_of
+from iceberg_datamart.sql import ROW, changeset_sql, differences_sql, has_ranges, one_of, repeated_key_sql
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -65,6 +65,18 @@ class MartComparison:
         if shape.filter is not None:
             place = f"marts.{shape.name}.filter"
             require_row_local(rows, shape.filter, place, is_filter=True)
+
+    def require_one_row_a_key(self) -> None:
+        """Raise LakeError where another tool wrote a mirror's key twice, so that the join has one twice."""
+        doubtful, shape = self._maintenance.doubtful, self._shape
+        row = self._session.sql(repeated_key_sql(self._join, shape.key)).first() if doubtful else None
+        if row is not None:
+            key = ", ".join(f"{name}={value}" for name, value in zip(shape.key, row, strict=True))
+            message = f"mart '{shape.name}' would have the key {key} twice: another tool wrote a key twice"
+            tables = " ".join(f"--table {table}" for table in doubtful)
+            raise LakeError(
+                f"{message} in {' or '.join(doubtful)}", hint=f"iceberg-datamart reconcile {tables}"
+            )
 
     def columns(self) -> tuple[Column, ...]:
         """Return the mart's columns with the types that Spark finds for the join.

@@ -180,6 +180,7 @@ class SparkEngine:
         shape, summary = maintenance.shape, maintenance.state.summary()
         with self._at_work(shape.name):
             comparison = MartComparison(self._session, maintenance, self._views)
+            comparison.require_one_row_a_key()
             checks = checks_of(f"marts.{shape.name}", maintenance.checks, columns)
             auditor = self._mart_auditor(maintenance, columns)
             current = None if maintenance.base is None else maintenance.base.current

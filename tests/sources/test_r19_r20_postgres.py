@@ -141,6 +141,37 @@ def test_r19_what_a_view_stands_on_counts_as_its_query_does(
     assert set(changes) == ({"what the view stands on"} if BELOW[statement] else set())
 
 
+BEHIND = {
+    "alter table t add extra int default 5": True,
+    "alter table t rename code to other": True,
+    "alter table t drop amount": True,
+    "alter type state rename value 'closed' to 'shut'": True,
+    "alter type place rename attribute number to no": True,
+    "create or replace function plus(int, int) returns int language sql stable as 'select $1 - $2'": True,
+    "create or replace function sum_of(int, int) returns int language sql stable as 'select $1 * $2'": True,
+    "alter table t alter code set statistics 10": False,
+}
+
+
+@pytest.mark.parametrize("statement", BEHIND)
+def test_r19_what_a_view_hides_in_rows_types_and_operators_counts_too(
+    connection: Connection, describe: Callable[..., SourceTable], statement: str
+) -> None:
+    connection.execute(
+        TYPES + "create domain kind as state;"
+        "create function plus(int, int) returns int language sql stable as 'select $1 + $2';"
+        "create operator @+@ (function = plus, leftarg = int, rightarg = int);"
+        "create function sum_of(int, int) returns int language sql stable as 'select $1 + $2';"
+        "create aggregate total(int) (sfunc = sum_of, stype = int, initcond = '0');"
+        "create view v as select id, to_jsonb(t) as document, array[state::kind]::text as kinds,"
+        "    place::text as place, n @+@ 1 as more, (select total(n) from t) as total, updated_at from t"
+    )
+    before = describe("v", primary_key=["id"]).recipe
+    connection.execute(statement)
+    changes = recipe_changes(before, describe("v", primary_key=["id"]).recipe)
+    assert set(changes) == ({"what the view stands on"} if BEHIND[statement] else set())
+
+
 def test_r19_a_view_with_another_query_is_another_source_of_values(
     connection: Connection, describe: Callable[..., SourceTable]
 ) -> None:

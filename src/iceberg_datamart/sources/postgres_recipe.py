@@ -15,13 +15,8 @@ if TYPE_CHECKING:
     from iceberg_datamart.sources.postgres_catalog import Relation
     from iceberg_datamart.sources.postgres_types import PostgresColumn, Wire
 
-# A column's type, and those that it is made of: of domains, arrays, composites, ranges and multiranges.
-_TYPES = """
-with recursive used as (
-    select a.attnum, a.atttypid as type from pg_attribute a
-    where a.attrelid = %(oid)s and a.attnum > 0 and not a.attisdropped
-  union
-    select used.attnum, parts.type from used cross join lateral (
+# What a type `used` is made of: domains, arrays, composites, ranges and multiranges.
+_PARTS = """
         select t.typbasetype as type from pg_type t where t.oid = used.type and t.typtype = 'd'
       union all
         select t.typelem from pg_type t where t.oid = used.type and t.typcategory = 'A' and t.typelem <> 0
@@ -31,17 +26,25 @@ with recursive used as (
       union all
         select r.rngsubtype from pg_range r
         where used.type = r.rngtypid or used.type = (to_jsonb(r) ->> 'rngmultitypid')::oid
-    ) as parts
-), told as (
-    select used.attnum, array[
-        n.nspname, t.typname, t.typtypmod::text,
+"""
+# The labels of enum `t`, and the parts of composite `t`.
+_MADE_OF = """
         (select string_agg(quote_literal(e.enumlabel), ',' order by e.enumsortorder)
          from pg_enum e where e.enumtypid = t.oid),
         (select string_agg(concat_ws(' ', quote_ident(c.attname), c.atttypid, c.atttypmod), ','
                            order by c.attnum)
          from pg_attribute c where t.typtype = 'c' and c.attrelid = t.typrelid and c.attnum > 0
            and not c.attisdropped)
-    ]::text as type
+"""
+# A column's type, and those that it is made of.
+_TYPES = f"""
+with recursive used as (
+    select a.attnum, a.atttypid as type from pg_attribute a
+    where a.attrelid = %(oid)s and a.attnum > 0 and not a.attisdropped
+  union
+    select used.attnum, parts.type from used cross join lateral ({_PARTS}) as parts
+), told as (
+    select used.attnum, array[n.nspname, t.typname, t.typtypmod::text, {_MADE_OF}]::text as type
     from used join pg_type t on t.oid = used.type join pg_namespace n on n.oid = t.typnamespace
 )
 select a.attname as name,
@@ -58,25 +61,46 @@ where a.attrelid = %(oid)s and a.attnum > 0 and not a.attisdropped
 """
 _MONETARY = "select current_setting('lc_monetary')"
 _VIEW = "select pg_get_viewdef(%(oid)s::oid)"
-# What a view's query stands on: other views, somebody's functions, and labels of the enums in what it reads.
+# What a view's query stands on: other views; somebody's functions, also behind operators and aggregates;
+# somebody's types in it and in what it reads; all columns of what it reads, where it takes rows as values.
 _STANDS_ON = f"""
-{BELOW}, functions as (
-    select p.oid from below join pg_rewrite w on w.ev_class = below.relation
+{BELOW}, views as (
+    select c.oid, pg_get_viewdef(c.oid) as query
+    from below join pg_class c on c.oid = below.relation where c.relkind = 'v'
+), named as (
+    select d.refclassid, d.refobjid from views join pg_rewrite w on w.ev_class = views.oid
     join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = w.oid
-    join pg_proc p on d.refclassid = 'pg_proc'::regclass and p.oid = d.refobjid and p.oid >= 16384
-), enums as (
-    select coalesce(nullif(b.typelem, 0), b.oid) as oid from below
-    join pg_attribute a on a.attrelid = below.relation and a.attnum > 0 and not a.attisdropped
-    join pg_type t on t.oid = a.atttypid join pg_type b on b.oid in (t.oid, t.typbasetype)
+), functions as (
+    select p.oid from named join pg_proc p on refclassid = 'pg_proc'::regclass and p.oid = refobjid
+  union
+    select o.oprcode from named
+    join pg_operator o on refclassid = 'pg_operator'::regclass and o.oid = refobjid
+), called as (
+    select oid from functions
+  union
+    select part from functions join pg_aggregate g on g.aggfnoid = functions.oid cross join lateral unnest(
+        array[aggtransfn, aggfinalfn, aggcombinefn, aggmtransfn, aggminvtransfn, aggmfinalfn]::oid[]
+    ) as part
+), columns as (
+    select a.attrelid, a.attnum, a.attname, a.atttypid, a.atttypmod
+    from below join pg_attribute a on a.attrelid = below.relation and a.attnum > 0 and not a.attisdropped
+), used(type) as (
+    select type from (
+        select atttypid from columns
+        union select refobjid from named where refclassid = 'pg_type'::regclass
+    ) as seen(type)
+  union
+    select parts.type from used cross join lateral ({_PARTS}) as parts
 )
-select pg_get_viewdef(c.oid) from below join pg_class c on c.oid = below.relation
-where c.relkind = 'v' and c.oid <> %(oid)s::oid
+select query from views where oid <> %(oid)s::oid
 union
 select concat_ws(' ', p.oid, p.prosrc, to_jsonb(p) ->> 'prosqlbody', p.probin, p.proconfig)
-from functions join pg_proc p using (oid)
+from called join pg_proc p using (oid) where p.oid >= 16384
 union
-select concat_ws(' ', e.enumtypid, string_agg(quote_literal(e.enumlabel), ',' order by e.enumsortorder))
-from pg_enum e where e.enumtypid in (select oid from enums) group by e.enumtypid
+select array[t.oid::text, {_MADE_OF}]::text from used join pg_type t on t.oid = used.type where t.oid >= 16384
+union
+select array[attrelid::text, attnum::text, attname, atttypid::text, atttypmod::text]::text
+from columns where exists (select from views where query like '%%.*%%')
 """
 
 
@@ -118,5 +142,5 @@ def recipe_of(
             "its query", connection.execute(_VIEW, {"oid": relation.oid}).fetchone()
         )
     if relation.kind == "v" and (below := connection.execute(_STANDS_ON, {"oid": relation.oid}).fetchall()):
-        recipe["what the view stands on"] = with_hidden("views, functions and enums", *sorted(below))
+        recipe["what the view stands on"] = with_hidden("views, functions, types and rows", *sorted(below))
     return recipe

@@ -24,10 +24,11 @@ ON_GLUE_5_1 ?= not matrix and not soak
 ON_GLUE_4_0 ?= runtime and not matrix
 # Seconds of each test, anew each time.
 TIMINGS ?= .timings/test
-# To whichever worker is free, but for tests that share what is dear to make: tests/support/groups.py. One more
-# than two cores, for tests also wait.
+# To whichever worker is free, but for tests that share what is dear to make: tests/support/groups.py. Both runtimes
+# at once, and more workers than two cores, for tests also wait.
 WORKERS ?= 3
-SPREAD = -n $(WORKERS) --dist loadgroup
+WORKERS_4_0 ?= 1
+SPREAD = --dist loadgroup -n
 SUB := $(MAKE) --no-print-directory
 
 .PHONY: demo setup environments check style pure test matrix foreword everything test-glue-5.1 test-glue-4.0
@@ -92,12 +93,12 @@ test: foreword  ## All that a change can break, on real PostgreSQL, Spark and Ic
 	@+$(SUB) everything
 
 matrix:  ## The same with every variation, all of it on both runtimes: an hour or two
-	@+$(SUB) everything TIMINGS=.timings/matrix ON_GLUE_5_1='not soak' ON_GLUE_4_0='not soak'
+	@+$(SUB) everything TIMINGS=.timings/matrix ON_GLUE_5_1='not soak' ON_GLUE_4_0='not soak' WORKERS=2 WORKERS_4_0=2
 	@echo "Paste the table into docs/reliability.md."
 
 foreword:
 	@echo "make test: half an hour to an hour on two cores (25 minutes are wanted); the first time a few more, for the environments and jars."
-	@echo "  needs   Python 3.10 or 3.11 and 6 GB of memory; PyPI and Maven Central the first time"
+	@echo "  needs   Python 3.10 or 3.11 and 8 GB of memory; PyPI and Maven Central the first time"
 	@echo "  wants   Python 3.10 as well (else Glue 4.0 is left out), Terraform (else infra/ is)"
 	@echo "  starts  PostgreSQL, S3, AWS's stand-in and Spark on free ports of this machine alone; all end with it"
 	@echo "  writes  .venv, $(GLUE_4_0), .timings, and temporary folders; 'make clean' removes the first three"
@@ -106,18 +107,21 @@ everything:
 	@rm -rf $(TIMINGS)
 	@+$(SUB) -j2 environments
 	@+$(SUB) -j3 --output-sync=target style pure .venv/classes.jsa
-	@+$(SUB) test-glue-5.1
-	@+$(SUB) test-glue-4.0
+	@+$(SUB) -j2 test-glue-5.1 test-glue-4.0
 	@$(BIN)/python tests/support/timings.py $(TIMINGS)
 
 test-glue-5.1: environments
-	HYPOTHESIS_PROFILE=repeatable $(BIN)/pytest $(SPREAD) -m '$(ON_GLUE_5_1)' --timings $(TIMINGS)/glue-5.1.json \
+	HYPOTHESIS_PROFILE=repeatable $(BIN)/pytest $(SPREAD) $(WORKERS) -m '$(ON_GLUE_5_1)' \
+	    --timings $(TIMINGS)/glue-5.1.json \
 	    tests/infra $(if $(HAS_GLUE_4_0),tests/runtimes) $(PLACES)
 
 ifneq ($(HAS_GLUE_4_0),)
+# Told at its end, for it runs beside the other.
 test-glue-4.0: environments
-	HYPOTHESIS_PROFILE=repeatable $(GLUE_4_0)/bin/pytest $(SPREAD) -m '$(ON_GLUE_4_0)' \
-	    --timings $(TIMINGS)/glue-4.0.json $(PLACES)
+	@mkdir -p $(TIMINGS)
+	HYPOTHESIS_PROFILE=repeatable $(GLUE_4_0)/bin/pytest $(SPREAD) $(WORKERS_4_0) -m '$(ON_GLUE_4_0)' \
+	    -p no:cacheprovider --timings $(TIMINGS)/glue-4.0.json $(PLACES) > $(TIMINGS)/glue-4.0.log 2>&1; \
+	    ended=$$?; cat $(TIMINGS)/glue-4.0.log; exit $$ended
 else
 test-glue-4.0:
 	@echo "!!! NOT TESTED: Glue 4.0, which runs on Python 3.10, and none was found."

@@ -115,6 +115,7 @@ def test_a_row_with_null_in_its_key_leaves_mirror_and_mart(
         if any(field.required for field in laptop.table(table[-1]).schema().fields):
             laptop.spark_sql(f"alter table {table} drop identifier fields {key}")
             laptop.spark_sql(f"alter table {table} alter column {key} drop not null")
+    laptop.run()
     columns = "id, at, v, _run_id, _merged_at"
     laptop.spark_sql(
         f"insert into datamart.datamart.a ({columns}) select null, at, v, _run_id, _merged_at "

@@ -45,6 +45,7 @@ environments: .venv/.made $(if $(HAS_GLUE_4_0),$(GLUE_4_0)/.made)
 QUIET := $(if $(shell test -t 2 && echo yes),,--quiet)
 # $(call INSTALL,environment,file of hashes). Files are compiled when they are first imported: most never are.
 ifneq ($(UV),)
+NO_PIP = --without-pip
 PIP = $(UV) pip install $(QUIET) --python $(1)/bin/python
 else
 PIP = $(1)/bin/pip install $(QUIET) --disable-pip-version-check --no-compile
@@ -60,12 +61,12 @@ endef
 .venv/.made: requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; ok = (3, 10) <= sys.version_info < (3, 12); \
 	    sys.exit(not ok and "Python 3.10 or 3.11 is needed (Spark 3.5): make PYTHON=/path/to/python3.11")'
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(NO_PIP) .venv
 	$(call INSTALL,.venv,requirements/dev.txt)
 
 $(GLUE_4_0)/.made: requirements/glue-4.0.txt pyproject.toml
 	@test -n "$(PYTHON_3_10)" || { echo "Glue 4.0 runs on Python 3.10: make PYTHON_3_10=/path/to/python3.10"; exit 1; }
-	$(PYTHON_3_10) -m venv $(GLUE_4_0)
+	$(PYTHON_3_10) -m venv $(NO_PIP) $(GLUE_4_0)
 	$(call INSTALL,$(GLUE_4_0),requirements/glue-4.0.txt)
 
 # One after the other, for two Ivys at a time spoil each other's cache.

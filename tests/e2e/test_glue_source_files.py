@@ -138,7 +138,6 @@ def files(laptop: Laptop, aws: AwsServer, s3: S3Server, warm: warm_process.WarmP
     return Files(laptop, aws, s3, warm)
 
 
-@pytest.mark.runtime
 def test_every_format_is_mirrored_by_its_newest_versions(files: Files) -> None:
     for kind in WRITERS:
         files.add(f"of_{kind}", kind)

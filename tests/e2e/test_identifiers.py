@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
@@ -115,7 +114,6 @@ def configured(laptop: Laptop, named: Named) -> Oracle:
     )
 
 
-@pytest.mark.runtime
 @FEW
 @example(
     place=(f"sch.e\"m'a%s{DROP}"[:60], f'ta`b"l.e %{DROP}'[:60]),

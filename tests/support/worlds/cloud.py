@@ -98,13 +98,12 @@ class Cloud(Laptop):
         glue = {"PYTHONPATH": str(STANDIN), "AWSGLUE_STANDIN_LOG": str(self.glue_log)}
         return {**self.environment, **glue}
 
-    def job(self, load_type: str, *arguments: str, in_glue: bool = True) -> Ended:
-        """Run the job's script as Glue does, with Glue's own arguments and library, or without."""
-        words = [*self.words(load_type, *arguments), *(GLUES_OWN if in_glue else ())]
+    def job_elsewhere(self, load_type: str) -> Ended:
+        """Run the job's script as a process of its own, without Glue's arguments and library."""
         done = subprocess.run(
-            [sys.executable, SCRIPT, *words],
+            [sys.executable, SCRIPT, *self.words(load_type)],
             cwd=self.directory,
-            env={**os.environ, **(self.in_glue if in_glue else self.environment)},
+            env={**os.environ, **self.environment},
             capture_output=True,
             text=True,
             check=False,
@@ -113,7 +112,7 @@ class Cloud(Laptop):
         return Ended(done.returncode, done.stdout, done.stderr)
 
     def job_in(self, process: WarmProcess, load_type: str, *arguments: str) -> Ended:
-        """Run the job's script in a process, of the environment `in_glue`, that has run it before."""
+        """Run the job's script as Glue does, in a process with `in_glue`, one run after another."""
         return process.run(SCRIPT, *self.words(load_type, *arguments), *GLUES_OWN)
 
     @property

@@ -115,6 +115,13 @@ def test_r19_what_a_soft_delete_reads_counts_though_no_mirror_has_it(
     assert "what soft_delete reads" in changes
 
 
+def changed_in_view(connection: Connection, describe: Callable[..., SourceTable], statement: str) -> set[str]:
+    """Return what decides how view `v` is read, and is not after the statement as before."""
+    before = describe("v", primary_key=["id"]).recipe
+    connection.execute(statement)
+    return set(recipe_changes(before, describe("v", primary_key=["id"]).recipe))
+
+
 BELOW = {
     "create or replace view below as select id, n + 1 as n, state, updated_at from t": True,
     "create or replace function doubled(int) returns int language sql stable as 'select $1 * 3'": True,
@@ -135,10 +142,8 @@ def test_r19_what_a_view_stands_on_counts_as_its_query_does(
         "create view middle as select id, doubled(n) as n, state::text as said, updated_at from below;"
         "create view v as select * from middle"
     )
-    before = describe("v", primary_key=["id"]).recipe
-    connection.execute(statement)
-    changes = recipe_changes(before, describe("v", primary_key=["id"]).recipe)
-    assert set(changes) == ({"what the view stands on"} if BELOW[statement] else set())
+    changes = changed_in_view(connection, describe, statement)
+    assert changes == ({"what the view stands on"} if BELOW[statement] else set())
 
 
 BEHIND = {
@@ -166,10 +171,8 @@ def test_r19_what_a_view_hides_in_rows_types_and_operators_counts_too(
         "create view v as select id, to_jsonb(t) as document, array[state::kind]::text as kinds,"
         "    place::text as place, n @+@ 1 as more, (select total(n) from t) as total, updated_at from t"
     )
-    before = describe("v", primary_key=["id"]).recipe
-    connection.execute(statement)
-    changes = recipe_changes(before, describe("v", primary_key=["id"]).recipe)
-    assert set(changes) == ({"what the view stands on"} if BEHIND[statement] else set())
+    changes = changed_in_view(connection, describe, statement)
+    assert changes == ({"what the view stands on"} if BEHIND[statement] else set())
 
 
 def test_r19_a_view_with_another_query_is_another_source_of_values(

@@ -161,7 +161,8 @@ class Changeset:
             return self.known_bounds
         if self.rows > FEW_KEYS:
             return "true"
-        return bounds_in(self.frame, self.key)
+        ranged = [column for column in self.key if has_ranges(column)]
+        return bounds_of(ranged, few_rows(self.frame, ranged) or ())
 
     def release(self) -> None:
         """Give the memory back."""
@@ -227,12 +228,6 @@ def append(  # noqa: PLR0913, PLR0917  (one commit)
         f"{literal(microseconds(lineage.merged_at), 'timestamptz')} AS {merged_at}",
     )
     return staging.commit(target, base, summary, frame.writeTo(target).append, touched)
-
-
-def bounds_in(frame: DataFrame, key: Sequence[Column], alias: str = OLD) -> str:
-    """Return the predicate that each key column lies near a row of `frame`; `true` for none or many rows."""
-    ranged = [column for column in key if has_ranges(column)]
-    return bounds_of(ranged, few_rows(frame, ranged) or (), alias)
 
 
 def few_rows(frame: DataFrame, key: Sequence[Column]) -> list[tuple[Any, ...]] | None:

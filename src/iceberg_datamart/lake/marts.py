@@ -14,6 +14,7 @@ from iceberg_datamart.lake.changes import (
     inserts,
     sorted_within_partitions,
 )
+from iceberg_datamart.lake.types import iceberg_schema
 from iceberg_datamart.mart import Delta, changed_keys_sql, joined_arms, restricted_sql
 from iceberg_datamart.reading import Column
 from iceberg_datamart.sql import ROW, changeset_sql, differences_sql, has_ranges, one_of, repeated_key_sql
@@ -32,10 +33,6 @@ _ICEBERG_TYPES = {
     "timestamp": "timestamptz",
     "timestamp_ntz": "timestamp",
 }
-_ICEBERG_TYPE = re.compile(
-    r"(?:list<)*"
-    r"(?:boolean|int|long|float|double|string|binary|date|timestamp|timestamptz|decimal\(\d+, \d+\))>*"
-)
 
 
 class MartComparison:
@@ -87,12 +84,14 @@ class MartComparison:
         found = []
         for item in self._session.sql(f"SELECT * FROM {self._join}").schema:
             kind = item.dataType.simpleString()
-            if not _ICEBERG_TYPE.fullmatch(iceberg_type(kind)):
-                message = (
-                    f"marts.{self._shape.name}.expressions.{item.name}: no column of a mart is of {kind}"
-                )
-                raise ConfigError(message, hint="CAST it, to string for example. Nothing was written.")
-            found.append(Column(item.name, iceberg_type(kind), nullable=item.name not in required))
+            column = Column(item.name, iceberg_type(kind), nullable=item.name not in required)
+            try:
+                iceberg_schema([column], ())
+            except ValueError as error:
+                place = f"marts.{self._shape.name}.expressions.{item.name}"
+                hint = "CAST it, to string for example. Nothing was written."
+                raise ConfigError(f"{place}: no column of a mart is of {kind}", hint=hint) from error
+            found.append(column)
         return tuple(found)
 
     def rows(self) -> DataFrame:

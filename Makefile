@@ -43,7 +43,8 @@ environments: .venv/.made $(if $(HAS_GLUE_4_0),$(GLUE_4_0)/.made)
 
 # A person sees each package; a log needs none of it.
 QUIET := $(if $(shell test -t 2 && echo yes),,--quiet)
-# $(call INSTALL,environment,file of hashes). Files are compiled when they are first imported: most never are.
+# $(call INSTALL,environment,file of hashes). Files are compiled when they are first imported: most never are. The file
+# names all that is needed, so that nothing is resolved: uv would build pyspark twice for it, and keep neither.
 ifneq ($(UV),)
 NO_PIP = --without-pip
 PIP = $(UV) pip install $(QUIET) --python $(1)/bin/python
@@ -52,7 +53,7 @@ PIP = $(1)/bin/pip install $(QUIET) --disable-pip-version-check --no-compile
 endif
 define INSTALL
 	@echo "$(1): $(if $(UV),uv,pip) installs what $(2) names; with 500 MB to download, a minute or two"
-	$(PIP) --require-hashes -r $(2)
+	$(PIP) --require-hashes --no-deps -r $(2)
 	$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 	@echo "$(1): done"

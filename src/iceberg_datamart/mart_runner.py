@@ -35,10 +35,9 @@ def maintain_mart(run: Run, step: MaintainMart, tables: Mapping[str, Outcome]) -
     if required:
         return Outcome(SKIPPED, reason=f"the required table '{required[0]}' failed")
     try:
-        histories = {table: run.world.lake.history(table) for table in step.tables}
+        mirrors = mirrors_of(run, step)
     except MetadataMissingError as error:
         return Outcome(SKIPPED, reason=f"a mirror cannot be loaded: {error}")
-    mirrors = {table: history for table, history in histories.items() if history is not None}
     missing = [table for table in step.tables if table not in mirrors]
     if missing:
         return Outcome(SKIPPED, reason=f"the mirror '{missing[0]}' does not exist yet")
@@ -60,15 +59,21 @@ def maintain_mart(run: Run, step: MaintainMart, tables: Mapping[str, Outcome]) -
     )
 
 
-def maintenance_as_consumed(run: Run, step: MaintainMart, mart: TableHistory) -> MartMaintenance:
+def mirrors_of(run: Run, step: MaintainMart) -> dict[str, TableHistory]:
+    """Return the present histories of the mart's mirrors, but for those that do not exist yet."""
+    histories = {table: run.world.lake.history(table) for table in step.tables}
+    return {table: history for table, history in histories.items() if history is not None}
+
+
+def maintenance_as_consumed(
+    run: Run, step: MaintainMart, mart: TableHistory, mirrors: Mapping[str, TableHistory]
+) -> MartMaintenance:
     """Return the mart's full comparison with the mirrors' snapshots that it says it is the join of (R8).
 
     A mirror whose consumed snapshot is gone from its history is taken as it is now.
     Raises: LakeError where the mart is the join of another definition, or of columns that are compared
     otherwise now (R21).
     """
-    histories = {table: run.world.lake.history(table) for table in step.tables}
-    mirrors = {table: history for table, history in histories.items() if history is not None}
     shape = mart_shape(step.mart, run.config.marts[step.mart], _shapes(run, mirrors))
     saved = mart.mart_state()
     if saved is None or saved.definition != shape.definition:

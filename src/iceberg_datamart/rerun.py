@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from iceberg_datamart.config_rules import name_faults
 from iceberg_datamart.errors import ConfigError, LakeError
 from iceberg_datamart.mart_definition import shape_of
-from iceberg_datamart.mart_runner import maintenance_as_consumed
+from iceberg_datamart.mart_runner import maintenance_as_consumed, mirrors_of
 from iceberg_datamart.planner import MaintainMart
 from iceberg_datamart.ports import ConsumedMirror, MartMaintenance
 from iceberg_datamart.receipt import MartState
@@ -61,7 +61,7 @@ def repeated(run: Run, mart: str, snapshot_id: int) -> MartMaintenance:
     if text is None:
         config = run.config.marts[mart]
         step = MaintainMart(mart, (config.from_, *(join.table for join in config.joins)))
-        shape = maintenance_as_consumed(run, step, then).shape
+        shape = maintenance_as_consumed(run, step, then, mirrors_of(run, step)).shape
     else:
         shape = shape_of(mart, text)
     _refuse_gone(run, saved, snapshot_id)

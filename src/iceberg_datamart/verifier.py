@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from iceberg_datamart.errors import CommitConflictError, DatamartError, SchemaChangeError
 from iceberg_datamart.gathering import deliberate
 from iceberg_datamart.keys import require_unique
-from iceberg_datamart.mart_runner import maintenance_as_consumed
+from iceberg_datamart.mart_runner import maintenance_as_consumed, mirrors_of
 from iceberg_datamart.planner import MaintainMart, MergeWindow, Refuse
 from iceberg_datamart.ports import MirrorComparison
 from iceberg_datamart.slices import differing
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from iceberg_datamart.config import TableConfig
     from iceberg_datamart.ports import ConsumedMirror, SourceSession
+    from iceberg_datamart.receipt import TableHistory
     from iceberg_datamart.runner import Run
 
 
@@ -132,17 +133,17 @@ def _mart(run: Run, step: MaintainMart) -> Verified:
     history = run.world.lake.history(step.mart)
     if history is None or history.current is None:
         raise DatamartError(f"the mart '{step.mart}' does not exist yet", hint="Run once, then verify.")
-    maintenance = maintenance_as_consumed(run, step, history)
+    mirrors = mirrors_of(run, step)
+    maintenance = maintenance_as_consumed(run, step, history, mirrors)
     found = run.world.lake.mart_differences(maintenance)
-    moved = [mirror.table for mirror in maintenance.mirrors if _has_moved(run, mirror)]
+    moved = [mirror.table for mirror in maintenance.mirrors if _has_moved(mirrors[mirror.table], mirror)]
     if not moved:
         return found
     note = f"compared with its mirrors as it consumed them, but {', '.join(moved)} changed since"
     return replace(found, waits=True, notes=(*found.notes, f"{note}: iceberg-datamart run"))
 
 
-def _has_moved(run: Run, mirror: ConsumedMirror) -> bool:
+def _has_moved(history: TableHistory, mirror: ConsumedMirror) -> bool:
     """Return whether rows of the mirror changed after the snapshot that the mart is compared with."""
-    history = run.world.lake.history(mirror.table)
-    since = () if history is None else history.since(mirror.now) or ()
+    since = history.since(mirror.now) or ()
     return any(snapshot.changes_rows or snapshot.is_foreign for snapshot in since)

@@ -24,12 +24,12 @@ def share() -> None:
 
 
 def make() -> None:
-    """Run a job that changes a mirror and a mart, and keep the classes that it needed."""
-    from support.faults.killed_runs import running_job  # noqa: PLC0415  (what all tests import stays light)
-    from support.servers import parts  # noqa: PLC0415
+    """Run a job twice that changes mirrors and a mart, and keep the classes that its JVM needed."""
+    from support.servers import parts  # noqa: PLC0415  (what all tests import stays light)
     from support.shops.shop import open_shop  # noqa: PLC0415
     from support.shops.shop_rules import rename  # noqa: PLC0415
-    from support.worlds.laptop import Databases, Laptop  # noqa: PLC0415
+    from support.worlds import warm_process  # noqa: PLC0415
+    from support.worlds.laptop import PROGRAM, Databases, Laptop  # noqa: PLC0415
 
     drafted = ARCHIVE.with_suffix(".draft")
     with tempfile.TemporaryDirectory() as folder, parts.postgres_server(Path(folder), {}) as server:
@@ -37,16 +37,19 @@ def make() -> None:
         name = databases.new()
         laptop = Laptop(Path(folder) / "laptop", server.url(name))
         laptop.directory.mkdir()
-        with databases.connected(name) as connection:
+        with (
+            databases.connected(name) as connection,
+            warm_process.running(laptop.directory, {}) as process,
+        ):
             open_shop(laptop, connection)
-            laptop.run()
-            rename(connection, "renamed", "customer_id = 3")
-        properties = laptop.settings["spark"]["properties"]
-        properties["spark.driver.extraJavaOptions"] += f" -XX:ArchiveClassesAtExit={drafted} {_QUIET}"
-        laptop.save()
-        with running_job(laptop) as job:
-            job.process.wait()
-            job.wait_until_gone()  # the JVM writes the archive when the job has ended already
+            properties = laptop.settings["spark"]["properties"]
+            properties["spark.driver.extraJavaOptions"] += f" -XX:ArchiveClassesAtExit={drafted} {_QUIET}"
+            laptop.save()
+            for change in ("first", "renamed"):
+                rename(connection, change, "customer_id = 3")
+                ended = process.run(PROGRAM, "run", "--config", str(laptop.file))
+                assert ended.exit_code == 0, ended.stderr
+    # The JVM wrote it when it ended, and the process ended after that.
     drafted.rename(ARCHIVE)
 
 

@@ -19,19 +19,22 @@ KILLS ?= 30
 PURE := tests/unit tests/golden tests/test_architecture.py
 # On each runtime; single long tests first, so that no worker ends with one.
 PLACES := $(wildcard tests/aws tests/faults tests/lake tests/e2e tests/cases tests/contracts tests/sources)
+# Of these, those whose tests need no Spark in pytest's own process: what else runs there need not start one.
+SPARKLESS := tests/aws tests/contracts tests/sources
 # Which of them, by markers: pyproject.toml says what they mean.
 ON_GLUE_5_1 ?= not matrix and not soak
 ON_GLUE_4_0 ?= runtime and not matrix
 # Seconds of each test, anew each time.
 TIMINGS ?= .timings/test
-# To whichever worker is free, but for tests that share what is dear to make: tests/support/groups.py. Both runtimes
-# at once, and more workers than two cores, for tests also wait.
-WORKERS ?= 3
+# To whichever worker is free, but for tests that share what is dear to make: tests/support/groups.py. Beside them
+# Glue 4.0's, then those without Spark: three at a time on two cores, for tests also wait.
+WORKERS ?= 2
 WORKERS_4_0 ?= 1
 SPREAD = --dist loadgroup -n
 SUB := $(MAKE) --no-print-directory
 
-.PHONY: demo setup environments check style pure test matrix foreword everything test-glue-5.1 test-glue-4.0
+.PHONY: demo setup environments check style pure test matrix foreword everything
+.PHONY: test-glue-5.1 test-beside test-glue-4.0 test-sparkless
 .PHONY: soak broken bench lock clean
 
 demo: setup  ## A PostgreSQL, six tables, their mirrors and mart, and the proof, in folder `demo`
@@ -95,7 +98,7 @@ test: foreword  ## All that a change can break, on real PostgreSQL, Spark and Ic
 	@+$(SUB) everything
 
 matrix:  ## The same with every variation, all of it on both runtimes: an hour or two
-	@+$(SUB) everything TIMINGS=.timings/matrix ON_GLUE_5_1='not soak' ON_GLUE_4_0='not soak' WORKERS=2 WORKERS_4_0=2
+	@+$(SUB) everything TIMINGS=.timings/matrix ON_GLUE_5_1='not soak' ON_GLUE_4_0='not soak' WORKERS_4_0=2
 	@echo "Paste the table into docs/reliability.md."
 
 foreword:
@@ -109,13 +112,24 @@ everything:
 	@rm -rf $(TIMINGS)
 	@+$(SUB) -j2 environments
 	@+$(SUB) -j3 --output-sync=target style pure .venv/classes.jsa
-	@+$(SUB) -j2 test-glue-5.1 test-glue-4.0
+	@+$(SUB) -j2 test-glue-5.1 test-beside
 	@$(BIN)/python tests/support/timings.py $(TIMINGS)
 
 test-glue-5.1: environments
 	HYPOTHESIS_PROFILE=repeatable $(BIN)/pytest $(SPREAD) $(WORKERS) -m '$(ON_GLUE_5_1)' \
-	    --timings $(TIMINGS)/glue-5.1.json \
-	    tests/infra $(if $(HAS_GLUE_4_0),tests/runtimes) $(PLACES)
+	    --timings $(TIMINGS)/glue-5.1.json $(filter-out $(SPARKLESS),$(PLACES))
+
+test-beside:
+	@+$(SUB) test-glue-4.0
+	@+$(SUB) test-sparkless
+
+# The longest first: each file that shares what is dear to make is one worker's.
+test-sparkless: environments
+	@mkdir -p $(TIMINGS)
+	HYPOTHESIS_PROFILE=repeatable $(BIN)/pytest $(SPREAD) 1 -m '$(ON_GLUE_5_1)' -p no:cacheprovider \
+	    --timings $(TIMINGS)/sparkless.json \
+	    $(SPARKLESS) tests/infra $(if $(HAS_GLUE_4_0),tests/runtimes) > $(TIMINGS)/sparkless.log 2>&1; \
+	    ended=$$?; cat $(TIMINGS)/sparkless.log; exit $$ended
 
 ifneq ($(HAS_GLUE_4_0),)
 # Told at its end, for it runs beside the other.

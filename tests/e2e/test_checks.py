@@ -158,7 +158,6 @@ UNIQUE_NAME = {"type": "unique", "columns": ["name"]}
 NO_CUSTOMER = {"type": "not_null", "columns": ["customer_id"]}
 
 
-@pytest.mark.runtime
 def test_unique_counts_rows_as_they_will_be_and_a_rejected_row_fails_no_other_check(
     laptop: Laptop, connection: Connection
 ) -> None:

@@ -75,7 +75,6 @@ def test_r4_a_mirror_rolled_back_to_before_the_first_merge_is_loaded_fully(
     oracle.check(laptop, against_source=True)
 
 
-@pytest.mark.runtime
 def test_r11_all_foreign_maintenance_until_no_summary_is_left_loses_neither_rows_nor_state(
     laptop: Laptop, connection: Connection, oracle: Oracle
 ) -> None:

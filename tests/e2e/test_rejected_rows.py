@@ -87,7 +87,6 @@ def open_unfit(laptop: Laptop, connection: Connection) -> Oracle:
     return Oracle(connection, "public", mirrors, {})
 
 
-@pytest.mark.runtime
 def test_r10_a_row_that_does_not_fit_is_kept_with_its_reason_and_the_others_are_merged(
     laptop: Laptop, connection: Connection
 ) -> None:

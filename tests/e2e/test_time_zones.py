@@ -56,7 +56,6 @@ def open_moments(laptop: Laptop, connection: Connection) -> Oracle:
     return Oracle(connection, "public", mirrors, {"pairs": Joined(("id",), shown)})
 
 
-@pytest.mark.runtime
 def test_machine_jvm_and_role_in_three_zones_across_daylight_saving_change_nothing(
     laptop: Laptop, connection: Connection, database: str
 ) -> None:

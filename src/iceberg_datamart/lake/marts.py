@@ -167,17 +167,19 @@ class MartComparison:
         return self._shape.arm(mirror.table, delta, self._views.add(self._session.sql(keys)))
 
     def _taken(self, arm: Arm, types: dict[str, Column]) -> Taken:
-        held = self._views.held(self._session.sql(arm.keys))
+        found = self._session.sql(arm.keys)
         # A key of another type than the column that it is compared with has other literals.
         alike = [
             types[item.name]
-            for item in held.schema
+            for item in found.schema
             if iceberg_type(item.dataType.simpleString()) == types[item.name].type
         ]
         ranged = [column for column in alike if has_ranges(column)]
-        rows = few_rows(held, ranged)
+        rows = few_rows(found, ranged)
         listed = one_of(ranged, rows, ROW) if rows is not None and len(ranged) == len(arm.outputs) else None
-        return arm.taken(self._views.add(held), bounds_of(ranged, rows or (), ROW), listed)
+        # Keys that are listed are not read again.
+        keys = self._views.add(self._views.held(found)) if listed is None else f"({arm.keys})"
+        return arm.taken(keys, bounds_of(ranged, rows or (), ROW), listed)
 
 
 def iceberg_type(spark_type: str) -> str:

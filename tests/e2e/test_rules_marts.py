@@ -40,6 +40,11 @@ NO_COLUMN = {
     "two_named": "id AS one, v",
     "named": "id AS other",
 }
+UNKNOWN = {
+    "column": "id + nothing",
+    "function": "nothing(id)",
+    "typed": "at + v",
+}
 DEPENDENT = {
     "window": "sum(id) OVER ()",
     "rank": "row_number() OVER (PARTITION BY v ORDER BY id)",
@@ -73,6 +78,8 @@ FILTERS = {
     "filter_subquery": "id = (SELECT max(bid) FROM datamart.datamart.b)",
     "filter_clock": "at < now()",
     "filter_random": "rand() < 0.5",
+    "filter_column": "nothing > 0",
+    "filter_number": "id",
     "filter_more": "id > 0 UNION ALL SELECT 1, now(), '', 1, now()",
 }
 TABLES = """
@@ -93,16 +100,16 @@ def joined(connection: Connection, how: str) -> list[dict[str, Any]]:
     return rows_of(connection, f"select a.*, b.bid, b.seen from a {how} join b using (id)", "public")
 
 
-def test_r8_a_left_join_made_inner_loses_its_rows_without_a_match(
+def test_r8_an_inner_join_made_left_has_rows_without_a_match_and_made_inner_again_loses_them(
     laptop: Laptop, connection: Connection
 ) -> None:
-    two_tables(laptop, connection, {"m": LEFT}).run()
-    laptop.settings["marts"]["m"] = INNER
-    assert laptop.save().run()["marts"]["m"]["deleted"] == 6
-    assert_same("m", laptop.rows("m"), joined(connection, "inner"), ("id", "bid"))
+    two_tables(laptop, connection, {"m": INNER}).run()
     laptop.settings["marts"]["m"] = LEFT
     assert laptop.save().run()["marts"]["m"]["inserted"] == 6
     assert_same("m", laptop.rows("m"), joined(connection, "left"), ("id", "bid"))
+    laptop.settings["marts"]["m"] = INNER
+    assert laptop.save().run()["marts"]["m"]["deleted"] == 6
+    assert_same("m", laptop.rows("m"), joined(connection, "inner"), ("id", "bid"))
 
 
 @pytest.mark.parametrize("command", [("reconcile",), ("run", "--load-type", "full")], ids=" ".join)
@@ -179,7 +186,7 @@ def test_r21_a_column_that_is_compared_otherwise_now_is_told_though_no_row_chang
 def test_r21_what_is_more_than_its_row_is_refused_before_anything_is_written(
     laptop: Laptop, connection: Connection
 ) -> None:
-    expressions = {**DEPENDENT, **NO_COLUMN}
+    expressions = {**DEPENDENT, **NO_COLUMN, **UNKNOWN}
     marts: dict[str, Any] = {name: {**LEFT, "expressions": {"e": text}} for name, text in expressions.items()}
     marts |= {name: {**LEFT, "filter": text} for name, text in FILTERS.items()}
     right = {**LEFT, "expressions": ROW_LOCAL, "filter": "v <> 'now' AND id BETWEEN 1 AND 8 -- eight rows"}
@@ -191,6 +198,7 @@ def test_r21_what_is_more_than_its_row_is_refused_before_anything_is_written(
     for name, part in found.items():
         place = f"marts.{name}.{'filter' if name in FILTERS else 'expressions.e'}"
         assert place in part["error"]["message"], part["error"]
+        assert "Nothing was written." in part["error"]["hint"]
         with pytest.raises(NoSuchTableError):
             laptop.table(name)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from py4j.protocol import Py4JError
 from pyspark.sql import functions as f
-from pyspark.sql.utils import ParseException
+from pyspark.sql.utils import AnalysisException, ParseException
 
 from iceberg_datamart.errors import ConfigError
 from iceberg_datamart.row_local import Part, fault_in
@@ -28,7 +28,12 @@ def require_row_local(rows: DataFrame, text: str, place: str, *, is_filter: bool
     except ParseException as error:
         message = f"{place}: `{text.strip()}` is not an expression of Spark's SQL"
         raise ConfigError(message, hint="Write one expression, without AS. Nothing was written.") from error
-    frame = named.where(expression) if is_filter else named.select(expression)
+    try:
+        frame = named.where(expression) if is_filter else named.select(expression)
+    except AnalysisException as error:
+        said = str(error).partition("\n")[0].rstrip(";")
+        hint = f"Its columns are {', '.join(rows.columns)}. Nothing was written."
+        raise ConfigError(f"{place}: `{text.strip()}`: {said}", hint=hint) from error
     plan = frame._jdf.queryExecution().analyzed()  # noqa: SLF001
     above = list(_above(plan))
     plain = "Filter" if is_filter else "Project"

@@ -141,7 +141,9 @@ class IcebergLake:
         others.pop("format-version", None)
         if others:
             self._catalog.set_properties(table, others)
-        if optional and base.has_required:
+        # A join that was inner and is left now makes NULL of the other side's key.
+        null_keys = any(column.nullable for column in columns if column.name in key)
+        if base.has_required and (optional or null_keys):
             self._catalog.make_optional(table)
         present = {name: kind for name, kind in base.columns.items() if name not in LINEAGE_NAMES}
         # What is computed anew need not be followed.

@@ -20,7 +20,7 @@ PURE := tests/unit tests/golden tests/test_architecture.py
 # On each runtime; single long tests first, so that no worker ends with one.
 PLACES := $(wildcard tests/aws tests/faults tests/lake tests/e2e tests/cases tests/contracts tests/sources)
 # Of these, those whose tests need no Spark in pytest's own process: what else runs there need not start one.
-SPARKLESS := tests/aws tests/contracts tests/sources
+SPARKLESS := tests/aws tests/e2e/test_glue_source_files.py tests/contracts tests/sources
 # Which of them, by markers: pyproject.toml says what they mean.
 ON_GLUE_5_1 ?= not matrix and not soak
 ON_GLUE_4_0 ?= runtime and not matrix
@@ -29,7 +29,8 @@ TIMINGS ?= .timings/test
 # To whichever worker is free, but for tests that share what is dear to make: tests/support/groups.py. Beside them
 # Glue 4.0's, then those without Spark: three at a time on two cores, for tests also wait.
 WORKERS ?= 2
-WORKERS_4_0 ?= 1
+# None: in pytest's own process.
+WORKERS_4_0 ?= 0
 SPREAD = --dist loadgroup -n
 SUB := $(MAKE) --no-print-directory
 
@@ -117,16 +118,16 @@ everything:
 
 test-glue-5.1: environments
 	HYPOTHESIS_PROFILE=repeatable $(BIN)/pytest $(SPREAD) $(WORKERS) -m '$(ON_GLUE_5_1)' \
-	    --timings $(TIMINGS)/glue-5.1.json $(filter-out $(SPARKLESS),$(PLACES))
+	    --timings $(TIMINGS)/glue-5.1.json \
+	    $(addprefix --ignore=,$(SPARKLESS)) $(filter-out $(SPARKLESS),$(PLACES))
 
 test-beside:
 	@+$(SUB) test-glue-4.0
 	@+$(SUB) test-sparkless
 
-# The longest first: each file that shares what is dear to make is one worker's.
 test-sparkless: environments
 	@mkdir -p $(TIMINGS)
-	HYPOTHESIS_PROFILE=repeatable $(BIN)/pytest $(SPREAD) 1 -m '$(ON_GLUE_5_1)' -p no:cacheprovider \
+	HYPOTHESIS_PROFILE=repeatable $(BIN)/pytest -m '$(ON_GLUE_5_1)' -p no:cacheprovider \
 	    --timings $(TIMINGS)/sparkless.json \
 	    $(SPARKLESS) tests/infra $(if $(HAS_GLUE_4_0),tests/runtimes) > $(TIMINGS)/sparkless.log 2>&1; \
 	    ended=$$?; cat $(TIMINGS)/sparkless.log; exit $$ended

@@ -185,7 +185,6 @@ def glue(s3: S3Server) -> Iterator[tuple[AwsServer, dict[str, str]]]:
         yield server, server.environment | keys
 
 
-@pytest.mark.runtime
 def test_tables_of_glue_in_a_bucket_are_read_as_those_on_disk_and_athena_could_read_them(
     laptop: Laptop, connection: Connection, s3: S3Server, glue: tuple[AwsServer, dict[str, str]]
 ) -> None:

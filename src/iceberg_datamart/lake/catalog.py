@@ -16,7 +16,13 @@ from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, TableAlreadyExistsError
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from tenacity import (
+    Retrying,
+    retry_if_exception,
+    retry_if_exception_type,
+    stop_after_attempt,
+    wait_random_exponential,
+)
 
 from iceberg_datamart.address import SQLITE, shown_address
 from iceberg_datamart.aws_faults import passes
@@ -53,6 +59,8 @@ _REFUSALS = {"ACCESS_DENIED", "NO_SUCH_BUCKET", "INVALID_ACCESS_KEY_ID", "SIGNAT
 # Of errors that it has no name for, it tells the status; 408 and 429 ask for patience.
 _WRONG = re.compile(r"AWS Error UNKNOWN \(HTTP status 4(?!08|29)\d\d\)")
 _ATTEMPTS = 4
+# What SQLite and PostgreSQL say of a table that another session made after this one had looked for it.
+_MADE_MEANWHILE = "already exists"
 T = TypeVar("T")
 
 
@@ -115,7 +123,21 @@ def open_catalog(config: CatalogConfig) -> Catalog:
         properties = {"pool_pre_ping": "true", **properties}
         return while_unreachable(_opened_database, config.name, properties)
     with _opening(config.uri or ""):
-        return load_catalog(config.name, **properties)
+        return _loaded(config.name, properties)
+
+
+def _loaded(name: str, properties: Mapping[str, str]) -> Catalog:
+    """Return the catalog, whose own tables PyIceberg makes where they are missing.
+
+    Of two that make them at once one fails, and finds them when it looks again.
+    """
+    made_meanwhile = Retrying(
+        retry=retry_if_exception(lambda error: _MADE_MEANWHILE in str(error)),
+        stop=stop_after_attempt(_ATTEMPTS),
+        wait=wait_random_exponential(multiplier=0.05, max=1),
+        reraise=True,
+    )
+    return made_meanwhile(load_catalog, name, **properties)
 
 
 @contextmanager
@@ -144,7 +166,7 @@ def _opened_database(name: str, properties: Mapping[str, str]) -> Catalog:
     """Return the catalog in a database server, which may be starting up."""
     uri = properties["uri"]
     with _opening(uri), answering(shown_address(uri)):
-        return load_catalog(name, **properties)
+        return _loaded(name, properties)
 
 
 @contextmanager

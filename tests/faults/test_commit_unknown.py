@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from iceberg_datamart.lake.runtime import GLUE_4_0, present_runtime
 from support.faults.fault_proxy import Fault, FaultProxy, proxied
 from support.shops.shop import open_shop
 from support.shops.shop_rules import UNCHANGED, outcomes, rename
@@ -67,7 +68,10 @@ class Shop:
         """Assert that nothing is lost or doubled, that every file is there, and a rerun changes nothing."""
         self.oracle.check(self.laptop, against_source=True)
         for name in self.laptop.snapshot_ids():
+            published = {each["snapshot_id"] for each in self.laptop.history(name)}
             for snapshot in self.laptop.table(name).metadata.snapshots:
+                if present_runtime() is GLUE_4_0 and snapshot.snapshot_id not in published:
+                    continue  # decision 7
                 files = Path(urlsplit(snapshot.manifest_list).path)
                 assert files.exists(), f"{name}: snapshot {snapshot.snapshot_id} has lost its manifest list"
         before = self.laptop.snapshot_ids()

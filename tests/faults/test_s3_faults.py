@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from iceberg_datamart.errors import StateUnreachableError
+from iceberg_datamart.lake.runtime import GLUE_4_0, present_runtime
 from iceberg_datamart.world import timestamp_file
 from support.faults.s3_faults import Request, none, proxied
 from support.servers import s3_server
@@ -72,6 +73,10 @@ def test_runs_over_a_throttling_s3_end_well_or_change_nothing(
     oracle = open_shop(laptop, connection)
     laptop.settings["catalog"] |= {"warehouse": PREFIX, "properties": s3.properties}
     laptop.settings["state"]["timestamp_file"] = f"{PREFIX}/last.csv"
+    if present_runtime() is GLUE_4_0:
+        # PyArrow, which reads for the oracle, refuses the names of Iceberg 1.0's delete files: decision 7.
+        for settings in (*laptop.settings["tables"].values(), *laptop.settings["marts"].values()):
+            settings["properties"] = {"write.merge.mode": "copy-on-write"}
     laptop.save()
     faults.refused = slow_down_every(5)
     ended = run()

@@ -310,7 +310,7 @@ def described(case: Case, folder: Path) -> FilesRead:
 def rows_of(session: SparkSession, case: Case, folder: Path) -> list[tuple[str | None, ...]]:
     """Return the rows of a table as text, read as a run reads them: looked at first, then taken."""
     read = described(case, folder)
-    with translating("t"):
+    with translating(session, "t"):
         if read.format == "csv":
             require_whole_lines(session, read, file_patterns(read))
         frame = files_frame(session, read)

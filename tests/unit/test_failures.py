@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, cast
+
 import pytest
 from py4j.protocol import Py4JError, Py4JNetworkError
 
@@ -16,6 +18,11 @@ from iceberg_datamart.errors import (
 )
 from iceberg_datamart.lake.failures import translated, translating
 
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+# Looked at where a catalog's connection was lost alone, which the tests of faults do.
+SESSION = cast("SparkSession", object())
 UNFIT = (
     "Job aborted: org.postgresql.util.PSQLException: ERROR: invalid input syntax for type bigint: "
     "\"infinity in column 'at' does not fit a column of type timestamptz\"\n\tat org.postgresql.x"
@@ -224,18 +231,18 @@ def test_the_stack_trace_of_spark_sql_is_looked_through_as_well() -> None:
 
 def test_errors_of_this_package_pass_as_they_are() -> None:
     guard = DeleteGuardError("too many")
-    with pytest.raises(DeleteGuardError) as caught, translating("queue"):
+    with pytest.raises(DeleteGuardError) as caught, translating(SESSION, "queue"):
         raise guard
     assert caught.value is guard
 
 
 def test_a_translated_error_keeps_its_cause_for_debugging() -> None:
     cause = Py4JError(NESTED)
-    with pytest.raises(DatamartError) as caught, translating("queue"):
+    with pytest.raises(DatamartError) as caught, translating(SESSION, "queue"):
         raise cause
     assert caught.value.__cause__ is cause
 
 
 def test_a_mistake_in_our_own_code_is_not_dressed_up() -> None:
-    with pytest.raises(ZeroDivisionError), translating("queue"):
+    with pytest.raises(ZeroDivisionError), translating(SESSION, "queue"):
         1 / 0  # noqa: B018

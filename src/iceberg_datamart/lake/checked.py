@@ -52,7 +52,7 @@ def checked(session: SparkSession, changes: Changeset, checks: Checks, views: Vi
     Rows are rejected first; the other checks see what would be committed. Raises: CheckError.
     """
     inspection = _Inspection(session, changes, checks, views)
-    with translating(changes.table):
+    with translating(session, changes.table):
         if checks.look_at_rows and changes.rows:
             inspection.inspect()
     kept = inspection.changes

@@ -17,9 +17,13 @@ from iceberg_datamart.errors import (
     SourceUnreachableError,
     UnfitValueError,
 )
+from iceberg_datamart.lake.jdbc_catalog import replace_lost_connections
+from iceberg_datamart.lake.runtime import present_runtime
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from pyspark.sql import SparkSession
 
 _CONFLICTS = (
     "CommitFailedException",
@@ -57,19 +61,23 @@ _CAUSE = re.compile(
 
 
 @contextmanager
-def translating(table: str) -> Iterator[None]:
+def translating(session: SparkSession, table: str) -> Iterator[None]:
     """Turn what Spark, Iceberg and JDBC raise meanwhile into a DatamartError that names `table`."""
     try:
         yield
     except DatamartError:
         raise
     except (Py4JError, CapturedException) as error:
-        raise translated(table, error) from error
+        found = translated(table, error)
+        lost = isinstance(found, CatalogUnreachableError) and _CONNECTION.search(_text(error)) is not None
+        if lost and present_runtime().keeps_lost_connections:
+            replace_lost_connections(session)
+        raise found from error
 
 
 def translated(table: str, error: Exception) -> DatamartError:
     """Return the error of this package for one of Spark's."""
-    text = str(getattr(error, "stackTrace", "") or "") + "\n" + str(error)
+    text = _text(error)
     unfit = _unfit(table, text)
     if unfit is not None:
         return unfit
@@ -91,6 +99,11 @@ def translated(table: str, error: Exception) -> DatamartError:
         message = f"the connection or the consistent point of the source was lost: {lost[1]}"
         return SourceUnreachableError(message + _sqlstate(error))
     return LakeError(f"{table}: {_root_cause(text)}{_sqlstate(error)}")
+
+
+def _text(error: Exception) -> str:
+    """Return all that the JVM tells of an error."""
+    return str(getattr(error, "stackTrace", "") or "") + "\n" + str(error)
 
 
 def _unfit(table: str, text: str) -> UnfitValueError | None:

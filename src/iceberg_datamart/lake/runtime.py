@@ -26,8 +26,9 @@ class Runtime:
     plans no MERGE that deletes from such a table, for a deleted row's values are NULL to it
     (https://github.com/apache/iceberg/blob/apache-iceberg-1.0.0/spark/v3.3/spark-extensions/src/main/scala/org/apache/spark/sql/catalyst/analysis/RewriteMergeIntoTable.scala).
     `jdbc` and `embedded_aws` are properties of the Spark catalog:
-    of one in a database, and of one on AWS when this package brings the jars. `resends_commits` and
-    `keeps_sqlite_locked` name faults of Iceberg's JDBC catalog: see `lake/jdbc_catalog.py`.
+    of one in a database, and of one on AWS when this package brings the jars. `resends_commits`,
+    `keeps_lost_connections` and `keeps_sqlite_locked` name faults of Iceberg's JDBC catalog: see
+    `lake/jdbc_catalog.py`. `region_property` says whether Iceberg takes `client.region`.
     """
 
     name: str
@@ -36,7 +37,9 @@ class Runtime:
     zoneless_timestamps: bool
     required_columns: bool
     resends_commits: bool
+    keeps_lost_connections: bool
     keeps_sqlite_locked: bool
+    region_property: bool
     jdbc: Mapping[str, str] = field(default_factory=dict)
     embedded_aws: Mapping[str, str] = field(default_factory=dict)
 
@@ -48,7 +51,9 @@ GLUE_4_0 = Runtime(
     zoneless_timestamps=False,
     required_columns=False,
     resends_commits=False,
+    keeps_lost_connections=True,
     keeps_sqlite_locked=True,
+    region_property=False,
     # The bundle of AWS's client that knows endpoints from the environment has this HTTP client alone.
     embedded_aws={"http-client.type": "apache"},
 )
@@ -59,7 +64,9 @@ GLUE_5_1 = Runtime(
     zoneless_timestamps=True,
     required_columns=True,
     resends_commits=True,
+    keeps_lost_connections=False,
     keeps_sqlite_locked=False,
+    region_property=True,
     # PyIceberg makes the catalog's own tables; Spark would lock a SQLite file while it looks for them.
     jdbc={"jdbc.init-catalog-tables": "false"},
 )

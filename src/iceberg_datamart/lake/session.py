@@ -19,7 +19,7 @@ from iceberg_datamart.embedded.java import find_java
 from iceberg_datamart.errors import MissingPartError
 from iceberg_datamart.lake.gateway import start_gateway
 from iceberg_datamart.lake.java_classes import java, remember_classes
-from iceberg_datamart.lake.jdbc_catalog import never_sent_twice, unlock_sqlite
+from iceberg_datamart.lake.jdbc_catalog import CATALOG_NAME, never_sent_twice, unlock_sqlite
 from iceberg_datamart.lake.runtime import present_runtime
 from iceberg_datamart.libpq import JDBC_NAMES, demanded
 
@@ -80,7 +80,8 @@ _CATALOG_IMPLEMENTATIONS = {
 def open_session(config: Config) -> SparkSession:
     """Return a session that sees the configured catalog. Raises: MissingPartError."""
     session = _any_session(config).newSession()
-    for name, value in {**_RELIED_ON, **catalog_settings(config.catalog)}.items():
+    own = {CATALOG_NAME: config.catalog.name}
+    for name, value in {**_RELIED_ON, **catalog_settings(config.catalog), **own}.items():
         session.conf.set(name, value)
     remember_classes(session)
     activate(session)  # a catalog is made from the active session's settings
@@ -178,6 +179,9 @@ def spark_context(config: Config) -> SparkContext:
     named = {"spark.app.name": "iceberg-datamart"}
     settings = {**named, **_EMBEDDED, **_packaged(config.catalog), **config.spark.properties}
     gateway = start_gateway(settings)
+    region = config.catalog.properties.get("client.region")
+    if region is not None and not present_runtime().region_property:
+        gateway.jvm.java.lang.System.setProperty("aws.region", region)
     conf = SparkConf(loadDefaults=False).setAll([*settings.items()])
     context = SparkContext(gateway=gateway, conf=conf)
     context.setLogLevel("ERROR")

@@ -67,7 +67,7 @@ class SparkEngine:
     def _at_work(self, table: str) -> Iterator[None]:
         """Work on a table in this thread; what the JVM raises becomes an error that names it."""
         activate(self._session)
-        with translating(table):
+        with translating(self._session, table):
             yield
 
     def release(self) -> None:
@@ -217,7 +217,7 @@ class SparkEngine:
         known = base.rows_of(base.current)
         if known is not None:
             return known
-        with translating(table):
+        with translating(self._session, table):
             relation = self._views.relation(table, base.current.snapshot_id)
             return int(self._session.sql(f"SELECT count(*) FROM {relation}").collect()[0][0])
 

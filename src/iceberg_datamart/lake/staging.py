@@ -76,9 +76,9 @@ class Staging:
         """
         if self._audit is not None:
             self._audit.prepare()
-        with translating(table), commit_properties(self._session, properties):
+        with translating(self._session, table), commit_properties(self._session, properties):
             write()
-        with translating(table):
+        with translating(self._session, table):
             self._judge(table, base, touched)
             return self._publish(table, base)
 
@@ -91,7 +91,7 @@ class Staging:
                 append = append.set(name, value)
             append.commit()
 
-        with translating(table):
+        with translating(self._session, table):
             append_nothing()
             return self._publish(table, base)
 
@@ -182,7 +182,7 @@ class Staging:
 
     def _main_history(self, table: str) -> set[int]:
         """Return the ids of the current snapshot and its ancestors as the catalog now has them."""
-        with translating(table):
+        with translating(self._session, table):
             loaded, found = self._load(table), set()
             current = loaded.currentSnapshot()
             while current is not None:

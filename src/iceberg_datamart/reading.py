@@ -33,13 +33,15 @@ class StoredPart:
     """A table, one of its partitions or its cursor's sequence: its oid, and the number of its present file.
 
     A part that is truncated, restarted or rewritten gets another file. `holds_rows` is false where it
-    has none yet.
+    has none yet. `links` says by which attachments it is one, others once it is attached again; the table
+    itself has none.
     """
 
     oid: int
     file: int
     name: str
     holds_rows: bool = True
+    links: str = ""
 
 
 @dataclass(frozen=True)

@@ -5,18 +5,19 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+from iceberg_datamart.reading import StoredPart
 from iceberg_datamart.watermark import CursorKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from iceberg_datamart.reading import Probe, SourceTable, StoredPart
+    from iceberg_datamart.reading import Probe, SourceTable
     from iceberg_datamart.receipt import MirrorState
     from iceberg_datamart.watermark import Horizon, ReadWindow
 
 # More parts than this are recorded by one digest, so that summaries stay small.
 _MOST_PARTS = 400
-_DIGEST = "#"
+_DIGEST, _LINKS = "#", "@"
 
 
 def setback(state: MirrorState, source: SourceTable, horizon: Horizon) -> str | None:
@@ -52,11 +53,15 @@ def fell_below(
 
 def parts_text(parts: Iterable[StoredPart]) -> str | None:
     """Return what a commit records of the parts that a table is stored in; None where they are not known."""
-    known = sorted(parts, key=lambda part: part.oid)
-    words = [f"{part.oid}" if part.oid == part.file else f"{part.oid}={part.file}" for part in known]
+    words = [_word(part) for part in sorted(parts, key=lambda part: part.oid)]
     if len(words) <= _MOST_PARTS:
         return " ".join(words) or None
     return _DIGEST + hashlib.sha256(" ".join(words).encode()).hexdigest()[:16]
+
+
+def _word(part: StoredPart) -> str:
+    file = "" if part.oid == part.file else f"={part.file}"
+    return f"{part.oid}{file}{_LINKS}{part.links}" if part.links else f"{part.oid}{file}"
 
 
 def _server(state: MirrorState, horizon: Horizon) -> str | None:
@@ -91,14 +96,23 @@ def _parts(state: MirrorState, source: SourceTable) -> str | None:
     if state.parts.startswith(_DIGEST) or len(source.parts) > _MOST_PARTS:
         same = state.parts == parts_text(source.parts)
         return None if same else "a partition was attached, detached, rewritten or truncated"
-    pairs = (word.partition("=") for word in state.parts.split())
-    files = {int(oid): int(file or oid) for oid, _, file in pairs}
+    recorded = {part.oid: part for part in map(_read, state.parts.split())}
     for part in source.parts:
-        if part.oid not in files and part.holds_rows:
+        known = recorded.get(part.oid)
+        if known is None and part.holds_rows:
             return f"'{part.name}' was added to it, with what it holds"
-        if files.get(part.oid, part.file) != part.file:
+        if known is not None and known.file != part.file:
             return f"'{part.name}' was truncated, restarted or rewritten"
+        if known is not None and known.links not in {"", part.links}:
+            return f"'{part.name}' was detached and attached again"
     return None
+
+
+def _read(word: str) -> StoredPart:
+    """Return what `_word` wrote; the first ones had no links."""
+    numbers, _, links = word.partition(_LINKS)
+    oid, _, file = numbers.partition("=")
+    return StoredPart(int(oid), int(file or oid), "", links=links)
 
 
 def _cursor(state: MirrorState, source: SourceTable) -> str | None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from psycopg.errors import QueryCanceled
 
 from iceberg_datamart.config import PostgresSource, SourceName, TableConfig
 from iceberg_datamart.sources.postgres import PostgresSession
@@ -16,6 +19,8 @@ from iceberg_datamart.watermark import LOOKBACK
 from support.servers.roles import role_of
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     import psycopg
 
     from iceberg_datamart.watermark import Horizon
@@ -54,6 +59,37 @@ def test_r15_with_all_in_sight_the_horizon_is_exact(url: str, other: Connection)
     horizon, warnings, _ = point(url)
     assert (horizon.visible, horizon.held_since, warnings) == (True, began, [])
     assert horizon.instant == min(began, horizon.clock - UNSEEN_START)
+
+
+def test_r7_a_statement_that_commits_within_holds_the_horizon_at_its_own_start(
+    url: str, connection: Connection, other: Connection
+) -> None:
+    """Its statement_timestamp() is a cursor value, in each of its transactions."""
+    connection.execute(
+        "create procedure batches() language plpgsql as $$ begin commit; loop"
+        " perform pg_sleep(0.05); commit; end loop; end $$"
+    )
+    with ThreadPoolExecutor() as pool:
+        statement = pool.submit(other.execute, "call batches()")
+        try:
+            began = wait_for(connection, other.info.backend_pid)
+            time.sleep(UNSEEN_START.total_seconds() + 0.5)
+            horizon, _, _ = point(url)
+        finally:
+            connection.execute("select pg_cancel_backend(%s)", (other.info.backend_pid,))
+        with pytest.raises(QueryCanceled):
+            statement.result()
+    assert horizon.instant == horizon.held_since == began
+
+
+def wait_for(connection: Connection, pid: int) -> datetime:
+    """Return when a session's present statement began, once the statement has committed within."""
+    while True:
+        query = "select query_start, xact_start from pg_stat_activity where pid = %s and state = 'active'"
+        for began, now in connection.execute(query, (pid,)).fetchall():
+            if now is not None and now > began:
+                return began
+        time.sleep(0.02)
 
 
 @pytest.mark.usefixtures("url")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+from psycopg.errors import QueryCanceled
 
 from iceberg_datamart.config import PostgresSource, TableConfig
 from iceberg_datamart.errors import SourceError
@@ -207,6 +208,11 @@ REWRITES = {
     ),
     "truncate p2": "'public.p2' was truncated, restarted or rewritten",
     "alter table p detach partition p2": None,
+    "alter table p detach partition p2; insert into p2 values (2); "
+    "alter table p attach partition p2 for values in (2)": "'public.p2' was detached and attached again",
+    "alter table q detach partition q1; insert into q1 values (1, 1); "
+    "alter table q attach partition q1 for values in (1)": "'public.q1' was detached and attached again",
+    "alter table q detach partition q1": None,
     "refresh materialized view m": "'public.m' was truncated, restarted or rewritten",
 }
 
@@ -219,13 +225,37 @@ def test_r20_a_table_that_was_emptied_rewritten_or_given_rows_is_noticed(
         "create table t (id int primary key, n int, w int); insert into t values (1, 1); "
         "create table p (n int) partition by list (n); create table p1 partition of p for values in (1); "
         "create table p2 partition of p for values in (2); insert into p values (1), (2); "
-        "create materialized view m as select 1 as n; "
-        "create view v as select t.id, t.n from t cross join (select count(*) from p) q cross join m"
+        "create table q (n int, m int) partition by list (n); "
+        "create table q1 partition of q for values in (1) partition by list (m); "
+        "create table q11 partition of q1 for values in (1); insert into q values (1, 1); "
+        "create materialized view m as select 1 as n; create view v as "
+        "select t.id, t.n from t cross join (select count(*) from p, q) counts cross join m"
     )
     view = {"primary_key": ["id"], "cursor": "id"}
     state = state_of(describe("v", **view))
     connection.execute(statement)
     assert setback(state, describe("v", **view), Horizon(NOON, NOON)) == REWRITES[statement]
+
+
+def test_r20_a_partition_whose_detaching_waits_is_read_no_more_and_its_return_is_noticed(
+    connection: Connection, other: Connection, describe: Callable[..., SourceTable]
+) -> None:
+    connection.execute(
+        "create table t (id int primary key) partition by list (id); "
+        "create table t1 partition of t for values in (1); insert into t values (1)"
+    )
+    other.execute("begin isolation level repeatable read; select from t")
+    connection.execute("set statement_timeout = 200")
+    with pytest.raises(QueryCanceled):
+        connection.execute("alter table t detach partition t1 concurrently")
+    connection.execute("set statement_timeout = 0")
+    other.execute("rollback")
+    assert connection.execute("select from t").fetchall() == []
+    state = state_of(describe(cursor="id"))
+    connection.execute("alter table t detach partition t1 finalize")
+    connection.execute("alter table t attach partition t1 for values in (1)")
+    found = setback(state, describe(cursor="id"), Horizon(NOON, NOON))
+    assert found == "'public.t1' was added to it, with what it holds"
 
 
 SEQUENCES = {

@@ -90,6 +90,15 @@ def test_what_adds_no_row_below_the_watermark_is_no_sign(source: dict[str, Any])
     assert why(source) is None
 
 
+def test_r20_a_part_that_came_back_is_told_by_its_links_where_they_were_recorded() -> None:
+    part = StoredPart(8, 9, "p", links="501.502")
+    linked = replace(STATE, parts=parts_text((part,)), watermark=None)
+    assert setback(linked, replace(SOURCE, parts=(part,)), NOW) is None
+    back = replace(part, links="501.777")
+    assert setback(linked, replace(SOURCE, parts=(back,)), NOW) == "'p' was detached and attached again"
+    assert setback(replace(linked, parts="8=9"), replace(SOURCE, parts=(back,)), NOW) is None
+
+
 def test_of_very_many_parts_one_digest_is_recorded() -> None:
     many = tuple(StoredPart(number, number, f"p{number}") for number in range(1, 402))
     text = parts_text(many)
@@ -98,6 +107,8 @@ def test_of_very_many_parts_one_digest_is_recorded() -> None:
     state = replace(STATE, parts=text, watermark=None)
     assert setback(state, replace(SOURCE, parts=many[::-1]), NOW) is None
     assert setback(state, replace(SOURCE, parts=many[1:]), NOW) is not None
+    back = (*many[1:], replace(many[0], links="5"))
+    assert setback(state, replace(SOURCE, parts=back), NOW) is not None
 
 
 @pytest.mark.parametrize(

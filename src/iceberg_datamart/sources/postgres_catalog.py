@@ -162,7 +162,8 @@ def key_of(
     key = config.primary_key or primary_key_of(connection, relation)
     if not key:
         hint = f"Set tables.{table}.primary_key to columns that identify a row."
-        raise SourceError(f"source table {config.from_} has no primary key", hint=hint)
+        message = f"source table {config.from_} has no primary key; one that is DEFERRABLE does not count"
+        raise SourceError(message, hint=hint)
     return tuple(key)
 
 

@@ -81,9 +81,11 @@ class Session:
 
     @property
     def since(self) -> datetime | None:
-        """Return the earliest now() that the session's transaction can have; None where it has none."""
-        # A statement is on its way before its transaction has begun, and gives it its now().
-        return self.xact_start or (self.query_start if self.state == "active" else None)
+        """Return the earliest time that the session's transaction can write as its own; None without one."""
+        # A statement is on its way before its transaction has begun, and gives it its now(). One that commits
+        # within, as procedures do, keeps its statement_timestamp() in all transactions that follow.
+        known = (self.xact_start, self.query_start if self.state == "active" else None)
+        return min(filter(None, known), default=None)
 
     def __str__(self) -> str:
         """Return the session as people look for it."""

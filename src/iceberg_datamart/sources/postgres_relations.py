@@ -11,20 +11,24 @@ if TYPE_CHECKING:
 
 _LONGEST_QUERY = 120  # characters
 # A WITH clause: `below` is a relation, its partitions, children by inheritance, and what views read; a
-# materialized view holds its rows itself.
+# materialized view holds its rows itself. `links` are the transactions in which a part became one of its
+# parent, and so on up. A partition whose DETACH … CONCURRENTLY waits is read no more.
 BELOW = """
-with recursive below(relation) as (
-    select %(oid)s::oid
+with recursive reached(relation, links) as (
+    select %(oid)s::oid, ''
   union
-    select next.relation from below cross join lateral (
-        select i.inhrelid as relation from pg_inherits i where i.inhparent = below.relation
+    select next.relation, reached.links || next.link from reached cross join lateral (
+        select i.inhrelid as relation, '.' || i.xmin::text as link
+        from pg_inherits i where i.inhparent = reached.relation and not i.inhdetachpending
       union all
-        select d.refobjid
+        select d.refobjid, ''
         from pg_class v join pg_rewrite r on r.ev_class = v.oid
         join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
              and d.refclassid = 'pg_class'::regclass
-        where v.oid = below.relation and v.relkind = 'v'
+        where v.oid = reached.relation and v.relkind = 'v'
     ) as next
+), below as (
+    select relation, ltrim(string_agg(links, '' order by links), '.') as links from reached group by relation
 )
 """
 # A subscription may name a partition or the table that it is a part of.

@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 
 # TRUNCATE, rewriting ALTER TABLE, VACUUM FULL and CLUSTER give a new file:
 # https://www.postgresql.org/docs/current/storage-file-layout.html
+# A partitioned table is a part without rows, so that it is known without partitions, too.
 _PARTS = f"""
 {BELOW}
-select c.oid::int8 as oid, c.relfilenode::int8 as file, concat(n.nspname, '.', c.relname) as name,
-       pg_relation_size(c.oid) > 0 as holds_rows
+select c.oid::int8 as oid, coalesce(nullif(c.relfilenode, 0), c.oid)::int8 as file,
+       concat(n.nspname, '.', c.relname) as name, pg_relation_size(c.oid) > 0 as holds_rows, below.links
 from below join pg_class c on c.oid = below.relation join pg_namespace n on n.oid = c.relnamespace
-where c.relkind in ('r', 'm') and c.relfilenode <> 0
+where c.relkind = 'p' or c.relkind in ('r', 'm') and c.relfilenode <> 0
 """
 # The sequences that a column owns, also as an identity, and those from which its default draws.
 _SEQUENCES = """

@@ -30,7 +30,7 @@ class Column:
 
 @dataclass(frozen=True)
 class StoredPart:
-    """A table, one of its partitions or its cursor's sequence: its oid, and the number of its present file.
+    """A table, a partition or a sequence of its cursor: its oid, and the number of its present file.
 
     A part that is truncated, restarted or rewritten gets another file. `holds_rows` is false where it
     has none yet. `links` says by which attachments it is one, others once it is attached again; the table
@@ -48,12 +48,14 @@ class StoredPart:
 class IntegerCursor:
     """An integer cursor's greatest value, None without any; `drawn` is where its sequence stands, if any.
 
-    `hidden` names a sequence of which the source does not tell where it stands.
+    `hidden` names a sequence of which the source does not tell where it stands. `unordered` says why values
+    that come later may be smaller.
     """
 
     greatest: int | None
     drawn: int | None = None
     hidden: str | None = None
+    unordered: str | None = None
 
 
 @dataclass(frozen=True)

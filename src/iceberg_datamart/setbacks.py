@@ -121,6 +121,8 @@ def _cursor(state: MirrorState, source: SourceTable) -> str | None:
     if saved is None or saved.kind is not CursorKind.INTEGER or source.integers is None:
         return None
     greatest, drawn, hidden = source.integers.greatest, source.integers.drawn, source.integers.hidden
+    if source.integers.unordered is not None:
+        return source.integers.unordered
     if hidden is not None:
         return (
             f"this role may not see where the cursor's sequence {hidden} stands, which may have gone back: "

@@ -35,6 +35,7 @@ MODULES = sorted(
             "recipe",
             "relations",
             "rights",
+            "sequences",
             "storage",
         )
     }

@@ -68,6 +68,7 @@ def test_r20_a_source_that_is_as_it_was_gives_no_sign() -> None:
             {},
             "this role may not see where the cursor's sequence public.s stands",
         ),
+        ({"integers": IntegerCursor(20, unordered="either may be smaller")}, {}, "either may be smaller"),
     ],
 )
 def test_r20_each_sign_is_told(source: dict[str, Any], horizon: dict[str, Any], sign: str) -> None:

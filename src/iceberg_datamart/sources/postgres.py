@@ -49,8 +49,9 @@ from iceberg_datamart.sources.postgres_rejects import (
     unfits_of,
 )
 from iceberg_datamart.sources.postgres_relations import written_elsewhere
+from iceberg_datamart.sources.postgres_sequences import integers_of, sequences_of
 from iceberg_datamart.sources.postgres_settings import settings_for
-from iceberg_datamart.sources.postgres_storage import at_point, ordered_sequence, parts_of, sequences_of
+from iceberg_datamart.sources.postgres_storage import at_point, parts_of
 from iceberg_datamart.sources.postgres_table import EVERYTHING, PENDING, DescribedTable
 from iceberg_datamart.sources.postgres_types import (
     cursor_kind,
@@ -183,9 +184,11 @@ class PostgresSession:
 
     def _with_integers(self, described: DescribedTable, cursor: PostgresColumn) -> DescribedTable:
         """Return the table with where its cursor stands. Raises: SourceError where numbers may not grow."""
-        sequences = sequences_of(self._connection, described.relation, cursor.number)
-        sequence = ordered_sequence(described.label, cursor.name, sequences)
-        return described.with_integers(sequence, *self._greatest_committed(described))
+        greatest, when = self._greatest_committed(described)
+        # Later than the greatest value, so that no sequence stands below one that it gave.
+        drawn = sequences_of(self._connection, described.relation, cursor.number)
+        integers = integers_of(described.label, cursor.name, drawn, greatest)
+        return described.with_integers(integers, drawn.parts, when)
 
     def _greatest_committed(self, described: DescribedTable) -> tuple[int | None, datetime]:
         """Return an integer cursor's greatest value, and a time when it was known to be committed."""

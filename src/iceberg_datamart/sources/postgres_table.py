@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 from iceberg_datamart.keys import NEWEST
-from iceberg_datamart.reading import DELETED, IntegerCursor, StoredPart, wire_name
+from iceberg_datamart.reading import DELETED, wire_name
 from iceberg_datamart.sources.postgres_jdbc import ctid_ranges
 from iceberg_datamart.sources.postgres_keys import newest_rows
 from iceberg_datamart.sources.postgres_rejects import fitting, if_fitting, soft_deleted
@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from iceberg_datamart.config import TableConfig
-    from iceberg_datamart.reading import SourceTable
+    from iceberg_datamart.reading import IntegerCursor, SourceTable, StoredPart
     from iceberg_datamart.sources.postgres_catalog import Relation
-    from iceberg_datamart.sources.postgres_storage import Sequence
     from iceberg_datamart.sources.postgres_types import PostgresColumn, Unfit, Wire
 
 PENDING = "_datamart_pending"
@@ -127,16 +126,11 @@ class DescribedTable:
         )
 
     def with_integers(
-        self, sequence: Sequence | None, greatest: int | None, when: datetime
+        self, integers: IntegerCursor, sequences: tuple[StoredPart, ...], when: datetime
     ) -> DescribedTable:
-        """Return the table with its integer cursor's sequence, and its greatest value at `when`."""
-        integers, parts = IntegerCursor(greatest), self.table.parts
-        if sequence is not None:
-            hidden = None if sequence.is_told else sequence.name
-            integers = IntegerCursor(greatest, sequence.last, hidden)
-            parts = (*parts, StoredPart(sequence.oid, sequence.file, sequence.name))
-        known = replace(self.table, integers=integers, parts=parts)
-        return replace(self, table=known, committed=(greatest, when))
+        """Return the table with where its integer cursor stood at `when`, and the files of its sequences."""
+        known = replace(self.table, integers=integers, parts=(*self.table.parts, *sequences))
+        return replace(self, table=known, committed=(integers.greatest, when))
 
     def watermark(self, number: int | None) -> Watermark | None:
         """Return the watermark that a cursor number means."""

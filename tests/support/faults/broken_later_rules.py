@@ -199,7 +199,7 @@ LATER_RULES = (
     Broken(
         "R20",
         "a sequence's cache is not asked for",
-        "sources/postgres_storage.py",
+        "sources/postgres_sequences.py",
         "if sequence.cache > 1:",
         "if False:",
         "tests/sources/test_r19_r20_postgres.py::test_r20_a_cursor_whose_numbers_need_not_grow_is_refused_by_name",

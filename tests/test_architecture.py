@@ -38,7 +38,7 @@ PURE = {
     "watermark",
     "windows",
 }
-RUNNERS = {"runner", "mirror_runner", "mart_runner"}
+RUNNERS = {"runner", "gathering", "merging", "attempts", "mirror_runner", "mart_runner"}
 # Foreign packages, the places that may use them, and what to do instead.
 PLACES = {
     "pyspark": (("lake",), "Spark's work belongs in lake/, behind ports.Lake"),

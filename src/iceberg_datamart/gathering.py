@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from iceberg_datamart.crash_points import reach
@@ -15,10 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from iceberg_datamart.config import Config
-    from iceberg_datamart.ports import SourceSession
+    from iceberg_datamart.ports import SourceSession, World
     from iceberg_datamart.reading import SourceTable
     from iceberg_datamart.receipt import TableHistory
-    from iceberg_datamart.runner import World
     from iceberg_datamart.watermark import Horizon
 
 log = logging.getLogger(__name__)
@@ -30,7 +29,16 @@ class Points:
 
     config: Config
     world: World
-    sessions: dict[str, SourceSession]
+    sessions: dict[str, SourceSession] = field(default_factory=dict)
+
+    def give_up(self, source: str) -> None:
+        """Close the session of a source; the next tables that need it open another."""
+        self.sessions.pop(source).close()
+
+    def close(self) -> None:
+        """Give up all points."""
+        for session in self.sessions.values():
+            session.close()
 
     def gathered(self, tables: Sequence[str]) -> dict[str, TableFacts]:
         """Return what is known of each table, its source read at a consistent point taken now.

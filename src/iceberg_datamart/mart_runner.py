@@ -10,7 +10,6 @@ from iceberg_datamart.errors import LakeError, MetadataMissingError
 from iceberg_datamart.mart import MirrorShape, mart_shape
 from iceberg_datamart.mart_definition import definition_text, kinds_of
 from iceberg_datamart.ports import ConsumedMirror, MartMaintenance
-from iceberg_datamart.reading import SourceTable
 from iceberg_datamart.receipt import MartState
 from iceberg_datamart.report import FAILED, MERGED, SKIPPED, UNCHANGED, Outcome
 from iceberg_datamart.sql import LINEAGE_NAMES
@@ -21,30 +20,29 @@ if TYPE_CHECKING:
 
     from iceberg_datamart.mart import MartShape
     from iceberg_datamart.planner import MaintainMart
+    from iceberg_datamart.ports import Lake
     from iceberg_datamart.receipt import Snapshot, TableHistory
-    from iceberg_datamart.runner import Run
 
 log = logging.getLogger(__name__)
 
 
-def maintain_mart(run: Run, step: MaintainMart, tables: Mapping[str, Outcome]) -> Outcome:
+def maintain_mart(lake: Lake, run_id: str, step: MaintainMart, tables: Mapping[str, Outcome]) -> Outcome:
     """Return what became of the mart, given what became of its mirrors in this run."""
-    config = run.config.marts[step.mart]
     failed = {name for name, outcome in tables.items() if outcome.outcome == FAILED}
-    required = sorted(failed & set(config.require))
+    required = sorted(failed & set(step.settings.require))
     if required:
         return Outcome(SKIPPED, reason=f"the required table '{required[0]}' failed")
     try:
-        mirrors = mirrors_of(run, step)
+        mirrors = mirrors_of(lake, step)
     except MetadataMissingError as error:
         return Outcome(SKIPPED, reason=f"a mirror cannot be loaded: {error}")
     missing = [table for table in step.tables if table not in mirrors]
     if missing:
         return Outcome(SKIPPED, reason=f"the mirror '{missing[0]}' does not exist yet")
-    maintenance = _maintenance(run, step.mart, mirrors, sorted(failed & set(step.tables)))
+    maintenance = _maintenance(lake, run_id, step, mirrors, sorted(failed & set(step.tables)))
     if maintenance is None:
         return Outcome(UNCHANGED)
-    merged = run.world.lake.maintain(maintenance)
+    merged = lake.maintain(maintenance)
     for text in merged.warnings:
         log.warning(text)
     receipt = merged.receipt
@@ -59,14 +57,14 @@ def maintain_mart(run: Run, step: MaintainMart, tables: Mapping[str, Outcome]) -
     )
 
 
-def mirrors_of(run: Run, step: MaintainMart) -> dict[str, TableHistory]:
+def mirrors_of(lake: Lake, step: MaintainMart) -> dict[str, TableHistory]:
     """Return the present histories of the mart's mirrors, but for those that do not exist yet."""
-    histories = {table: run.world.lake.history(table) for table in step.tables}
+    histories = {table: lake.history(table) for table in step.tables}
     return {table: history for table, history in histories.items() if history is not None}
 
 
 def maintenance_as_consumed(
-    run: Run, step: MaintainMart, mart: TableHistory, mirrors: Mapping[str, TableHistory]
+    step: MaintainMart, mart: TableHistory, mirrors: Mapping[str, TableHistory]
 ) -> MartMaintenance:
     """Return the mart's full comparison with the mirrors' snapshots that it says it is the join of (R8).
 
@@ -74,12 +72,12 @@ def maintenance_as_consumed(
     Raises: LakeError where the mart is the join of another definition, or of columns that are compared
     otherwise now (R21).
     """
-    shape = mart_shape(step.mart, run.config.marts[step.mart], _shapes(run, mirrors))
+    shape = mart_shape(step.mart, step.settings, _shapes(step, mirrors))
     saved = mart.mart_state()
     if saved is None or saved.definition != shape.definition:
         message = "the settings, or the mirrors' columns, have changed since the mart was maintained"
         raise LakeError(message, hint="Run once, then verify.")
-    _joinable(run, shape, mart.definition(saved.definition), mirrors)
+    _joinable(step, shape, mart.definition(saved.definition), mirrors)
     consumed = []
     for table in shape.tables:
         before = saved.consumed.get(table)
@@ -89,12 +87,12 @@ def maintenance_as_consumed(
 
 
 def _maintenance(
-    run: Run, mart: str, mirrors: Mapping[str, TableHistory], uneven: list[str]
+    lake: Lake, run_id: str, step: MaintainMart, mirrors: Mapping[str, TableHistory], uneven: list[str]
 ) -> MartMaintenance | None:
     """Return the mart's change; None where no mirror moved since the mart consumed it."""
-    config, shapes = run.config.marts[mart], _shapes(run, mirrors)
-    shape = mart_shape(mart, config, shapes)
-    base = run.world.lake.history(shape.name)
+    config, shapes = step.settings, _shapes(step, mirrors)
+    shape = mart_shape(step.mart, config, shapes)
+    base = lake.history(shape.name)
     saved = None if base is None or base.current is None else base.mart_state()
     consumed = [_consumed(table, mirrors[table], saved) for table in shape.tables]
     now = {mirror.table: mirror.now for mirror in consumed if mirror.now is not None}
@@ -102,13 +100,13 @@ def _maintenance(
     typed = base is not None and not _has_other_types(base, shape, mirrors)
     same = untouched and typed and saved is not None and saved.definition == shape.definition
     text = None if base is None or saved is None else base.definition(saved.definition)
-    kinds = _joinable(run, shape, text, mirrors)
+    kinds = _joinable(step, shape, text, mirrors)
     changed: list[str] | None = None
     if same and all(mirror.followed for mirror in consumed):
         changed = [mirror.table for mirror in consumed if mirror.run_ids]
         if not changed:
             return None
-    state = MartState(run.run_id, shape.definition, now, tuple(uneven))
+    state = MartState(run_id, shape.definition, now, tuple(uneven))
     return MartMaintenance(
         *(shape, consumed, changed, base, state),
         definition=definition_text(config, shapes, kinds),
@@ -154,27 +152,27 @@ def _has_other_columns(mirror: TableHistory, since: Sequence[Snapshot]) -> bool:
 
 
 def _joinable(
-    run: Run, shape: MartShape, definition: str | None, mirrors: Mapping[str, TableHistory]
+    step: MaintainMart, shape: MartShape, definition: str | None, mirrors: Mapping[str, TableHistory]
 ) -> dict[str, Mapping[str, str]]:
     """Return as what the joined columns are compared. Raises: LakeError where that is not by value (R21).
 
     `definition` is the text that the mart keeps of itself. Asked also where no row changed: a column may have
     got another type or collation.
     """
-    kinds = _kinds(run, shape, kinds_of(definition))
+    kinds = _kinds(step, shape, kinds_of(definition))
     require_equality(shape, kinds, {table: history.columns for table, history in mirrors.items()})
     return kinds
 
 
 def _kinds(
-    run: Run, shape: MartShape, saved: Mapping[str, Mapping[str, str]]
+    step: MaintainMart, shape: MartShape, saved: Mapping[str, Mapping[str, str]]
 ) -> dict[str, Mapping[str, str]]:
     """Return as what the joined columns are compared: as their source says, or as it said last."""
     found: dict[str, Mapping[str, str]] = {}
     for table in shape.tables:
-        known = None if run.facts is None or table not in run.facts.tables else run.facts.tables[table].source
-        columns = known.columns if isinstance(known, SourceTable) else ()
-        said = known.equality if isinstance(known, SourceTable) else {}
+        known = step.sources.get(table)
+        columns = () if known is None else known.columns
+        said = {} if known is None else known.equality
         fresh = {column.name: said.get(column.name) or kind_of(column.type) for column in columns}
         joined = shape.joined_columns(table)
         found[table] = {
@@ -183,11 +181,11 @@ def _kinds(
     return found
 
 
-def _shapes(run: Run, mirrors: Mapping[str, TableHistory]) -> dict[str, MirrorShape]:
-    return {table: _mirror_shape(run, table, history) for table, history in mirrors.items()}
+def _shapes(step: MaintainMart, mirrors: Mapping[str, TableHistory]) -> dict[str, MirrorShape]:
+    return {table: _mirror_shape(history, step.keys[table]) for table, history in mirrors.items()}
 
 
-def _mirror_shape(run: Run, table: str, history: TableHistory) -> MirrorShape:
+def _mirror_shape(history: TableHistory, key: tuple[str, ...]) -> MirrorShape:
     columns = tuple(name for name in history.columns if name not in LINEAGE_NAMES)
     # The mirror's own, and not that of a source which only some runs look at: every run makes the same mart.
-    return MirrorShape(columns, history.key or run.config.tables[table].primary_key or ())
+    return MirrorShape(columns, history.key or key)

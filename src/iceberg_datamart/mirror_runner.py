@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from iceberg_datamart.crash_points import reach
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from iceberg_datamart.planner import MergeWindow
     from iceberg_datamart.ports import Lake, Merged, SourceSession
     from iceberg_datamart.reading import Probe, Read, RejectedRow, SourceTable
-    from iceberg_datamart.runner import Run
 
 log = logging.getLogger(__name__)
 
@@ -44,28 +43,36 @@ def described(session: SourceSession, lake: Lake, name: str, table: TableConfig)
     return replace(source, recipe=whole_recipe(source, table))
 
 
-def merge_window(run: Run, step: MergeWindow) -> Outcome:
+@dataclass(frozen=True)
+class MirrorWork:
+    """What the step of one table needs: its source's consistent point, the lake, and the run's id."""
+
+    session: SourceSession
+    lake: Lake
+    run_id: str
+
+
+def merge_window(work: MirrorWork, step: MergeWindow) -> Outcome:
     """Return what became of the table. Raises: DatamartError, with nothing of the table changed."""
-    session = run.sessions[run.config.tables[step.table].source]
+    session = work.session
     if _looks_as_recorded(session, step):
         return Outcome(UNCHANGED, watermark=_text(step.saved))
     reach("window-compared")
-    probe = session.probe(step.table, step.window) or _probed(run, session, step)
+    probe = session.probe(step.table, step.window) or _probed(work, step)
     reach("window-probed")
     back = fell_below(_newest(step), step.source, step.window, probe)
     if back is not None and step.load_type == INCREMENTAL:
-        return _compared(run, step, back)
-    table = run.config.tables[step.table]
-    dropped = require_unique(step.table, step.source.primary_key, probe.shared, table.duplicates)
+        return _compared(work, step, back)
+    dropped = require_unique(step.table, step.source.primary_key, probe.shared, step.settings.duplicates)
     rejected: Sequence[RejectedRow] = ()
     if probe.rejected:
         # Before the mirror's commit, which may move its watermark past them: a crash in between loses none.
-        rejected = run.world.lake.reject(step.table, session.rejected(step.table, step.window))
+        rejected = work.lake.reject(step.table, session.rejected(step.table, step.window))
     said = _rejection(step.table, rejected)
     if dropped is not None:
         log.warning(dropped)
         said = (*said, dropped)
-    outcome = _merged(run, session, step, probe, rejected)
+    outcome = _merged(work, step, probe, rejected)
     return replace(
         outcome,
         rejected=outcome.rejected + len(rejected),
@@ -74,13 +81,13 @@ def merge_window(run: Run, step: MergeWindow) -> Outcome:
     )
 
 
-def _compared(run: Run, step: MergeWindow, reason: str) -> Outcome:
+def _compared(work: MirrorWork, step: MergeWindow, reason: str) -> Outcome:
     """Return what became of the table, all rows of it compared because of what its window told (R20)."""
     text = f"table '{step.table}': all rows are compared: {reason}"
     log.warning(text)
     load_type = whole_load(step.source, added=bool(step.change.added))
     whole = replace(step, load_type=load_type, window=ReadWindow(), reason=reason, saved=None, doubted=True)
-    outcome = merge_window(run, whole)
+    outcome = merge_window(work, whole)
     return replace(outcome, warnings=(text, *outcome.warnings))
 
 
@@ -89,12 +96,11 @@ def _newest(step: MergeWindow) -> MirrorState | None:
     return None if step.mirror is None else next(iter(step.mirror.mirror_states()), None)
 
 
-def _probed(run: Run, session: SourceSession, step: MergeWindow) -> Probe:
+def _probed(work: MirrorWork, step: MergeWindow) -> Probe:
     """Return what the table's files hold, as the lake finds by reading them."""
-    read = session.read(step.table, step.window)
+    read = work.session.read(step.table, step.window)
     assert not isinstance(read, JdbcRead)  # noqa: S101  (the others are probed by their source)
-    cursor = run.config.tables[step.table].cursor
-    return run.world.lake.probe(step.table, step.source, read, cursor)
+    return work.lake.probe(step.table, step.source, read, step.settings.cursor)
 
 
 def _rejection(table: str, rows: Sequence[RejectedRow]) -> tuple[str, ...]:
@@ -106,26 +112,24 @@ def _rejection(table: str, rows: Sequence[RejectedRow]) -> tuple[str, ...]:
     return (text,)
 
 
-def _merged(
-    run: Run, session: SourceSession, step: MergeWindow, probe: Probe, rejected: Sequence[RejectedRow]
-) -> Outcome:
+def _merged(work: MirrorWork, step: MergeWindow, probe: Probe, rejected: Sequence[RejectedRow]) -> Outcome:
     """Return what became of the rows that the mirror can hold; the others are `rejected` already."""
     unchanged = Outcome(UNCHANGED, watermark=_text(step.saved))
     # Newly rejected rows: so that the next run sees by the fingerprint that nothing changed.
-    record, slices = bool(rejected) or _must_record(run, step), None
+    record, slices = bool(rejected) or _must_record(step), None
     if step.load_type == RECONCILE:
-        slices = differing_slices(run, session, step)
+        slices = _differing_slices(work, step)
         if not slices.numbers and not record:
             return unchanged
         probe = replace(probe, rows=slices.rows)
     if not probe.rows and step.load_type not in WHOLE and not _has_other_columns(step):
         return unchanged
-    merge = replace(_mirror_merge(run, session, step, probe, slices), record=record)
+    merge = replace(_mirror_merge(work, step, probe, slices), record=record)
     if not probe.rows and (step.mirror is None or step.mirror.current is None):
-        run.world.lake.create_mirror(merge)
+        work.lake.create_mirror(merge)
         reason = "all rows of the source are rejected" if probe.rejected else "the source is empty"
         return Outcome(SKIPPED, reason=reason)
-    return _outcome(merge, run.world.lake.merge(merge), unchanged)
+    return _outcome(merge, work.lake.merge(merge), unchanged)
 
 
 def _outcome(merge: MirrorMerge, merged: Merged, unchanged: Outcome) -> Outcome:
@@ -146,19 +150,17 @@ def _outcome(merge: MirrorMerge, merged: Merged, unchanged: Outcome) -> Outcome:
     return replace(outcome, rows_read=rows_read, rejected=count, warnings=warnings)
 
 
-def differing_slices(run: Run, session: SourceSession, step: MergeWindow) -> Slices:
+def _differing_slices(work: MirrorWork, step: MergeWindow) -> Slices:
     """Return the slices that the mirror does not hold as the source does, told from digests alone."""
     assert step.mirror is not None  # noqa: S101  (without a mirror, a full load is planned)
-    slicing, found = session.digests(step.table)
+    slicing, found = work.session.digests(step.table)
     names = [column.name for column in step.source.columns]
-    held = run.world.lake.digests(step.table, step.mirror, names, slicing)
+    held = work.lake.digests(step.table, step.mirror, names, slicing)
     return differing(slicing, found, held)
 
 
-def _mirror_merge(
-    run: Run, session: SourceSession, step: MergeWindow, probe: Probe, slices: Slices | None
-) -> MirrorMerge:
-    table = run.config.tables[step.table]
+def _mirror_merge(work: MirrorWork, step: MergeWindow, probe: Probe, slices: Slices | None) -> MirrorMerge:
+    session, settings = work.session, step.settings
     read = (
         session.read(step.table, step.window)
         if slices is None
@@ -171,14 +173,14 @@ def _mirror_merge(
         probe=probe,
         full=step.load_type in WHOLE,
         base=step.mirror,
-        state=_state(run, session, step, probe),
+        state=_state(work, step, probe),
         kept=session.rejected_keys(step.table) if step.load_type in WHOLE and probe.rejected else None,
         slices=slices,
-        cursor=table.cursor,
-        max_delete_fraction=table.max_delete_fraction,
+        cursor=settings.cursor,
+        max_delete_fraction=settings.max_delete_fraction,
         checks=step.checks,
         audits=step.audits,
-        properties={**_width_properties(step, read), **table.properties, **_recipe_property(step)},
+        properties={**_width_properties(step, read), **settings.properties, **_recipe_property(step)},
         reason=step.reason,
     )
 
@@ -195,7 +197,7 @@ def _recipe_property(step: MergeWindow) -> dict[str, str]:
     return {} if digest is None else {RECIPE + digest: recipe_text(step.source.recipe)}
 
 
-def _must_record(run: Run, step: MergeWindow) -> bool:
+def _must_record(step: MergeWindow) -> bool:
     """Return whether state is committed even where no row differs.
 
     So it is where the recorded one belongs to another source or cursor, or is lost (R11), where all
@@ -205,7 +207,7 @@ def _must_record(run: Run, step: MergeWindow) -> bool:
     """
     if step.mirror is None:
         return True
-    states, cursor = step.mirror.mirror_states(), run.config.tables[step.table].cursor
+    states, cursor = step.mirror.mirror_states(), step.settings.cursor
     outdated = not states or (states[0].source, states[0].cursor) != (step.source.identity, cursor)
     snapshots = step.source.snapshots
     moved = snapshots is not None and any(state.fingerprint != snapshots.position for state in states[:1])
@@ -241,9 +243,9 @@ def _mirrored(step: MergeWindow) -> list[str]:
     return [] if step.mirror is None else [n for n in step.mirror.columns if n not in LINEAGE_NAMES]
 
 
-def _state(run: Run, session: SourceSession, step: MergeWindow, probe: Probe) -> MirrorState:
+def _state(work: MirrorWork, step: MergeWindow, probe: Probe) -> MirrorState:
     """Return the CDC state that the merge commits with its rows (R1), never past the horizon (R7)."""
-    zone = run.config.tables[step.table].cursor_timezone
+    zone = step.settings.cursor_timezone
     kind, instant = step.source.cursor, step.horizon.instant
     limit = probe.settled
     if kind is not None and kind is not CursorKind.INTEGER:
@@ -258,15 +260,15 @@ def _state(run: Run, session: SourceSession, step: MergeWindow, probe: Probe) ->
     watermark = advanced(step.saved, greatest, limit)
     again = None if kind is None else least_cursor(kind, zone, instant.replace(microsecond=0))
     return MirrorState(
-        run_id=run.run_id,
+        run_id=work.run_id,
         load_type=step.load_type,
         source=step.source.identity,
-        cursor=run.config.tables[step.table].cursor,
+        cursor=step.settings.cursor,
         complete_through=instant,
         read_at=step.horizon.clock,
         watermark=watermark,
         greatest=probe.greatest,
-        fingerprint=_fingerprint(session, step, _least(watermark, again)),
+        fingerprint=_fingerprint(work.session, step, _least(watermark, again)),
         numbers=recorded_numbers(step.source.numbers, _mirrored(step)),
         recipe=recipe_digest(step.source.recipe),
         parts=parts_text(step.source.parts),

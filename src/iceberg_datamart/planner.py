@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from iceberg_datamart.audits import Audit
     from iceberg_datamart.checks import Checks
-    from iceberg_datamart.config import Config, TableConfig
+    from iceberg_datamart.config import Config, MartConfig, TableConfig
     from iceberg_datamart.reading import SourceTable
     from iceberg_datamart.receipt import MirrorState, TableHistory
     from iceberg_datamart.watermark import Horizon, Watermark
@@ -73,6 +73,7 @@ class MergeWindow:
     """Read a window of one source and merge it into its mirror; `doubted` as in `windows.Start`."""
 
     table: str
+    settings: TableConfig
     load_type: str
     window: ReadWindow
     reason: str
@@ -96,17 +97,28 @@ class Refuse:
 
 @dataclass(frozen=True)
 class MaintainMart:
-    """Bring one mart up to its mirrors."""
+    """Bring one mart up to its mirrors.
+
+    `keys` are the primary keys that the settings name for its tables, `sources` what is known of these.
+    """
 
     mart: str
-    tables: tuple[str, ...]
+    settings: MartConfig
+    keys: Mapping[str, tuple[str, ...]]
+    sources: Mapping[str, SourceTable] = field(default_factory=dict)
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """Return the joined tables, the root first."""
+        return (self.settings.from_, *(join.table for join in self.settings.joins))
 
 
 @dataclass(frozen=True)
 class WriteTimestamp:
-    """Move the timestamp file on, if every enabled table got there (R6)."""
+    """Move the timestamp file on, if all `tables` got there (R6), and the counts of runs beside it."""
 
     expected: datetime | None
+    tables: tuple[str, ...]
 
 
 Step: TypeAlias = "MergeWindow | Refuse | MaintainMart | WriteTimestamp"
@@ -124,17 +136,34 @@ class Plan:
         """Return the steps that concern one table each."""
         return tuple(step for step in self.steps if isinstance(step, (MergeWindow, Refuse)))
 
+    @property
+    def mart_steps(self) -> tuple[MaintainMart, ...]:
+        """Return the steps that concern one mart each."""
+        return tuple(step for step in self.steps if isinstance(step, MaintainMart))
+
+
+def chosen_tables(config: Config, wishes: Wishes) -> list[str]:
+    """Return the enabled tables that the caller asked for."""
+    enabled = [name for name, table in config.tables.items() if table.enabled]
+    return [name for name in enabled if not wishes.tables or name in wishes.tables]
+
+
+def maintain_mart(name: str, config: Config, facts: Facts) -> MaintainMart:
+    """Return the step of a mart, with what is known of its tables' sources."""
+    step = MaintainMart(name, config.marts[name], {})
+    known = {table: facts.tables[table].source for table in step.tables if table in facts.tables}
+    sources = {table: source for table, source in known.items() if not isinstance(source, DatamartError)}
+    keys = {table: config.tables[table].primary_key or () for table in step.tables}
+    return replace(step, keys=keys, sources=sources)
+
 
 def plan_run(config: Config, facts: Facts, wishes: Wishes) -> Plan:
     """Return the steps of one run."""
-    tables = [name for name, table in config.tables.items() if table.enabled]
-    chosen = [name for name in tables if not wishes.tables or name in wishes.tables]
-    steps: list[Step] = [plan_table(name, config, facts, wishes) for name in chosen]
-    for name, mart in config.marts.items():
-        inputs = (mart.from_, *(join.table for join in mart.joins))
-        if not wishes.tables or set(inputs) & set(wishes.tables):
-            steps.append(MaintainMart(name, inputs))
-    steps.append(WriteTimestamp(facts.timestamp))
+    steps: list[Step] = [plan_table(name, config, facts, wishes) for name in chosen_tables(config, wishes)]
+    marts = (maintain_mart(name, config, facts) for name in config.marts)
+    steps += [step for step in marts if not wishes.tables or set(step.tables) & set(wishes.tables)]
+    enabled = tuple(name for name, table in config.tables.items() if table.enabled)
+    steps.append(WriteTimestamp(facts.timestamp, enabled))
     warnings = [text for step in steps if isinstance(step, MergeWindow) for text in _column_warnings(step)]
     warnings += [*_clock_warnings(facts), *_doubt_warnings(steps), *_foreign_warnings(steps)]
     return Plan(tuple(steps), tuple(warnings))
@@ -217,6 +246,7 @@ def _planned(  # noqa: PLR0913, PLR0917  (the facts of one table)
     )
     return MergeWindow(
         table=name,
+        settings=table,
         load_type=start.load_type,
         window=ReadWindow(start.lower, start.after),
         reason=_turn(start, table, wishes, facts.tables[name]) or _reason(start, wishes),

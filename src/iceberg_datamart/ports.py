@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Protocol
 from iceberg_datamart.checks import NO_CHECKS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from iceberg_datamart.audits import Audit
     from iceberg_datamart.checks import Checks
-    from iceberg_datamart.config import TableConfig
+    from iceberg_datamart.config import SourceConfig, TableConfig
     from iceberg_datamart.config_audits import AuditConfig
     from iceberg_datamart.config_checks import CheckConfig
     from iceberg_datamart.errors import DatamartError
@@ -264,3 +264,14 @@ class Clock(Protocol):
 
     def now(self) -> datetime:
         """Return the aware present instant."""
+
+
+@dataclass(frozen=True)
+class World:
+    """What a run touches."""
+
+    lake: Lake
+    timestamp_file: TimestampFile
+    run_counts: RunCounts
+    clock: Clock
+    open_source: Callable[[str, SourceConfig], SourceSession]

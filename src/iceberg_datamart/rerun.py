@@ -9,7 +9,6 @@ from iceberg_datamart.config_rules import name_faults
 from iceberg_datamart.errors import ConfigError, LakeError
 from iceberg_datamart.mart_definition import shape_of
 from iceberg_datamart.mart_runner import maintenance_as_consumed, mirrors_of
-from iceberg_datamart.planner import MaintainMart
 from iceberg_datamart.ports import ConsumedMirror, MartMaintenance
 from iceberg_datamart.receipt import MartState
 
@@ -17,8 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from iceberg_datamart.config import Config
+    from iceberg_datamart.planner import MaintainMart
+    from iceberg_datamart.ports import Lake
     from iceberg_datamart.receipt import CommitReceipt, TableHistory
-    from iceberg_datamart.runner import Run
     from iceberg_datamart.verification import Verified
 
 _RETENTION = "history.expire.max-snapshot-age-ms"
@@ -47,52 +47,51 @@ def refuse_target(config: Config, table: str) -> None:
         raise ConfigError(f"--into: {faults[0]}", hint="Choose another name.")
 
 
-def repeated(run: Run, mart: str, snapshot_id: int) -> MartMaintenance:
+def repeated(lake: Lake, step: MaintainMart, snapshot_id: int) -> MartMaintenance:
     """Return the join that a mart's snapshot is, over exactly the mirrors' snapshots that it consumed.
 
     Raises: LakeError where one of those is gone, or where nothing tells how the mart was joined then.
     """
-    history = run.world.lake.history(mart)
+    mart = step.mart
+    history = lake.history(mart)
     then = None if history is None else history.as_of(snapshot_id)
     saved = None if then is None else then.mart_state()
     if then is None or saved is None:
         raise LakeError(f"the mart '{mart}' has no snapshot {snapshot_id} of a run in its history")
     text = then.definition(saved.definition)
     if text is None:
-        config = run.config.marts[mart]
-        step = MaintainMart(mart, (config.from_, *(join.table for join in config.joins)))
-        shape = maintenance_as_consumed(run, step, then, mirrors_of(run, step)).shape
+        shape = maintenance_as_consumed(step, then, mirrors_of(lake, step)).shape
     else:
         shape = shape_of(mart, text)
-    _refuse_gone(run, saved, snapshot_id)
+    _refuse_gone(lake, saved, snapshot_id)
     consumed = [ConsumedMirror(table, saved.consumed.get(table)) for table in shape.tables]
     return MartMaintenance(shape, consumed, None, then, saved, definition=text or "", as_it_was=True)
 
 
-def compared(run: Run, repetition: MartMaintenance) -> Verified:
+def compared(lake: Lake, repetition: MartMaintenance) -> Verified:
     """Return how the mart's snapshot compares with the join, row for row; nothing is written."""
-    return run.world.lake.mart_differences(repetition)
+    return lake.mart_differences(repetition)
 
 
-def written(run: Run, repetition: MartMaintenance, into: str) -> CommitReceipt:
+def written(lake: Lake, run_id: str, repetition: MartMaintenance, into: str) -> CommitReceipt:
     """Write the join into a table of its own, and return the proof. Raises: ConfigError where it has rows."""
-    present = run.world.lake.history(into)
+    present = lake.history(into)
     if present is not None and present.current is not None:
         message = f"--into: the table '{into}' is there already, at snapshot {present.current.snapshot_id}"
         raise ConfigError(message, hint="Drop it, or choose another name; nothing was written.")
     saved = repetition.state
-    state = MartState(run.run_id, saved.definition, saved.consumed, saved.uneven)
+    state = MartState(run_id, saved.definition, saved.consumed, saved.uneven)
     target = replace(repetition, shape=replace(repetition.shape, name=into), base=present, state=state)
-    receipt = run.world.lake.maintain(target).receipt
+    receipt = lake.maintain(target).receipt
     assert receipt is not None  # noqa: S101  (an empty table's first commit is made whatever it holds)
     return receipt
 
 
-def _refuse_gone(run: Run, saved: MartState, snapshot_id: int) -> None:
+def _refuse_gone(lake: Lake, saved: MartState, snapshot_id: int) -> None:
     """Raise where a mirror's consumed snapshot cannot be read any more."""
     gone: dict[str, int] = {}
     for table, consumed in saved.consumed.items():
-        history = run.world.lake.history(table)
+        history = lake.history(table)
         if history is None or not history.can_read(consumed):
             gone[table] = consumed
     if gone:

@@ -70,12 +70,11 @@ def next_step(run: Run, rollback: Rollback) -> MergeWindow | Refuse | None:
     table = run.config.tables.get(rollback.table)
     if table is None or not table.enabled:
         return None
-    run.prepare()
-    assert run.facts is not None  # noqa: S101  (prepare came first)
-    known = run.facts.tables[rollback.table]
+    facts = run.prepare().facts
     then = rollback.history.as_of(rollback.target.snapshot_id)
-    tables = {**run.facts.tables, rollback.table: replace(known, mirror=then)}
-    return plan_table(rollback.table, run.config, replace(run.facts, tables=tables), run.wishes)
+    known = replace(facts.tables[rollback.table], mirror=then)
+    facts = replace(facts, tables={**facts.tables, rollback.table: known})
+    return plan_table(rollback.table, run.config, facts, run.wishes)
 
 
 def _at(table: str, history: TableHistory, instant: datetime) -> int:

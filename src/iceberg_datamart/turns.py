@@ -27,13 +27,11 @@ def due_tables(config: Config, counts: Mapping[str, int]) -> frozenset[str]:
     )
 
 
-def counted(
-    config: Config, counts: Mapping[str, int], plan: Plan, outcomes: Mapping[str, Outcome]
-) -> dict[str, int]:
+def counted(counts: Mapping[str, int], plan: Plan, outcomes: Mapping[str, Outcome]) -> dict[str, int]:
     """Return `counts` after a run. A table that failed or gave way keeps its turn."""
     found = dict(counts)
     for step in plan.steps:
-        if not isinstance(step, MergeWindow) or config.tables[step.table].reconcile_every is None:
+        if not isinstance(step, MergeWindow) or step.settings.reconcile_every is None:
             continue
         outcome = outcomes[step.table]
         if step.load_type in WHOLE and outcome.outcome != FAILED and outcome.reason is None:

@@ -10,17 +10,17 @@ from iceberg_datamart.errors import CommitConflictError, DatamartError, SchemaCh
 from iceberg_datamart.gathering import deliberate
 from iceberg_datamart.keys import require_unique
 from iceberg_datamart.mart_runner import maintenance_as_consumed, mirrors_of
-from iceberg_datamart.planner import MaintainMart, MergeWindow, Refuse
+from iceberg_datamart.planner import Refuse
 from iceberg_datamart.ports import MirrorComparison
 from iceberg_datamart.slices import differing
 from iceberg_datamart.verification import Differences, Verified, VerifyReport, notes_of
 from iceberg_datamart.watermark import CursorKind, ReadWindow, Watermark, least_cursor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from iceberg_datamart.config import TableConfig
-    from iceberg_datamart.ports import ConsumedMirror, SourceSession
+    from iceberg_datamart.planner import MaintainMart, MergeWindow
+    from iceberg_datamart.ports import ConsumedMirror, Lake, SourceSession
     from iceberg_datamart.receipt import TableHistory
     from iceberg_datamart.runner import Run
 
@@ -30,13 +30,13 @@ def verify(run: Run) -> VerifyReport:
 
     Raises: DatamartError where not even facts can be had.
     """
-    plan = run.prepare()
-    tables = {step.table: settled(step.table, partial(_mirror, run, step)) for step in plan.table_steps}
-    marts = {
-        step.mart: settled(step.mart, partial(_mart, run, step))
-        for step in plan.steps
-        if isinstance(step, MaintainMart)
+    prepared, lake = run.prepare(), run.world.lake
+    plan = prepared.plan
+    tables = {
+        step.table: settled(step.table, partial(_table, lake, prepared.sessions, step))
+        for step in plan.table_steps
     }
+    marts = {step.mart: settled(step.mart, partial(_mart, lake, step)) for step in plan.mart_steps}
     return VerifyReport(tables, marts, plan.warnings)
 
 
@@ -48,16 +48,18 @@ def settled(name: str, work: Callable[[], Verified]) -> Verified:
         return Verified(error=deliberate(name, error))
 
 
-def _mirror(run: Run, step: MergeWindow | Refuse) -> Verified:
+def _table(lake: Lake, sessions: Mapping[str, SourceSession], step: MergeWindow | Refuse) -> Verified:
+    if isinstance(step, Refuse):
+        raise step.error
+    return _mirror(lake, sessions[step.settings.source], step)
+
+
+def _mirror(lake: Lake, session: SourceSession, step: MergeWindow) -> Verified:
     """Return how a mirror compares with its source: by digests, then row by row where these differ.
 
     Rows that the mirror cannot hold are expected all the same, and missing. Raises: DuplicateKeyError.
     """
-    if isinstance(step, Refuse):
-        raise step.error
-    table = run.config.tables[step.table]
-    session = run.sessions[table.source]
-    notes = _proven(session, step, table)
+    notes = _proven(session, step)
     slicing, fitting = session.digests(step.table)
     unfit = session.unfit_rows(step.table)
     rows = sum(digest.rows for digest in fitting.values()) + unfit
@@ -66,39 +68,39 @@ def _mirror(run: Run, step: MergeWindow | Refuse) -> Verified:
         return Verified(rows, 0, found, notes=(*notes, *notes_of(step.table, found, reads_all=True)))
     _refuse_uneven(step)
     names = [column.name for column in step.source.columns]
-    held = run.world.lake.digests(step.table, step.mirror, names, slicing)
+    held = lake.digests(step.table, step.mirror, names, slicing)
     slices = differing(slicing, fitting, held)
     found = Differences()
     if slices.numbers:
-        read = session.read_slices(step.table, slices, pending_from(session, step, table))
+        read = session.read_slices(step.table, slices, pending_from(session, step))
         kept = session.rejected_keys(step.table) if unfit else None
         rejects = step.checks.rejects
         comparison = MirrorComparison(step.table, step.source, read, slices, step.mirror, kept, rejects)
-        found = run.world.lake.mirror_differences(comparison)
+        found = lake.mirror_differences(comparison)
     found = found.with_unfit(unfit)
     notes += notes_of(step.table, found, reads_all=step.source.cursor is None)
     return Verified(rows, sum(digest.rows for digest in held.values()), found, notes=notes)
 
 
-def _proven(session: SourceSession, step: MergeWindow, table: TableConfig) -> tuple[str, ...]:
+def _proven(session: SourceSession, step: MergeWindow) -> tuple[str, ...]:
     """Return what is to be said of rows that share a key. Raises: DuplicateKeyError (R18)."""
     if step.source.key_is_unique:
         return ()
     probe = session.probe(step.table, ReadWindow())
     if probe is None:
         return ()
-    said = require_unique(step.table, step.source.primary_key, probe.shared, table.duplicates)
+    said = require_unique(step.table, step.source.primary_key, probe.shared, step.settings.duplicates)
     return () if said is None else (said,)
 
 
-def pending_from(session: SourceSession, step: MergeWindow, table: TableConfig) -> Watermark | None:
+def pending_from(session: SourceSession, step: MergeWindow) -> Watermark | None:
     """Return the least cursor value of rows that the source changed after the last run read it.
 
     None where there are no such rows: where the window's content is the recorded one, what a mirror lacks
     was there to be read (R14).
     """
     state = next(iter(step.mirror.mirror_states()), None) if step.mirror is not None else None
-    if state is None or (state.source, state.cursor) != (step.source.identity, table.cursor):
+    if state is None or (state.source, state.cursor) != (step.source.identity, step.settings.cursor):
         return None
     mark = state.watermark or state.greatest
     kind = step.source.cursor
@@ -110,7 +112,7 @@ def pending_from(session: SourceSession, step: MergeWindow, table: TableConfig) 
             return None
     if kind is CursorKind.INTEGER:
         return Watermark(kind, mark.value + 1)
-    return least_cursor(kind, table.cursor_timezone, state.complete_through)
+    return least_cursor(kind, step.settings.cursor_timezone, state.complete_through)
 
 
 def _refuse_uneven(step: MergeWindow) -> None:
@@ -125,17 +127,17 @@ def _refuse_uneven(step: MergeWindow) -> None:
         raise CommitConflictError(message, hint="Verify again.")
 
 
-def _mart(run: Run, step: MaintainMart) -> Verified:
+def _mart(lake: Lake, step: MaintainMart) -> Verified:
     """Return how a mart compares with the join of the mirrors at the snapshots it consumed (R8).
 
     Where these have moved since, as after a run in which the mart failed, it waits for the next run.
     """
-    history = run.world.lake.history(step.mart)
+    history = lake.history(step.mart)
     if history is None or history.current is None:
         raise DatamartError(f"the mart '{step.mart}' does not exist yet", hint="Run once, then verify.")
-    mirrors = mirrors_of(run, step)
-    maintenance = maintenance_as_consumed(run, step, history, mirrors)
-    found = run.world.lake.mart_differences(maintenance)
+    mirrors = mirrors_of(lake, step)
+    maintenance = maintenance_as_consumed(step, history, mirrors)
+    found = lake.mart_differences(maintenance)
     moved = [mirror.table for mirror in maintenance.mirrors if _has_moved(mirrors[mirror.table], mirror)]
     if not moved:
         return found

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from iceberg_datamart.config import GlueSource
 from iceberg_datamart.lake.iceberg import IcebergLake
 from iceberg_datamart.metrics import run_metrics
+from iceberg_datamart.ports import World
 from iceberg_datamart.run_counts import LocalRunCounts
-from iceberg_datamart.runner import Run, World, new_run_id
+from iceberg_datamart.runner import Run, new_run_id
 from iceberg_datamart.sources.postgres import PostgresSession
 from iceberg_datamart.sources.postgres_activity import activity as postgres_activity
 from iceberg_datamart.timestamp_file import LocalTimestampFile, local_path

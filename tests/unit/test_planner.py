@@ -365,7 +365,7 @@ def test_r9_the_refusal_of_one_table_leaves_the_others() -> None:
 
 def test_the_timestamp_file_comes_last() -> None:
     plan = plan_run(configured("queue"), several(queue=GOOD), Wishes())
-    assert plan.steps[-1] == WriteTimestamp(NOON - MINUTE)
+    assert plan.steps[-1] == WriteTimestamp(NOON - MINUTE, ("queue",))
 
 
 def test_a_table_that_is_not_enabled_has_no_step() -> None:
@@ -379,7 +379,7 @@ def test_chosen_tables_bring_their_marts_and_no_others() -> None:
     config = configured("account", "queue", "risk", "other", marts=marts)
     plan = plan_run(config, several(queue=GOOD), Wishes(tables=("queue",)))
     assert [step.table for step in plan.table_steps] == ["queue"]
-    assert [step.mart for step in plan.steps if isinstance(step, MaintainMart)] == ["one", "two"]
+    assert [step.mart for step in plan.mart_steps] == ["one", "two"]
 
 
 def test_the_same_facts_make_the_same_plan() -> None:

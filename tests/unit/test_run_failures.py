@@ -199,10 +199,10 @@ def test_r12_a_table_that_another_writer_changed_is_planned_again_from_its_fresh
     found.run()
     found.source.clock += MINUTE
     found.source.tables["queue"][3] = ("new", found.source.clock)
-    prepared = found.new_run()
-    plan = prepared.prepare()
+    run = found.new_run()
+    prepared = run.prepare()
     foreign_commit(found, "queue")
-    report = prepared.execute(plan)
+    report = run.execute(prepared)
     assert report.tables["queue"].outcome == "merged"
     assert found.lake.rows["queue"] == found.source.tables["queue"]
 

@@ -39,9 +39,8 @@ def test_tables_come_first_then_marts_and_the_timestamp_file_last() -> None:
 
 def test_the_plan_alone_has_no_effect() -> None:
     found = world()
-    prepared = found.new_run()
-    prepared.prepare()
-    prepared.close()
+    with found.new_run() as run:
+        run.prepare()
     assert found.effects == []
 
 
@@ -54,10 +53,10 @@ def test_everything_that_was_opened_is_closed() -> None:
 
 def test_the_tables_of_a_run_share_one_consistent_point() -> None:
     found = world()
-    prepared = found.new_run()
-    plan = prepared.prepare()
+    run = found.new_run()
+    prepared = run.prepare()
     found.source.tables["queue"] = rows(1, 2, 3)
-    prepared.execute(plan)
+    run.execute(prepared)
     assert found.lake.rows["queue"] == rows(1, 2)
     assert len(found.source.sessions) == 1
 
@@ -281,10 +280,10 @@ def test_a_timestamp_file_ahead_of_the_sources_clock_is_set_back_with_a_warning(
 
 def test_a_file_that_changes_during_the_run_is_not_overwritten() -> None:
     found = world()
-    prepared = found.new_run()
-    plan = prepared.prepare()
+    run = found.new_run()
+    prepared = run.prepare()
     found.file.content = b"last_load_timestamp\n2026-01-01 00:00:00\n"
-    report = prepared.execute(plan)
+    report = run.execute(prepared)
     assert isinstance(report.error, TimestampFileConflictError)
     assert report.exit_code == 75
     assert found.file.content == b"last_load_timestamp\n2026-01-01 00:00:00\n"
@@ -295,10 +294,10 @@ def test_r12_a_file_that_another_run_moved_on_is_moved_further() -> None:
     found = world()
     found.run()
     found.source.clock += 2 * MINUTE
-    prepared = found.new_run()
-    plan = prepared.prepare()
+    run = found.new_run()
+    prepared = run.prepare()
     found.file.write(NOON + MINUTE, NOON)
-    report = prepared.execute(plan)
+    report = run.execute(prepared)
     assert report.exit_code == 0
     assert found.file.read() == NOON + 2 * MINUTE
 
@@ -307,10 +306,10 @@ def test_r4_a_file_that_a_person_set_back_during_the_run_stays_so() -> None:
     found = world()
     found.run()
     found.source.clock += 2 * MINUTE
-    prepared = found.new_run()
-    plan = prepared.prepare()
+    run = found.new_run()
+    prepared = run.prepare()
     found.file.write(NOON - MINUTE, NOON)
-    report = prepared.execute(plan)
+    report = run.execute(prepared)
     assert isinstance(report.error, TimestampFileConflictError)
     assert found.file.read() == NOON - MINUTE
 

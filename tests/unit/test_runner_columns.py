@@ -85,5 +85,5 @@ def test_a_new_column_is_read_unless_it_is_ignored(
         return None if history is None else replace(history, columns=kinds)
 
     monkeypatch.setattr(found.lake, "history", without_v)
-    (step,) = found.new_run().prepare().table_steps
+    (step,) = found.new_run().prepare().plan.table_steps
     assert [column.name for column in step.source.columns] == reads

@@ -186,13 +186,13 @@ def test_r20_a_run_that_was_overtaken_is_no_more_complete_than_what_was_merged(*
     found = one_table()
     found.source.tables["queue"][4] = ("read by both", found.source.clock)
     late, before = found.new_run(), found.file.content
-    plan = late.prepare()
+    prepared = late.prepare()
     found.source.tables["queue"][3] = ("new", found.source.clock)
     found.source.clock += MINUTE
     newer = found.run().tables["queue"]
     if not file_is_kept:
         found.file.content = before
-    outcome = late.execute(plan).tables["queue"]
+    outcome = late.execute(prepared).tables["queue"]
     assert (outcome.outcome, outcome.reason) == (
         "unchanged",
         "another run merged a later state of the source",
@@ -206,12 +206,12 @@ def test_r20_clocks_do_not_tell_which_of_two_runs_read_later() -> None:
     found = one_table()
     found.source.tables["queue"][4] = ("read by both", found.source.clock)
     early = found.new_run()
-    plan = early.prepare()
+    prepared = early.prepare()
     found.source.clock -= 30 * MINUTE
     found.source.tables["queue"][3] = ("written by a clock that went back", found.source.clock)
     found.run()
     assert equal(found)
-    assert early.execute(plan).tables["queue"].reason == "another run merged a later state of the source"
+    assert early.execute(prepared).tables["queue"].reason == "another run merged a later state of the source"
     assert equal(found)
 
 
@@ -295,6 +295,6 @@ def test_the_plan_says_why_all_rows_are_compared() -> None:
     found = one_table()
     found.source.recipe = {"location": "s3://elsewhere"}
     run = found.new_run()
-    (step, *_) = run.prepare().steps
+    (step, *_) = run.prepare().plan.steps
     assert isinstance(step, MergeWindow)
     assert (step.load_type, step.reason) == ("full", "location is s3://elsewhere now")

@@ -27,11 +27,10 @@ def load_types(found: FakeWorld, runs: int) -> list[str]:
     """Return the planned load type of each of the next runs."""
     types = []
     for _ in range(runs):
-        run = found.new_run()
-        plan = run.prepare()
-        types += [step.load_type for step in plan.table_steps]
-        run.execute(plan)
-        run.close()
+        with found.new_run() as run:
+            prepared = run.prepare()
+            types += [step.load_type for step in prepared.plan.table_steps]
+            run.execute(prepared)
     return types
 
 

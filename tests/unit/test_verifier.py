@@ -16,6 +16,7 @@ from support.fakes.ports import MINUTE, NOON, FakeSource, FakeWorld, configured,
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from iceberg_datamart.runner import Prepared
     from support.fakes.ports import SourceRows
 
 minutes = st.integers(-90, 90).map(lambda count: NOON + count * MINUTE)
@@ -32,13 +33,14 @@ def merged(rows: SourceRows, held_back: timedelta = timedelta(0)) -> FakeWorld:
 
 
 def pending(found: FakeWorld) -> Watermark | None:
-    run = found.new_run()
-    try:
-        step = run.prepare().table_steps[0]
-        assert isinstance(step, MergeWindow)
-        return pending_from(run.sessions["prd"], step, run.config.tables["queue"])
-    finally:
-        run.close()
+    with found.new_run() as run:
+        return pending_in(run.prepare())
+
+
+def pending_in(prepared: Prepared) -> Watermark | None:
+    step = prepared.plan.table_steps[0]
+    assert isinstance(step, MergeWindow)
+    return pending_from(prepared.sessions["prd"], step)
 
 
 @given(st.dictionaries(st.integers(1, 5), st.tuples(st.just("v"), st.none() | minutes), max_size=5))
@@ -58,8 +60,5 @@ def test_r14_nothing_is_pending_that_another_source_has() -> None:
     found = merged({1: ("a", NOON)})
     found.source.tables["queue"][2] = ("b", NOON + MINUTE)
     found.source.identity = "fake:2/prd"
-    run = found.new_run(accept_new_source=True)
-    step = run.prepare().table_steps[0]
-    assert isinstance(step, MergeWindow)
-    assert pending_from(run.sessions["prd"], step, run.config.tables["queue"]) is None
-    run.close()
+    with found.new_run(accept_new_source=True) as run:
+        assert pending_in(run.prepare()) is None

@@ -144,11 +144,8 @@ class _Story:
     def _run(self, title: str, load_type: str, text: str) -> None:
         self._say(title, text)
         run = new_run(self.folder.config(), Wishes(load_type))
-        with _progress(title.lower(), run.run_id):
-            try:
-                report = run.execute(run.prepare())
-            finally:
-                run.close()
+        with _progress(title.lower(), run.run_id), run:
+            report = run.execute(run.prepare())
         self.steps.append({"step": title.lower(), "load_type": load_type, "report": report.as_json()})
         self._show(outcomes_table(report))
         _end_if_failed(report)

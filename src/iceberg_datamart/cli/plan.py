@@ -15,10 +15,12 @@ from iceberg_datamart.cli.options import (
     loaded,
 )
 from iceberg_datamart.cli.output import console, print_json, rows_table, short
-from iceberg_datamart.planner import MaintainMart, MergeWindow, Plan, Refuse, Step, Wishes
+from iceberg_datamart.config import Config
+from iceberg_datamart.planner import MaintainMart, MergeWindow, Refuse, Step, Wishes
+from iceberg_datamart.ports import SourceSession
 from iceberg_datamart.reading import JdbcRead
 from iceberg_datamart.report import error_json
-from iceberg_datamart.runner import Run
+from iceberg_datamart.runner import Prepared
 from iceberg_datamart.windows import RECONCILE
 from iceberg_datamart.world import new_run
 
@@ -32,48 +34,44 @@ def plan(
 ) -> None:
     """Show what `run` would read and write, table by table. Changes nothing."""
     wishes = Wishes(load_type.value, tuple(table or ()), accept_new_source)
-    run = new_run(loaded(config, table), wishes)
-    try:
-        planned = run.prepare()
-        shown = as_json(run, planned)
-    finally:
-        run.close()
+    settings = loaded(config, table)
+    with new_run(settings, wishes) as run:
+        prepared = run.prepare()
+        shown = as_json(settings, prepared)
     if json:
         print_json(shown)
         return
     out = console()
     columns = ("step", "name", "reads", "why")
     out.print(rows_table(columns, (_row(step) for step in shown["steps"])))
-    for step in planned.steps:
+    for step in prepared.plan.steps:
         for text in _changes(step):
             out.print(text, markup=False)
     for text in shown["warnings"]:
         out.print(f"warning: {text}", style="yellow")
 
 
-def as_json(run: Run, plan: Plan) -> dict[str, Any]:
+def as_json(config: Config, prepared: Prepared) -> dict[str, Any]:
     """Return the plan as the documented object."""
+    timestamp = prepared.facts.timestamp
     return {
-        "timestamp": None
-        if run.facts is None or run.facts.timestamp is None
-        else run.facts.timestamp.strftime("%Y-%m-%d %H:%M:%S"),
-        "steps": [_step(run, step) for step in plan.steps],
-        "warnings": list(plan.warnings),
+        "timestamp": None if timestamp is None else timestamp.strftime("%Y-%m-%d %H:%M:%S"),
+        "steps": [_step(config, prepared, step) for step in prepared.plan.steps],
+        "warnings": list(prepared.plan.warnings),
     }
 
 
-def _step(run: Run, step: Step) -> dict[str, Any]:
+def _step(config: Config, prepared: Prepared, step: Step) -> dict[str, Any]:
     if isinstance(step, Refuse):
         return {"step": "refuse", "table": step.table, "error": error_json(step.error)}
     if isinstance(step, MaintainMart):
         return {"step": "maintain", "mart": step.mart, "tables": list(step.tables)}
     if isinstance(step, MergeWindow):
-        return _merge(run, step)
-    return {"step": "write_timestamp", "file": run.config.state.timestamp_file}
+        return _merge(prepared.sessions[step.settings.source], step)
+    return {"step": "write_timestamp", "file": config.state.timestamp_file}
 
 
-def _merge(run: Run, step: MergeWindow) -> dict[str, Any]:
-    session = run.sessions[run.config.tables[step.table].source]
+def _merge(session: SourceSession, step: MergeWindow) -> dict[str, Any]:
     lower, after, read = step.window.lower, step.window.after, session.read(step.table, step.window)
     return {
         "step": "merge",

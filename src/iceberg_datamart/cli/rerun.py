@@ -15,7 +15,7 @@ from iceberg_datamart.cli.verify import show_verified
 from iceberg_datamart.config import Config
 from iceberg_datamart.errors import ConfigError, LakeError
 from iceberg_datamart.lake.catalog import LakeCatalog
-from iceberg_datamart.planner import Wishes
+from iceberg_datamart.planner import Facts, Wishes, maintain_mart
 from iceberg_datamart.report import RunReport
 from iceberg_datamart.rerun import compared, refuse_target, repeated, table_of, written
 from iceberg_datamart.verification import RerunReport, Verified
@@ -70,15 +70,13 @@ def rerun_once(
 def _mart_again(config: Config, mart: str, snapshot_id: int, into: str | None, *, debug: bool) -> RerunReport:
     """Compute a mart's snapshot again, compare, and write the join where that is asked for."""
     run = new_run(config, Wishes())
-    with logging_to_stderr(run.run_id, debug=debug):
+    step, lake = maintain_mart(mart, config, Facts(None, {})), run.world.lake
+    with logging_to_stderr(run.run_id, debug=debug), run:
         try:
-            try:
-                repetition = repeated(run, mart, snapshot_id)
-            except LakeError as error:
-                return RerunReport({}, {mart: Verified(error=error)})
-            verified = settled(mart, partial(compared, run, repetition))
-            wanted = into if verified.error is None else None
-            receipt = None if wanted is None else written(run, repetition, wanted)
-            return RerunReport({}, {mart: verified}, into=receipt)
-        finally:
-            run.close()
+            repetition = repeated(lake, step, snapshot_id)
+        except LakeError as error:
+            return RerunReport({}, {mart: Verified(error=error)})
+        verified = settled(mart, partial(compared, lake, repetition))
+        wanted = into if verified.error is None else None
+        receipt = None if wanted is None else written(lake, run.run_id, repetition, wanted)
+        return RerunReport({}, {mart: verified}, into=receipt)

@@ -83,17 +83,14 @@ def _as_json(found: Rollback, *, dry_run: bool) -> dict[str, Any]:
 def _foreseen(config: Config, found: Rollback, *, debug: bool) -> dict[str, Any]:
     """Return what the next run would read after the rollback, and which rows the rollback touches."""
     run = new_run(config, Wishes(tables=(found.table,) if found.table in config.tables else ()))
-    with logging_to_stderr(run.run_id, debug=debug):
-        try:
-            step = next_step(run, found)
-            target = found.target.snapshot_id
-            rows = (
-                run.world.lake.snapshot_differences(found.table, found.history, target)
-                if found.undone
-                else Differences()
-            )
-        finally:
-            run.close()
+    with logging_to_stderr(run.run_id, debug=debug), run:
+        step = next_step(run, found)
+        target = found.target.snapshot_id
+        rows = (
+            run.world.lake.snapshot_differences(found.table, found.history, target)
+            if found.undone
+            else Differences()
+        )
     return {"next_read": None if step is None else _step_json(step), "rows": _rows_json(rows)}
 
 

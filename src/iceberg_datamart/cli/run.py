@@ -67,9 +67,7 @@ def run_once(config: Config, wishes: Wishes, *, debug: bool = False) -> RunRepor
     """Return the report of one run. Raises: DatamartError where it could not even be planned."""
     run = new_run(config, wishes)
     with logging_to_stderr(run.run_id, debug=debug):
-        try:
+        with run:
             report = run.execute(run.prepare())
-        finally:
-            run.close()
         send_metrics(config, report)
         return report

@@ -24,11 +24,8 @@ def verify(
 ) -> None:
     """Compare mirrors with their sources and marts with their joins; exit code 1 unless all are equal."""
     run = new_run(loaded(config, table), Wishes(tables=tuple(table or ())))
-    with logging_to_stderr(run.run_id, debug=debug):
-        try:
-            report = verified(run)
-        finally:
-            run.close()
+    with logging_to_stderr(run.run_id, debug=debug), run:
+        report = verified(run)
     if json:
         print_json(report.as_json())
     else:

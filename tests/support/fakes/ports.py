@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, cast
 from iceberg_datamart.config import Config
 from iceberg_datamart.errors import CommitConflictError, TimestampFileConflictError
 from iceberg_datamart.planner import Wishes
-from iceberg_datamart.ports import Merged
+from iceberg_datamart.ports import Merged, World
 from iceberg_datamart.reading import Column, JdbcRead, Probe, RejectedRow, SourceTable, StoredPart
 from iceberg_datamart.receipt import DEFINITION, CommitReceipt, Snapshot, TableHistory
-from iceberg_datamart.runner import Run, World
+from iceberg_datamart.runner import Run
 from iceberg_datamart.slices import SliceDigest, Slices, Slicing
 from iceberg_datamart.sql import LINEAGE
 from iceberg_datamart.timestamp_file import parse_timestamp, timestamp_text
@@ -353,8 +353,5 @@ class FakeWorld:
 
     def run(self, **wishes: Any) -> RunReport:
         """Return the report of the next run."""
-        run = self.new_run(**wishes)
-        try:
+        with self.new_run(**wishes) as run:
             return run.execute(run.prepare())
-        finally:
-            run.close()

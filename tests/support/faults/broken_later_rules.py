@@ -207,7 +207,7 @@ LATER_RULES = (
     Broken(
         "R20",
         "a run that gave way is as complete as what it read",
-        "runner.py",
+        "merging.py",
         "            return outcome.complete_through\n",
         "            return self.facts.tables[name].horizon.instant\n",
         "tests/unit/test_sources_that_change.py::"

@@ -58,8 +58,9 @@ FIRST_RULES = (
         "R6",
         "the file moves although a table failed",
         "runner.py",
-        "if any(name not in tables or tables[name].outcome == FAILED for name in enabled):",
-        "enabled = [name for name in tables if tables[name].outcome != FAILED]\n        if not enabled:",
+        "if any(name not in tables or tables[name].outcome == FAILED for name in step.tables):",
+        "done = tuple(name for name in tables if tables[name].outcome != FAILED)\n"
+        "        step = replace(step, tables=done)\n        if not done:",
         "tests/unit/test_runner.py::test_r6_a_failed_table_holds_the_timestamp_file",
     ),
     Broken(
@@ -97,7 +98,7 @@ FIRST_RULES = (
     Broken(
         "R9",
         "an error ends the run",
-        "runner.py",
+        "attempts.py",
         "outcome = Outcome(FAILED, error=deliberate(name, error))",
         "raise error",
         "tests/e2e/test_rules_exactness.py::test_r9_a_failing_table_changes_no_state_but_the_others",

@@ -38,12 +38,9 @@ def outcomes(report: dict[str, Any]) -> set[str]:
 @contextmanager
 def prepared(laptop: Laptop, wishes: Wishes | None = None) -> Iterator[Callable[[], RunReport]]:
     """Yield what executes a run that has read its facts, and taken its consistent point, already."""
-    run = new_run(load_config(laptop.file, os.environ), wishes or Wishes())
-    try:
-        plan = run.prepare()
-        yield lambda: run.execute(plan)
-    finally:
-        run.close()
+    with new_run(load_config(laptop.file, os.environ), wishes or Wishes()) as run:
+        ready = run.prepare()
+        yield lambda: run.execute(ready)
 
 
 # R1

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from iceberg_datamart.config_file import load_config
+from iceberg_datamart.app.settings_file import load_config
 from iceberg_datamart.demo.settings import config_text, write_config
 from iceberg_datamart.lake.catalog import LakeCatalog
 
 if TYPE_CHECKING:
-    from iceberg_datamart.config import Config
+    from iceberg_datamart.core.settings.model import Config
 
 ROOT = Path(__file__).parents[1]
 DATAMART, HANDWRITTEN = "datamart", "handwritten"

@@ -12,14 +12,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from iceberg_datamart.config_file import load_config
+from iceberg_datamart.app.settings_file import load_config
 from iceberg_datamart.lake.session import open_session
-from iceberg_datamart.sources.postgres_jdbc import credentials_of, jdbc_url
+from iceberg_datamart.sources.postgres.jdbc import credentials_of, jdbc_url
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-    from iceberg_datamart.config import Config
+    from iceberg_datamart.core.settings.model import Config
 
 KEYS_AND_CURSORS = {
     "account": ("id", "updated_at"),

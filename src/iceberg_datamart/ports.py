@@ -5,24 +5,32 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from iceberg_datamart.checks import NO_CHECKS
+from iceberg_datamart.core.quality.checks import NO_CHECKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
-    from iceberg_datamart.audits import Audit
-    from iceberg_datamart.checks import Checks
-    from iceberg_datamart.config import SourceConfig, TableConfig
-    from iceberg_datamart.config_audits import AuditConfig
-    from iceberg_datamart.config_checks import CheckConfig
+    from iceberg_datamart.core.mart.shape import MartShape
+    from iceberg_datamart.core.quality.audits import Audit
+    from iceberg_datamart.core.quality.checks import Checks
+    from iceberg_datamart.core.report.verification import Differences, Verified
+    from iceberg_datamart.core.settings.audits import AuditConfig
+    from iceberg_datamart.core.settings.checks import CheckConfig
+    from iceberg_datamart.core.settings.model import SourceConfig, TableConfig
+    from iceberg_datamart.core.source.reads import (
+        Column,
+        JdbcRead,
+        LakeRead,
+        Probe,
+        Read,
+        RejectedRow,
+        SourceTable,
+    )
+    from iceberg_datamart.core.source.slices import SliceDigest, Slices, Slicing
+    from iceberg_datamart.core.state.history import CommitReceipt, MartState, MirrorState, TableHistory
+    from iceberg_datamart.core.state.watermark import Horizon, ReadWindow, Watermark
     from iceberg_datamart.errors import DatamartError
-    from iceberg_datamart.mart import MartShape
-    from iceberg_datamart.reading import Column, JdbcRead, LakeRead, Probe, Read, RejectedRow, SourceTable
-    from iceberg_datamart.receipt import CommitReceipt, MartState, MirrorState, TableHistory
-    from iceberg_datamart.slices import SliceDigest, Slices, Slicing
-    from iceberg_datamart.verification import Differences, Verified
-    from iceberg_datamart.watermark import Horizon, ReadWindow, Watermark
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from iceberg_datamart.config import CatalogConfig
+from iceberg_datamart.core.settings.model import CatalogConfig
 from iceberg_datamart.lake.catalog import LakeCatalog
 from support.oracles import athena
 from support.oracles.oracle import assert_same, rows_of

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from iceberg_datamart.config import CatalogConfig
+from iceberg_datamart.core.settings.model import CatalogConfig
 from iceberg_datamart.lake.catalog import open_catalog
 
 if TYPE_CHECKING:

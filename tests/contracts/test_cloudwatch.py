@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from iceberg_datamart.cloudwatch import NAMESPACE, send
-from iceberg_datamart.metrics import Metric
+from iceberg_datamart.core.report.metrics import Metric
+from iceberg_datamart.stores.cloudwatch import NAMESPACE, send
 from support.faults.s3_faults import proxied
 from support.servers import aws_server
 

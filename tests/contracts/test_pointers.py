@@ -11,7 +11,7 @@ import pytest
 from moto import mock_aws
 from moto.glue.responses import GlueResponse
 
-from iceberg_datamart.config import CatalogConfig
+from iceberg_datamart.core.settings.model import CatalogConfig
 from iceberg_datamart.errors import CommitConflictError, LakeError, MetadataMissingError
 from iceberg_datamart.lake.catalog import open_catalog
 from iceberg_datamart.lake.pointers import Pointer, pointers_of

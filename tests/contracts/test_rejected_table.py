@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from iceberg_datamart.config import CatalogConfig
+from iceberg_datamart.core.settings.model import CatalogConfig
+from iceberg_datamart.core.source.reads import RejectedRow
 from iceberg_datamart.lake.catalog import LakeCatalog
 from iceberg_datamart.lake.rejected import SUFFIX, RejectedRows
-from iceberg_datamart.reading import RejectedRow
 from support.fakes.ports import FakeClock
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import boto3
 import pytest
 
+from iceberg_datamart.app.assemble import timestamp_file
 from iceberg_datamart.errors import (
     ConfigError,
     DatamartError,
@@ -19,8 +20,7 @@ from iceberg_datamart.errors import (
     TimestampFileConflictError,
     TimestampFileError,
 )
-from iceberg_datamart.timestamp_file import LocalTimestampFile
-from iceberg_datamart.world import timestamp_file
+from iceberg_datamart.stores.timestamp_file import LocalTimestampFile
 from support.fakes.ports import FakeTimestampFile
 from support.faults.s3_faults import proxied
 from support.servers import s3_server

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from iceberg_datamart.config_file import parse_config
+from iceberg_datamart.app.settings_file import parse_config
 from iceberg_datamart.demo.folder import DemoFolder
 from iceberg_datamart.demo.proof import CHANGED, EXTRA, MART, MISSING, prove
 from iceberg_datamart.demo.settings import config_text, with_url

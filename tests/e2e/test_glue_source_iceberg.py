@@ -13,10 +13,10 @@ from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.schema import Schema
 from pyiceberg.types import DecimalType, LongType, NestedField, StringType, TimestampType, TimestamptzType
 
-from iceberg_datamart.config_file import load_config
+from iceberg_datamart.app.settings_file import load_config
+from iceberg_datamart.core.source.reads import Column, IcebergRead
 from iceberg_datamart.lake.iceberg_source import iceberg_frame
 from iceberg_datamart.lake.session import open_session
-from iceberg_datamart.reading import Column, IcebergRead
 from support.oracles.oracle import assert_same
 from support.servers import aws_server, s3_server
 from support.shops.glue_shop import DATABASE

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 
-from iceberg_datamart.source_name import SourceName
+from iceberg_datamart.core.names import SourceName
 from support.oracles.oracle import Mirrored, Oracle
 from support.worlds.laptop import Laptop
 

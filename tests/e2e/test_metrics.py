@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from iceberg_datamart.cloudwatch import NAMESPACE
+from iceberg_datamart.stores.cloudwatch import NAMESPACE
 from support.servers import aws_server
 from support.shops.shop_rules import rename
 

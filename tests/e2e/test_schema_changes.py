@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from iceberg_datamart.config_file import load_config
+from iceberg_datamart.app.settings_file import load_config
+from iceberg_datamart.core.source.reads import Column
+from iceberg_datamart.core.sql import LINEAGE
 from iceberg_datamart.lake.catalog import LakeCatalog
 from iceberg_datamart.lake.runtime import present_runtime
-from iceberg_datamart.reading import Column
-from iceberg_datamart.sql import LINEAGE
 from support.shops.changing_tables import MOMENT, alter, check, make, touch
 from support.shops.shop_rules import UNCHANGED, outcomes
 

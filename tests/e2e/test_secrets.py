@@ -14,11 +14,11 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from iceberg_datamart.config_file import load_config
+from iceberg_datamart.app.assemble import open_source
+from iceberg_datamart.app.settings_file import load_config
+from iceberg_datamart.core.state.watermark import ReadWindow
 from iceberg_datamart.lake.jdbc import jdbc_frame
 from iceberg_datamart.lake.session import open_session
-from iceberg_datamart.watermark import ReadWindow
-from iceberg_datamart.world import open_source
 from support.servers import aws_server
 from support.shops.shop import open_shop
 from support.worlds import warm_process

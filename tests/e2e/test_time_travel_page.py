@@ -14,10 +14,10 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from iceberg_datamart import job
-from iceberg_datamart.config_file import load_config
+from iceberg_datamart import glue_job as job
+from iceberg_datamart.app.settings_file import load_config
+from iceberg_datamart.core.state.history import PREFIX, MartState
 from iceberg_datamart.lake.session import open_session
-from iceberg_datamart.receipt import PREFIX, MartState
 from support.oracles import second_reader
 from support.oracles.oracle import assert_same, rows_of
 from support.worlds.laptop import LINEAGE, within

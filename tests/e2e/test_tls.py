@@ -8,10 +8,10 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
-from iceberg_datamart.config import PostgresSource
-from iceberg_datamart.config_file import load_config
+from iceberg_datamart.app.settings_file import load_config
+from iceberg_datamart.core.settings.model import PostgresSource
 from iceberg_datamart.lake.session import open_session
-from iceberg_datamart.sources.postgres_jdbc import credentials_of, jdbc_url
+from iceberg_datamart.sources.postgres.jdbc import credentials_of, jdbc_url
 from support.servers.tls import Authority, tls_before
 from support.shops.shop import open_shop
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from iceberg_datamart.app.assemble import timestamp_file
 from iceberg_datamart.errors import StateUnreachableError
 from iceberg_datamart.lake.runtime import GLUE_4_0, present_runtime
-from iceberg_datamart.world import timestamp_file
 from support.faults.s3_faults import Request, none, proxied
 from support.servers import s3_server
 from support.shops.shop import open_shop

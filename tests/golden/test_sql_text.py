@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from iceberg_datamart.config import MartConfig, TableConfig
-from iceberg_datamart.config_file import default_config_text, parse_config
-from iceberg_datamart.mart import (
+from iceberg_datamart.app.settings_file import default_config_text, parse_config
+from iceberg_datamart.core.mart.shape import (
     Delta,
     MartShape,
     MirrorShape,
@@ -19,17 +18,9 @@ from iceberg_datamart.mart import (
     mart_shape,
     restricted_sql,
 )
-from iceberg_datamart.reading import Column, SourceTable
-from iceberg_datamart.sources import (
-    postgres,
-    postgres_catalog,
-    postgres_rejects,
-    postgres_settings,
-    postgres_table,
-    postgres_widths,
-)
-from iceberg_datamart.sources.postgres_types import PostgresColumn, wire
-from iceberg_datamart.sql import (
+from iceberg_datamart.core.settings.model import MartConfig, TableConfig
+from iceberg_datamart.core.source.reads import Column, SourceTable
+from iceberg_datamart.core.sql import (
     changeset_sql,
     deduplicated_sql,
     key_ranges,
@@ -37,7 +28,12 @@ from iceberg_datamart.sql import (
     within,
     without_older_sql,
 )
-from iceberg_datamart.watermark import CursorKind, ReadWindow, Watermark
+from iceberg_datamart.core.state.watermark import CursorKind, ReadWindow, Watermark
+from iceberg_datamart.sources.postgres import catalog, rejects, widths
+from iceberg_datamart.sources.postgres import settings as postgres_settings
+from iceberg_datamart.sources.postgres.session import PostgresSession
+from iceberg_datamart.sources.postgres.table import DescribedTable
+from iceberg_datamart.sources.postgres.types import PostgresColumn, wire
 from support.oracles.golden_files import check
 
 KEY, COLUMNS = ["queue_id"], ["queue_id", "account_id", "name", "updated_at"]
@@ -150,20 +146,20 @@ SERVER_COLUMNS = (
 )
 
 
-def session(**settings: Any) -> postgres.PostgresSession:
+def session(**settings: Any) -> PostgresSession:
     """Return a session without a server that has described one table."""
     config = TableConfig.model_validate({"source": "prd", "from": "public.settlement", **settings})
     configured = {name: column.type for name, column in config.columns.items()}
     wires = tuple(found for c in SERVER_COLUMNS if (found := wire(c, configured.get(c.name))) is not None)
     columns = tuple(Column(c.name, w.type) for c, w in zip(SERVER_COLUMNS, wires, strict=True))
     table = SourceTable("id", columns, ("transaction_id",), True, CursorKind.TIMESTAMPTZ)
-    relation = postgres_catalog.Relation(7, "public", "settlement", "r", 40_000, has_ctid=True)
+    relation = catalog.Relation(7, "public", "settlement", "r", 40_000, has_ctid=True)
     cursor = ("created_at", CursorKind.TIMESTAMPTZ)
-    found = postgres.PostgresSession.__new__(postgres.PostgresSession)
+    found = PostgresSession.__new__(PostgresSession)
     found._lock = RLock()
-    unfits = postgres_rejects.unfits_of(SERVER_COLUMNS, wires, ["transaction_id"])
-    width = postgres_widths.row_width(SERVER_COLUMNS, wires)
-    described = postgres_table.DescribedTable(table, relation, wires, config, cursor, width, unfits)
+    unfits = rejects.unfits_of(SERVER_COLUMNS, wires, ["transaction_id"])
+    width = widths.row_width(SERVER_COLUMNS, wires)
+    described = DescribedTable(table, relation, wires, config, cursor, width, unfits)
     found._described, found._sizes = {"settlement": described}, {}
     found._url, found._credentials, found._snapshot = "jdbc:", {}, "00000003-0000001B-1"
     found._recipe = postgres_settings.settings(170_000)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from iceberg_datamart.job import parser
+from iceberg_datamart.glue_job import parser
 from support.worlds.terraform import CODE, ROOT
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from iceberg_datamart.job import job_config, job_parameters, parser
+from iceberg_datamart.glue_job import job_config, job_parameters, parser
 
 if TYPE_CHECKING:
     from pathlib import Path

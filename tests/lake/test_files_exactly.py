@@ -13,8 +13,10 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pytest
 from pyarrow import orc, parquet
 
-from iceberg_datamart.config import TableConfig
-from iceberg_datamart.config_file import Layer, default_config_text, parse_layers
+from iceberg_datamart.app.settings_file import Layer, default_config_text, parse_layers
+from iceberg_datamart.core.settings.model import TableConfig
+from iceberg_datamart.core.source.reads import Column, FilesRead
+from iceberg_datamart.core.sql import literal
 from iceberg_datamart.errors import DatamartError
 from iceberg_datamart.lake.csv_lines import require_whole_lines
 from iceberg_datamart.lake.exact import _is_exact, exact_cast
@@ -22,11 +24,9 @@ from iceberg_datamart.lake.failures import translating
 from iceberg_datamart.lake.files import file_patterns, files_frame
 from iceberg_datamart.lake.session import open_session
 from iceberg_datamart.lake.types import spark_type
-from iceberg_datamart.reading import Column, FilesRead
-from iceberg_datamart.sources.glue_catalog import GlueTable
-from iceberg_datamart.sources.glue_files import _columns
-from iceberg_datamart.sources.glue_formats import file_form
-from iceberg_datamart.sql import literal
+from iceberg_datamart.sources.glue.catalog import GlueTable
+from iceberg_datamart.sources.glue.files import _columns
+from iceberg_datamart.sources.glue.formats import file_form
 from support.worlds.laptop import SMALL_SPARK
 
 if TYPE_CHECKING:

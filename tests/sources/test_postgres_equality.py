@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from iceberg_datamart.config import TableConfig
+from iceberg_datamart.core.settings.model import TableConfig
 from iceberg_datamart.errors import SourceError
-from iceberg_datamart.sources import postgres_catalog as catalog
-from iceberg_datamart.sources.postgres_predicates import require_steady
-from iceberg_datamart.sources.postgres_types import equality_of
+from iceberg_datamart.sources.postgres import catalog
+from iceberg_datamart.sources.postgres.predicates import require_steady
+from iceberg_datamart.sources.postgres.types import equality_of
 
 if TYPE_CHECKING:
     import psycopg

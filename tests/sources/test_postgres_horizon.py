@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from psycopg.errors import QueryCanceled
 
-from iceberg_datamart.config import PostgresSource, SourceName, TableConfig
-from iceberg_datamart.sources.postgres import PostgresSession
-from iceberg_datamart.sources.postgres_activity import activity
-from iceberg_datamart.sources.postgres_horizon import UNSEEN_START
-from iceberg_datamart.sources.postgres_relations import written_elsewhere
-from iceberg_datamart.watermark import LOOKBACK
+from iceberg_datamart.core.settings.model import PostgresSource, SourceName, TableConfig
+from iceberg_datamart.core.state.watermark import LOOKBACK
+from iceberg_datamart.sources.postgres.activity import activity
+from iceberg_datamart.sources.postgres.horizon import UNSEEN_START
+from iceberg_datamart.sources.postgres.relations import written_elsewhere
+from iceberg_datamart.sources.postgres.session import PostgresSession
 from support.servers.roles import role_of
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from iceberg_datamart.watermark import Horizon
+    from iceberg_datamart.core.state.watermark import Horizon
     from support.worlds.laptop import Databases
 
     Connection = psycopg.Connection[Any]

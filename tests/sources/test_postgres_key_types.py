@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from iceberg_datamart.config import PostgresSource, TableConfig
-from iceberg_datamart.slices import Slices
-from iceberg_datamart.sources.postgres import PostgresSession
-from iceberg_datamart.sql import key_ranges
-from iceberg_datamart.watermark import CursorKind, ReadWindow, Watermark
+from iceberg_datamart.core.settings.model import PostgresSource, TableConfig
+from iceberg_datamart.core.source.slices import Slices
+from iceberg_datamart.core.sql import key_ranges
+from iceberg_datamart.core.state.watermark import CursorKind, ReadWindow, Watermark
+from iceberg_datamart.sources.postgres.session import PostgresSession
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from iceberg_datamart.config import PostgresSource, TableConfig
+from iceberg_datamart.core.settings.model import PostgresSource, TableConfig
+from iceberg_datamart.core.source.reads import SharedKeys
+from iceberg_datamart.core.state.watermark import CursorKind, ReadWindow, Watermark
 from iceberg_datamart.errors import SourceRefusedError
-from iceberg_datamart.reading import SharedKeys
-from iceberg_datamart.sources.postgres import PostgresSession
-from iceberg_datamart.watermark import CursorKind, ReadWindow, Watermark
+from iceberg_datamart.sources.postgres.session import PostgresSession
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

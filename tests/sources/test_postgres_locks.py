@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from iceberg_datamart.config import PostgresSource, TableConfig
+from iceberg_datamart.core.settings.model import PostgresSource, TableConfig
+from iceberg_datamart.core.state.watermark import ReadWindow
 from iceberg_datamart.errors import (
     SourceLockedError,
     SourceTableMissingError,
     SourceUnreachableError,
 )
-from iceberg_datamart.sources import postgres_locks
-from iceberg_datamart.sources.postgres import PostgresSession
-from iceberg_datamart.watermark import ReadWindow
+from iceberg_datamart.sources.postgres import locks as postgres_locks
+from iceberg_datamart.sources.postgres.session import PostgresSession
 from support.servers.roles import role_of
 
 if TYPE_CHECKING:

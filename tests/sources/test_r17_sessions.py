@@ -10,20 +10,20 @@ from urllib.parse import parse_qs, urlsplit
 import psycopg
 import pytest
 
-from iceberg_datamart.config import PostgresSource, TableConfig
+from iceberg_datamart.core.settings.model import PostgresSource, TableConfig
+from iceberg_datamart.core.state.watermark import CursorKind, ReadWindow, Watermark
 from iceberg_datamart.errors import SourceError, SourceRefusedError, SourceUnreachableError
-from iceberg_datamart.sources import postgres_settings
-from iceberg_datamart.sources.postgres import PostgresSession
-from iceberg_datamart.sources.postgres_activity import activity
-from iceberg_datamart.sources.postgres_connection import connected, transaction
-from iceberg_datamart.watermark import CursorKind, ReadWindow, Watermark
+from iceberg_datamart.sources.postgres import settings as postgres_settings
+from iceberg_datamart.sources.postgres.activity import activity
+from iceberg_datamart.sources.postgres.connection import connected, transaction
+from iceberg_datamart.sources.postgres.session import PostgresSession
 from support.servers.roles import role_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from iceberg_datamart.reading import JdbcRead
+    from iceberg_datamart.core.source.reads import JdbcRead
     from support.worlds.laptop import Databases
 
     Connection = psycopg.Connection[Any]

@@ -11,19 +11,19 @@ import psycopg
 import pytest
 from psycopg.errors import QueryCanceled
 
-from iceberg_datamart.config import PostgresSource, TableConfig
+from iceberg_datamart.core.plan.setbacks import parts_text, setback
+from iceberg_datamart.core.settings.model import PostgresSource, TableConfig
+from iceberg_datamart.core.source.recipe import recipe_changes, whole_recipe
+from iceberg_datamart.core.state.history import MirrorState
+from iceberg_datamart.core.state.watermark import CursorKind, Horizon, Watermark
 from iceberg_datamart.errors import SourceError
-from iceberg_datamart.receipt import MirrorState
-from iceberg_datamart.recipe import recipe_changes, whole_recipe
-from iceberg_datamart.setbacks import parts_text, setback
-from iceberg_datamart.sources.postgres import PostgresSession
-from iceberg_datamart.watermark import CursorKind, Horizon, Watermark
+from iceberg_datamart.sources.postgres.session import PostgresSession
 from support.servers.roles import role_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from iceberg_datamart.reading import SourceTable
+    from iceberg_datamart.core.source.reads import SourceTable
     from support.worlds.laptop import Databases, Laptop
 
     Connection = psycopg.Connection[Any]

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from iceberg_datamart.address import address_problem, shown_address
-from iceberg_datamart.config import CatalogConfig, PostgresSource
+from iceberg_datamart.core.settings.address import address_problem, shown_address
+from iceberg_datamart.core.settings.model import CatalogConfig, PostgresSource
 from iceberg_datamart.errors import ConfigError
 from iceberg_datamart.lake.catalog import open_catalog
 from iceberg_datamart.lake.session import catalog_settings

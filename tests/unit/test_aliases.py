@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from iceberg_datamart.sql import is_taken
+from iceberg_datamart.core.sql import is_taken
 from support.shops.taken_names import PACKAGE, internal_aliases
 
 if TYPE_CHECKING:

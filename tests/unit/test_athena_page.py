@@ -11,8 +11,8 @@ from typing import Any
 import duckdb
 import pytest
 
-from iceberg_datamart.receipt import PREFIX, MartState, MirrorState
-from iceberg_datamart.watermark import CursorKind, Watermark
+from iceberg_datamart.core.state.history import PREFIX, MartState, MirrorState
+from iceberg_datamart.core.state.watermark import CursorKind, Watermark
 from support.oracles.athena import TYPES
 
 ROOT = Path(__file__).parents[2]

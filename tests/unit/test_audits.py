@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iceberg_datamart.audits import (
+from iceberg_datamart.core.plan.planner import merge_order
+from iceberg_datamart.core.quality.audits import (
     Audit,
     CountAudit,
     ForeignKeyAudit,
@@ -18,10 +19,9 @@ from iceberg_datamart.audits import (
     audits_of,
     first_failures,
 )
-from iceberg_datamart.config_audits import AuditConfig
+from iceberg_datamart.core.settings.audits import AuditConfig
+from iceberg_datamart.core.source.reads import Column
 from iceberg_datamart.errors import ConfigError
-from iceberg_datamart.planner import merge_order
-from iceberg_datamart.reading import Column
 from support.fakes.ports import configured, table
 from support.oracles.sqlite_engine import Engine
 

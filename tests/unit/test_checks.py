@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iceberg_datamart.checks import (
+from iceberg_datamart.core.quality.checks import (
     NO_CHECKS,
     Checks,
     CountCheck,
@@ -22,10 +22,10 @@ from iceberg_datamart.checks import (
     tally_sql,
     typed_literal,
 )
-from iceberg_datamart.config_checks import CheckConfig
+from iceberg_datamart.core.settings.checks import CheckConfig
+from iceberg_datamart.core.source.reads import Column
+from iceberg_datamart.core.sql import CHANGE, DELETE, INSERT, UPDATE
 from iceberg_datamart.errors import ConfigError
-from iceberg_datamart.reading import Column
-from iceberg_datamart.sql import CHANGE, DELETE, INSERT, UPDATE
 from support.oracles.sqlite_engine import Engine
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import Field, ValidationError
 from pydantic_core import PydanticUndefined
 
-from iceberg_datamart.config import (
+from iceberg_datamart.core.settings.model import (
     Config,
     JoinConfig,
     PostgresSource,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from iceberg_datamart.config_audits import AuditConfig, filled, tables_in
+from iceberg_datamart.core.settings.audits import AuditConfig, filled, tables_in
 from support.fakes.ports import configured, mart, table
 
 VALID: list[tuple[dict[str, Any], str]] = [

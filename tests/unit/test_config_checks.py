@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from iceberg_datamart.config_checks import CheckConfig
+from iceberg_datamart.core.settings.checks import CheckConfig
 from support.fakes.ports import configured, mart, table
 
 VALID: list[tuple[dict[str, Any], str]] = [

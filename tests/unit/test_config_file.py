@@ -10,15 +10,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from iceberg_datamart.config import Config, SourceName
-from iceberg_datamart.config_file import default_config_text, json_schema, load_config, parse_config
+from iceberg_datamart.app.settings_file import default_config_text, json_schema, load_config, parse_config
+from iceberg_datamart.core.settings.model import Config, SourceName
 from iceberg_datamart.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
-SCHEMA = ROOT / "src" / "iceberg_datamart" / "config.schema.json"
+SCHEMA = ROOT / "src" / "iceberg_datamart" / "core" / "settings" / "config.schema.json"
 WRITE_SCHEMA = (
-    "import json; from pathlib import Path; from iceberg_datamart.config_file import json_schema; "
-    "Path('src/iceberg_datamart/config.schema.json').write_text(json.dumps(json_schema(), indent=2) + '\\n')"
+    "import json; from pathlib import Path; from iceberg_datamart.app.settings_file import json_schema; "
+    "Path('src/iceberg_datamart/core/settings/config.schema.json')"
+    ".write_text(json.dumps(json_schema(), indent=2) + '\\n')"
 )
 
 SMALL = """\

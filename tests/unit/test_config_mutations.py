@@ -12,11 +12,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iceberg_datamart.config_file import default_config_text, parse_config
+from iceberg_datamart.app.settings_file import default_config_text, parse_config
 from iceberg_datamart.errors import ConfigError
 
 if TYPE_CHECKING:
-    from iceberg_datamart.config import Config
+    from iceberg_datamart.core.settings.model import Config
 
 VALID = """\
 version: 1

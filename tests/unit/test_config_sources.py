@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from iceberg_datamart.config import Config, GlueSource
+from iceberg_datamart.core.settings.model import Config, GlueSource
 
 
 def raw(**changes: Any) -> dict[str, Any]:

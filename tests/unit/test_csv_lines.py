@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from iceberg_datamart.core.source.reads import FilesRead
 from iceberg_datamart.lake.csv_lines import problem_of
-from iceberg_datamart.reading import FilesRead
 
 
 def read(**options: str) -> FilesRead:

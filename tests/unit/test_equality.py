@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from iceberg_datamart.config import MartConfig
-from iceberg_datamart.equality import kind_of, require_equality
+from iceberg_datamart.core.mart.equality import kind_of, require_equality
+from iceberg_datamart.core.mart.shape import MirrorShape, mart_shape
+from iceberg_datamart.core.settings.model import MartConfig
 from iceberg_datamart.errors import LakeError
-from iceberg_datamart.mart import MirrorShape, mart_shape
-from iceberg_datamart.sources.postgres_types import PostgresColumn, equality_of
+from iceberg_datamart.sources.postgres.types import PostgresColumn, equality_of
 
 
 def column(type_name: str, **others: object) -> PostgresColumn:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from iceberg_datamart import file_lock as module
 from iceberg_datamart.errors import TimestampFileError, TimestampFileLockedError
-from iceberg_datamart.file_lock import file_lock, write_new
-from iceberg_datamart.run_counts import LocalRunCounts
-from iceberg_datamart.timestamp_file import LocalTimestampFile
+from iceberg_datamart.stores import file_lock as module
+from iceberg_datamart.stores.file_lock import file_lock, write_new
+from iceberg_datamart.stores.run_counts import LocalRunCounts
+from iceberg_datamart.stores.timestamp_file import LocalTimestampFile
 
 if TYPE_CHECKING:
     from pathlib import Path

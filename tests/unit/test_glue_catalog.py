@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from iceberg_datamart.errors import SourceError
-from iceberg_datamart.sources.glue_catalog import GluePartition, _partition
+from iceberg_datamart.sources.glue.catalog import GluePartition, _partition
 
 PLACE = "s3://bucket/t/d"
 

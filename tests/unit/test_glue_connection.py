@@ -6,10 +6,10 @@ from urllib.parse import quote
 
 import pytest
 
+from iceberg_datamart.core.names import SourceName
 from iceberg_datamart.errors import SourceError
-from iceberg_datamart.source_name import SourceName
-from iceberg_datamart.sources.glue_connection import crawled_table, database_of, postgres_source
-from iceberg_datamart.sources.postgres_jdbc import credentials_of, jdbc_url
+from iceberg_datamart.sources.glue.connection import crawled_table, database_of, postgres_source
+from iceberg_datamart.sources.postgres.jdbc import credentials_of, jdbc_url
 
 LOGIN = {"USERNAME": "reader", "PASSWORD": "p@ss/w%rd"}
 URL = "jdbc:postgresql://db.internal:5433/prd"

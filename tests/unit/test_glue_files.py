@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from iceberg_datamart.config import TableConfig
+from iceberg_datamart.core.settings.model import TableConfig
+from iceberg_datamart.core.source.recipe import recipe_changes
 from iceberg_datamart.errors import SourceError
-from iceberg_datamart.recipe import recipe_changes
-from iceberg_datamart.sources.glue_catalog import GluePartition, GlueTable
-from iceberg_datamart.sources.glue_files import GlueFiles, _columns
-from iceberg_datamart.sources.glue_formats import file_form
+from iceberg_datamart.sources.glue.catalog import GluePartition, GlueTable
+from iceberg_datamart.sources.glue.files import GlueFiles, _columns
+from iceberg_datamart.sources.glue.formats import file_form
 
 
 def found(classification: str = "csv", **parts: Any) -> GlueTable:
@@ -183,7 +183,7 @@ def described(
     **settings: Any,
 ) -> tuple[Any, Any, str]:
     """Return what is said of a table in a bucket of such keys, how it is read, and its digest."""
-    monkeypatch.setattr("iceberg_datamart.sources.glue_files.client", lambda _: Bucket(*keys))
+    monkeypatch.setattr("iceberg_datamart.sources.glue.files.client", lambda _: Bucket(*keys))
     files: Any = GlueFiles(Catalog(seen, *partitions))  # type: ignore[arg-type]
     source = files.describe("t", table(**settings))
     return source, files.read("t", None), files.fingerprint("t", None)

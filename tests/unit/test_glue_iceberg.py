@@ -25,12 +25,12 @@ from pyiceberg.types import (
 )
 
 from iceberg_datamart.errors import SourceError, SourceRefusedError
-from iceberg_datamart.sources.glue_catalog import GlueTable
-from iceberg_datamart.sources.glue_iceberg import iceberg_table
+from iceberg_datamart.sources.glue.catalog import GlueTable
+from iceberg_datamart.sources.glue.iceberg import iceberg_table
 from support.fakes.ports import configured, table
 
 if TYPE_CHECKING:
-    from iceberg_datamart.reading import IcebergRead, SourceTable
+    from iceberg_datamart.core.source.reads import IcebergRead, SourceTable
 
 PLACE = "s3://bucket/t/metadata/00000-a.metadata.json"
 

@@ -9,10 +9,10 @@ import pytest
 from iceberg_datamart.cli.history import as_json, cells
 from iceberg_datamart.cli.rollback import _instant
 from iceberg_datamart.cli.status import _table, foreign_lines
-from iceberg_datamart.config import Config
+from iceberg_datamart.core.settings.model import Config
+from iceberg_datamart.core.state.history import Snapshot, TableHistory
 from iceberg_datamart.errors import ConfigError
-from iceberg_datamart.receipt import Snapshot, TableHistory
-from iceberg_datamart.rollback import rollback_to
+from iceberg_datamart.run.rollback import rollback_to
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 STAGED = tuple(NOON + timedelta(minutes=number) for number in range(3))

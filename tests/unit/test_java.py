@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from iceberg_datamart.config import CatalogConfig
+from iceberg_datamart.core.settings.model import CatalogConfig
 from iceberg_datamart.embedded import java
 from iceberg_datamart.embedded.java import find_java, utf8_locale
 from iceberg_datamart.errors import ConfigError, MissingPartError

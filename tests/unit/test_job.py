@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from iceberg_datamart.errors import ConfigError
-from iceberg_datamart.job import JobParameters, job_config, job_parameters, main
+from iceberg_datamart.glue_job import JobParameters, job_config, job_parameters, main
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from iceberg_datamart.config import Config
+    from iceberg_datamart.core.settings.model import Config
 
 OLD = ["--JOB_NAME", "datamart", "--database_name", "prd", "--timestamp_s3_path", "s3://b/t.csv"]
 INCREMENTAL = [*OLD, "--load_type", "incremental"]

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from iceberg_datamart.core.plan.keys import ERROR, NEWEST, require_unique
+from iceberg_datamart.core.source.reads import SharedKeys
 from iceberg_datamart.errors import DuplicateKeyError
-from iceberg_datamart.keys import ERROR, NEWEST, require_unique
-from iceberg_datamart.reading import SharedKeys
 
 SHARED = SharedKeys(keys=2, rows=5, undecided=2, example="id=7")
 VERSIONS = SharedKeys(keys=2, rows=5, undecided=0, example="id=7")

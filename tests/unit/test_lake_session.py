@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from iceberg_datamart.config import CatalogConfig
+from iceberg_datamart.core.settings.model import CatalogConfig
 from iceberg_datamart.errors import ConfigError
 from iceberg_datamart.lake.session import catalog_settings
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyiceberg.types import ListType
 
-from iceberg_datamart.config import CatalogConfig
+from iceberg_datamart.core.settings.model import CatalogConfig
+from iceberg_datamart.core.source.reads import Column
 from iceberg_datamart.lake.marts import iceberg_type as from_spark
 from iceberg_datamart.lake.session import catalog_settings
 from iceberg_datamart.lake.types import (
@@ -20,7 +21,6 @@ from iceberg_datamart.lake.types import (
     spark_type,
     widened_place,
 )
-from iceberg_datamart.reading import Column
 
 plain = st.sampled_from(
     ["int", "long", "float", "double", "boolean", "string", "binary", "date", "timestamp", "timestamptz"]

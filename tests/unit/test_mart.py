@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iceberg_datamart.config import MartConfig
+from iceberg_datamart.core.mart.shape import MartShape, MirrorShape, mart_shape
+from iceberg_datamart.core.settings.model import MartConfig
 from iceberg_datamart.errors import ConfigError
-from iceberg_datamart.mart import MartShape, MirrorShape, mart_shape
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

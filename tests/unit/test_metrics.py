@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from iceberg_datamart.core.report.metrics import run_metrics
+from iceberg_datamart.core.report.run import FAILED, MERGED, UNCHANGED, Outcome, RunReport
 from iceberg_datamart.errors import LakeError
-from iceberg_datamart.metrics import run_metrics
-from iceberg_datamart.report import FAILED, MERGED, UNCHANGED, Outcome, RunReport
 from support.fakes.ports import MINUTE, NOON
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "metrics.md"

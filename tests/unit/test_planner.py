@@ -10,13 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iceberg_datamart.errors import (
-    DatamartError,
-    SchemaChangeError,
-    SourceIdentityError,
-    SourceUnreachableError,
-)
-from iceberg_datamart.planner import (
+from iceberg_datamart.core.plan.planner import (
     Facts,
     MaintainMart,
     MergeWindow,
@@ -27,13 +21,19 @@ from iceberg_datamart.planner import (
     plan_run,
     plan_table,
 )
-from iceberg_datamart.reading import Column, SourceTable
-from iceberg_datamart.receipt import MirrorState, Snapshot, TableHistory
-from iceberg_datamart.watermark import CursorKind, Horizon, Watermark, microseconds
+from iceberg_datamart.core.source.reads import Column, SourceTable
+from iceberg_datamart.core.state.history import MirrorState, Snapshot, TableHistory
+from iceberg_datamart.core.state.watermark import CursorKind, Horizon, Watermark, microseconds
+from iceberg_datamart.errors import (
+    DatamartError,
+    SchemaChangeError,
+    SourceIdentityError,
+    SourceUnreachableError,
+)
 from support.fakes.ports import configured, mart, table
 
 if TYPE_CHECKING:
-    from iceberg_datamart.config import Config
+    from iceberg_datamart.core.settings.model import Config
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 SECOND, MINUTE, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days=1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from iceberg_datamart.planner import (
+from iceberg_datamart.core.plan.planner import (
     Facts,
     MergeWindow,
     Plan,
@@ -18,13 +18,13 @@ from iceberg_datamart.planner import (
     plan_run,
     plan_table,
 )
-from iceberg_datamart.reading import Column, SourceTable
-from iceberg_datamart.receipt import MirrorState, Snapshot, TableHistory
-from iceberg_datamart.watermark import CursorKind, Horizon, Watermark, microseconds
+from iceberg_datamart.core.source.reads import Column, SourceTable
+from iceberg_datamart.core.state.history import MirrorState, Snapshot, TableHistory
+from iceberg_datamart.core.state.watermark import CursorKind, Horizon, Watermark, microseconds
 from support.fakes.ports import configured, table
 
 if TYPE_CHECKING:
-    from iceberg_datamart.config import Config
+    from iceberg_datamart.core.settings.model import Config
     from iceberg_datamart.errors import DatamartError
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)

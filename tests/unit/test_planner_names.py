@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from iceberg_datamart.core.plan.planner import Facts, MergeWindow, Refuse, TableFacts, Wishes, plan_table
+from iceberg_datamart.core.plan.schema import same_in_files
+from iceberg_datamart.core.source.reads import Column, SourceTable
+from iceberg_datamart.core.state.watermark import CursorKind, Horizon
 from iceberg_datamart.errors import SchemaChangeError
-from iceberg_datamart.planner import Facts, MergeWindow, Refuse, TableFacts, Wishes, plan_table
-from iceberg_datamart.reading import Column, SourceTable
-from iceberg_datamart.schema import same_in_files
-from iceberg_datamart.watermark import CursorKind, Horizon
 from support.fakes.ports import configured
 
 if TYPE_CHECKING:
-    from iceberg_datamart.config import Config
+    from iceberg_datamart.core.settings.model import Config
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 GLUE = {"catalog": {"type": "glue", "warehouse": "s3://bucket/datamart/"}}

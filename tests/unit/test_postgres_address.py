@@ -8,10 +8,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from iceberg_datamart.config import PostgresSource
+from iceberg_datamart.core.settings.model import PostgresSource
 from iceberg_datamart.errors import ConfigError
-from iceberg_datamart.sources.postgres_address import parameters_of
-from iceberg_datamart.sources.postgres_jdbc import credentials_of, jdbc_url
+from iceberg_datamart.sources.postgres.address import parameters_of
+from iceberg_datamart.sources.postgres.jdbc import credentials_of, jdbc_url
 
 if TYPE_CHECKING:
     from pathlib import Path

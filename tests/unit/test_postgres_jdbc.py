@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import ValidationError
 
-from iceberg_datamart.config import PostgresSource
+from iceberg_datamart.core.settings.model import PostgresSource
 from iceberg_datamart.errors import ConfigError
-from iceberg_datamart.sources.postgres_jdbc import credentials_of, ctid_ranges, jdbc_text, jdbc_url
+from iceberg_datamart.sources.postgres.jdbc import credentials_of, ctid_ranges, jdbc_text, jdbc_url
 
 words = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), min_size=1, max_size=12)
 

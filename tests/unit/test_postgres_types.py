@@ -9,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psycopg import sql
 
+from iceberg_datamart.core.state.watermark import CursorKind
 from iceberg_datamart.errors import SourceError
-from iceberg_datamart.sources.postgres_types import (
+from iceberg_datamart.sources.postgres.types import (
     PostgresColumn,
     cursor_kind,
     literal_since_1970,
     number_since_1970,
     wire,
 )
-from iceberg_datamart.watermark import CursorKind
 
 
 def column(type_name: str, name: str = "c", **details: object) -> PostgresColumn:

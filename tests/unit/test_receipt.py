@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iceberg_datamart.receipt import (
+from iceberg_datamart.core.state.history import (
     PREFIX,
     MartState,
     MirrorState,
@@ -18,7 +18,7 @@ from iceberg_datamart.receipt import (
     mart_state,
     mirror_state,
 )
-from iceberg_datamart.watermark import EPOCH, CursorKind, Watermark, microseconds
+from iceberg_datamart.core.state.watermark import EPOCH, CursorKind, Watermark, microseconds
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 

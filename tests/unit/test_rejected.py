@@ -9,16 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psycopg import sql
 
+from iceberg_datamart.core.source.reads import MOST_REJECTED_TEXT, RejectedRow
 from iceberg_datamart.errors import UnfitValueError
 from iceberg_datamart.lake.rejected import digests
-from iceberg_datamart.reading import MOST_REJECTED_TEXT, RejectedRow
-from iceberg_datamart.sources.postgres_rejects import (
+from iceberg_datamart.sources.postgres.rejects import (
     fitting,
     if_fitting,
     rejected_rows,
     unfits_of,
 )
-from iceberg_datamart.sources.postgres_types import PostgresColumn, wire
+from iceberg_datamart.sources.postgres.types import PostgresColumn, wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from iceberg_datamart.core.report.run import FAILED, MERGED, SKIPPED, UNCHANGED, Outcome, RunReport
 from iceberg_datamart.errors import (
     AuditError,
     CommitConflictError,
@@ -18,7 +19,6 @@ from iceberg_datamart.errors import (
     TimestampFileConflictError,
     TimestampFileError,
 )
-from iceberg_datamart.report import FAILED, MERGED, SKIPPED, UNCHANGED, Outcome, RunReport
 
 GOOD = Outcome(MERGED, rows_read=3, inserted=2, updated=1, snapshot_id=7, watermark="5", seconds=0.12345)
 CONFLICT, BROKEN = CommitConflictError("another run committed"), LakeError("no space left", hint="Make room.")

@@ -21,7 +21,7 @@ from support.fakes.ports import MINUTE, NOON, mart
 from support.fakes.runs import foreign_commit, outcomes, two_sources, world
 
 if TYPE_CHECKING:
-    from iceberg_datamart.config import PostgresSource
+    from iceberg_datamart.core.settings.model import PostgresSource
     from support.fakes.ports import FakeSourceSession, FakeWorld
 
 LOST = SourceUnreachableError("source 'prd' cannot be reached")

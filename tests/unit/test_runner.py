@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from iceberg_datamart.core.state.watermark import LOOKBACK
 from iceberg_datamart.errors import (
     AuditError,
     LakeError,
@@ -16,8 +17,7 @@ from iceberg_datamart.errors import (
     TimestampFileConflictError,
     TimestampFileError,
 )
-from iceberg_datamart.runner import new_run_id
-from iceberg_datamart.watermark import LOOKBACK
+from iceberg_datamart.run.runner import new_run_id
 from support.fakes.ports import MINUTE, NOON, table
 from support.fakes.runs import foreign_commit, outcomes, rows, two_sources, world
 

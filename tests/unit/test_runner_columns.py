@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from iceberg_datamart.sql import LINEAGE
+from iceberg_datamart.core.sql import LINEAGE
 from support.fakes.ports import COLUMNS, FakeWorld, configured, table
 from support.fakes.runs import outcomes, world
 
 if TYPE_CHECKING:
-    from iceberg_datamart.receipt import MirrorState, TableHistory
+    from iceberg_datamart.core.state.history import MirrorState, TableHistory
 
 NUMBERS = {"id": 1, "at": 2, "v": 3}
 ANEW = {**NUMBERS, "v": 4}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from iceberg_datamart.core.plan.schema import held_columns
+from iceberg_datamart.core.source.reads import Column
 from iceberg_datamart.errors import MissingPartError, SchemaChangeError
 from iceberg_datamart.lake.runtime import GLUE_4_0, GLUE_5_1, present_runtime, runtime_of
-from iceberg_datamart.reading import Column
-from iceberg_datamart.schema import held_columns
 
 
 @pytest.mark.parametrize(("version", "runtime"), [("3.3.0", GLUE_4_0), ("3.5.6", GLUE_5_1)])

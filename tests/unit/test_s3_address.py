@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iceberg_datamart.s3_address import S3Address, object_problem, parsed_s3, unreadable_key
+from iceberg_datamart.core.settings.s3_address import S3Address, object_problem, parsed_s3, unreadable_key
 
 BUCKETS = st.from_regex(r"[a-z0-9][a-z0-9.-]{1,20}", fullmatch=True)
 

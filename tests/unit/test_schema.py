@@ -6,9 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iceberg_datamart.errors import SchemaChangeError
-from iceberg_datamart.reading import Column, SourceTable
-from iceberg_datamart.schema import (
+from iceberg_datamart.core.plan.schema import (
     EVOLVE,
     FAIL,
     IGNORE,
@@ -22,6 +20,8 @@ from iceberg_datamart.schema import (
     unlike_columns,
     unread_columns,
 )
+from iceberg_datamart.core.source.reads import Column, SourceTable
+from iceberg_datamart.errors import SchemaChangeError
 
 plain = st.sampled_from(
     ["int", "long", "float", "double", "boolean", "string", "binary", "date", "timestamp", "timestamptz"]

@@ -10,17 +10,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iceberg_datamart.planner import Facts, MergeWindow, Refuse, TableFacts, Wishes, plan_run
-from iceberg_datamart.reading import Column, IntegerCursor, Probe, SourceTable, StoredPart
-from iceberg_datamart.receipt import MirrorState, Snapshot, TableHistory
-from iceberg_datamart.setbacks import fell_below, parts_text, setback
-from iceberg_datamart.watermark import CursorKind, Horizon, ReadWindow, Watermark, least_cursor, microseconds
+from iceberg_datamart.core.plan.planner import Facts, MergeWindow, Refuse, TableFacts, Wishes, plan_run
+from iceberg_datamart.core.plan.setbacks import fell_below, parts_text, setback
+from iceberg_datamart.core.source.reads import Column, IntegerCursor, Probe, SourceTable, StoredPart
+from iceberg_datamart.core.state.history import MirrorState, Snapshot, TableHistory
+from iceberg_datamart.core.state.watermark import (
+    CursorKind,
+    Horizon,
+    ReadWindow,
+    Watermark,
+    least_cursor,
+    microseconds,
+)
 from support.fakes.ports import configured, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from iceberg_datamart.config import Config
+    from iceberg_datamart.core.settings.model import Config
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 DAY = timedelta(days=1)
@@ -204,7 +211,7 @@ def test_r9_an_unforeseen_error_while_a_table_is_planned_is_that_tables_alone(
     known = TableFacts(SOURCE, None, NOW)
     config = configured("queue", tables={"queue": table("queue"), "account": table("account")})
     with monkeypatch.context() as patch:
-        patch.setattr("iceberg_datamart.planner.next_start", fail)
+        patch.setattr("iceberg_datamart.core.plan.planner.next_start", fail)
         plan = plan_run(config, Facts(NOON, {"queue": known, "account": known}), Wishes())
     refused = [step for step in plan.table_steps if isinstance(step, Refuse)]
     assert [step.table for step in refused] == ["queue", "account"]

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iceberg_datamart.reading import Column
-from iceberg_datamart.slices import SliceDigest, Slices, Slicing, differing
+from iceberg_datamart.core.source.reads import Column
+from iceberg_datamart.core.source.slices import SliceDigest, Slices, Slicing, differing
 
 KEY = Column("id", "long", nullable=False)
 numbers = st.integers(-(2**40), 2**40)

@@ -7,11 +7,11 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from iceberg_datamart.planner import Facts, MergeWindow, TableFacts, Wishes, plan_table
-from iceberg_datamart.reading import Column, SourceTable
-from iceberg_datamart.receipt import MirrorState, Snapshot, TableHistory
-from iceberg_datamart.source_snapshots import SourceSnapshots
-from iceberg_datamart.watermark import Horizon
+from iceberg_datamart.core.plan.planner import Facts, MergeWindow, TableFacts, Wishes, plan_table
+from iceberg_datamart.core.source.reads import Column, SourceTable
+from iceberg_datamart.core.source.snapshots import SourceSnapshots
+from iceberg_datamart.core.state.history import MirrorState, Snapshot, TableHistory
+from iceberg_datamart.core.state.watermark import Horizon
 from support.fakes.ports import configured, table
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iceberg_datamart.planner import MergeWindow
-from iceberg_datamart.reading import StoredPart
-from iceberg_datamart.receipt import Snapshot
+from iceberg_datamart.core.plan.planner import MergeWindow
+from iceberg_datamart.core.source.reads import StoredPart
+from iceberg_datamart.core.state.history import Snapshot
 from support.fakes.ports import MINUTE, NOON, table
 from support.fakes.runs import world
 
 if TYPE_CHECKING:
-    from iceberg_datamart.report import RunReport
+    from iceberg_datamart.core.report.run import RunReport
     from support.fakes.ports import FakeWorld
 
 UNTOLD = "the mirror's history does not say any more up to where it is complete"

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iceberg_datamart.reading import Column
-from iceberg_datamart.sql import (
+from iceberg_datamart.core.source.reads import Column
+from iceberg_datamart.core.sql import (
     CHANGE,
     COPIES,
     NEW,

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from iceberg_datamart.errors import TimestampFileError
-from iceberg_datamart.timestamp_file import parse_timestamp, timestamp_text
+from iceberg_datamart.stores.timestamp_file import parse_timestamp, timestamp_text
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 ZONES = [timezone.utc, timezone(timedelta(hours=14)), timezone(timedelta(hours=-12))]

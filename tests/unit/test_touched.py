@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iceberg_datamart.touched import Touched
+from iceberg_datamart.core.quality.touched import Touched
 
 few = st.integers(0, 50)
 touched = st.builds(Touched, few, few, few)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from iceberg_datamart.core.plan.windows import FULL, RECONCILE
+from iceberg_datamart.core.state.watermark import microseconds
 from iceberg_datamart.errors import LakeError, TimestampFileError
-from iceberg_datamart.run_counts import LocalRunCounts
-from iceberg_datamart.watermark import microseconds
-from iceberg_datamart.windows import FULL, RECONCILE
+from iceberg_datamart.stores.run_counts import LocalRunCounts
 from support.fakes.ports import NOON, FakeSource, FakeWorld, configured, table
 from support.fakes.runs import rows
 

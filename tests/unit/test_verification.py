@@ -6,8 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from iceberg_datamart.core.report.verification import (
+    Difference,
+    Differences,
+    Verified,
+    VerifyReport,
+    notes_of,
+)
 from iceberg_datamart.errors import CommitConflictError, LakeError
-from iceberg_datamart.verification import Difference, Differences, Verified, VerifyReport, notes_of
 
 EQUAL = Verified(5, 5)
 WAITING = Verified(5, 4, Differences(pending=2))

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iceberg_datamart.planner import MergeWindow
-from iceberg_datamart.verifier import pending_from
-from iceberg_datamart.watermark import CursorKind, Watermark, microseconds
+from iceberg_datamart.core.plan.planner import MergeWindow
+from iceberg_datamart.core.state.watermark import CursorKind, Watermark, microseconds
+from iceberg_datamart.run.verify import pending_from
 from support.fakes.ports import MINUTE, NOON, FakeSource, FakeWorld, configured, table
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from iceberg_datamart.runner import Prepared
+    from iceberg_datamart.run.runner import Prepared
     from support.fakes.ports import SourceRows
 
 minutes = st.integers(-90, 90).map(lambda count: NOON + count * MINUTE)

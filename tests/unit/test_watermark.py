@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from iceberg_datamart.watermark import (
+from iceberg_datamart.core.state.watermark import (
     EPOCH,
     CursorKind,
     Watermark,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iceberg_datamart.reading import JdbcRead
-from iceberg_datamart.widths import (
+from iceberg_datamart.core.source.reads import JdbcRead
+from iceberg_datamart.core.source.widths import (
     BATCH_SIZE,
     BUDGET,
     MOST_ROWS,

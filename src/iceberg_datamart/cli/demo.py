@@ -17,17 +17,16 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from iceberg_datamart.app.assemble import new_run, tables_of
 from iceberg_datamart.cli.demo_screens import changes_text, commands, history_table, proof_table
 from iceberg_datamart.cli.options import JsonOption
 from iceberg_datamart.cli.output import console, logging_to_stderr, outcomes_table, print_json
+from iceberg_datamart.core.plan.planner import Wishes
 from iceberg_datamart.demo.changes import change as change_source
 from iceberg_datamart.demo.changes import late_commit
 from iceberg_datamart.demo.folder import DemoFolder
 from iceberg_datamart.demo.proof import MART, Proof, prove
 from iceberg_datamart.errors import ConfigError, DatamartError
-from iceberg_datamart.lake.catalog import LakeCatalog
-from iceberg_datamart.planner import Wishes
-from iceberg_datamart.world import new_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.status import Status
 
-    from iceberg_datamart.report import RunReport
+    from iceberg_datamart.core.report.run import RunReport
 
 _INDENT = 3
 _WIDEST = 100
@@ -155,7 +154,7 @@ class _Story:
         self._say("The timestamp file", "Every table is complete up to here (UTC):")
         self._show(Text(text.rstrip()))
         config = self.folder.config()
-        history = LakeCatalog(config.catalog, config.database).history(MART)
+        history = tables_of(config).history(MART)
         self._say("The history of the mart", f"The snapshots of {MART}, which can all still be read:")
         if history is not None:
             self._show(history_table(history))

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
+    from iceberg_datamart.core.state.history import TableHistory
     from iceberg_datamart.demo.changes import ChangeSummary
     from iceberg_datamart.demo.folder import DemoFolder
     from iceberg_datamart.demo.proof import Proof
-    from iceberg_datamart.receipt import TableHistory
 
 _HISTORY_COLUMNS = ("snapshot id", "committed", "inserted", "updated", "deleted", "rows")
 _PROOF_COLUMNS = ("table", "rows", "compared with PostgreSQL")

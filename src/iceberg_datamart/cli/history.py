@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
+from iceberg_datamart.app.assemble import tables_of
 from iceberg_datamart.cli.options import ConfigOption, JsonOption, loaded, refuse_nameless
 from iceberg_datamart.cli.output import console, exit_on, print_json, rows_table, short
-from iceberg_datamart.lake.catalog import LakeCatalog
-from iceberg_datamart.receipt import Snapshot, TableHistory, mart_state, mirror_state
-from iceberg_datamart.report import error_json
+from iceberg_datamart.core.report.run import error_json
+from iceberg_datamart.core.state.history import Snapshot, TableHistory, mart_state, mirror_state
 
 _COLUMNS = ("snapshot_id", "committed_at", "inserted", "updated", "deleted")
 # What a wider terminal shows as well; fewer columns read better than cut ones.
@@ -25,7 +25,7 @@ def history(
     """Show the snapshots of each table, newest first."""
     settings = loaded(config)
     refuse_nameless([] if table is None else [table], settings)
-    catalog = LakeCatalog(settings.catalog, settings.database)
+    catalog = tables_of(settings)
     names = [name for name in (*settings.tables, *settings.marts) if table in (None, name)]
     histories, failures = catalog.surveyed(names)
     shown = {

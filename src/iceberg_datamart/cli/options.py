@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from iceberg_datamart.config import Config
-from iceberg_datamart.config_file import default_config_text, load_config, parse_config
+from iceberg_datamart.app.settings_file import default_config_text, load_config, parse_config
+from iceberg_datamart.core.settings.model import Config
 from iceberg_datamart.errors import ConfigError
 
 ConfigOption = Annotated[

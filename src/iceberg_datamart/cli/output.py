@@ -16,13 +16,13 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from iceberg_datamart.report import common_exit_code
+from iceberg_datamart.core.report.run import common_exit_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from iceberg_datamart.core.report.run import Outcome, RunReport
     from iceberg_datamart.errors import DatamartError
-    from iceberg_datamart.report import Outcome, RunReport
 
 
 def print_json(value: Any) -> None:

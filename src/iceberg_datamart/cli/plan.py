@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from iceberg_datamart.app.assemble import new_run
 from iceberg_datamart.cli.options import (
     AcceptOption,
     ConfigOption,
@@ -15,14 +16,13 @@ from iceberg_datamart.cli.options import (
     loaded,
 )
 from iceberg_datamart.cli.output import console, print_json, rows_table, short
-from iceberg_datamart.config import Config
-from iceberg_datamart.planner import MaintainMart, MergeWindow, Refuse, Step, Wishes
+from iceberg_datamart.core.plan.planner import MaintainMart, MergeWindow, Refuse, Step, Wishes
+from iceberg_datamart.core.plan.windows import RECONCILE
+from iceberg_datamart.core.report.run import error_json
+from iceberg_datamart.core.settings.model import Config
+from iceberg_datamart.core.source.reads import JdbcRead
 from iceberg_datamart.ports import SourceSession
-from iceberg_datamart.reading import JdbcRead
-from iceberg_datamart.report import error_json
-from iceberg_datamart.runner import Prepared
-from iceberg_datamart.windows import RECONCILE
-from iceberg_datamart.world import new_run
+from iceberg_datamart.run.runner import Prepared
 
 
 def plan(

@@ -6,11 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
+from iceberg_datamart.app.assemble import pointers_of
 from iceberg_datamart.cli.options import ConfigOption, JsonOption, loaded, refuse_nameless
 from iceberg_datamart.cli.output import console, exit_on, print_json, rows_table
+from iceberg_datamart.core.report.repair import Finding
+from iceberg_datamart.core.report.run import error_json
 from iceberg_datamart.errors import DatamartError
-from iceberg_datamart.lake.repair import Finding, PointerRepair
-from iceberg_datamart.report import error_json
 
 
 def repair(
@@ -24,7 +25,7 @@ def repair(
     """Set tables whose metadata file is gone back to the one before; the next run reads again from there."""
     settings = loaded(config)
     refuse_nameless(table or (), settings)
-    pointers = PointerRepair(settings.catalog, settings.database)
+    pointers = pointers_of(settings)
     found: dict[str, Finding | DatamartError] = {}
     for name in table or (*settings.tables, *settings.marts):
         try:

@@ -8,19 +8,18 @@ from typing import Annotated
 
 import typer
 
+from iceberg_datamart.app.assemble import new_run, tables_of
 from iceberg_datamart.cli.options import ConfigOption, DebugOption, JsonOption, loaded
 from iceberg_datamart.cli.output import console, logging_to_stderr, print_json
 from iceberg_datamart.cli.run import run_once, show_report
 from iceberg_datamart.cli.verify import show_verified
-from iceberg_datamart.config import Config
+from iceberg_datamart.core.plan.planner import Facts, Wishes, maintain_mart
+from iceberg_datamart.core.report.run import RunReport
+from iceberg_datamart.core.report.verification import RerunReport, Verified
+from iceberg_datamart.core.settings.model import Config
 from iceberg_datamart.errors import ConfigError, LakeError
-from iceberg_datamart.lake.catalog import LakeCatalog
-from iceberg_datamart.planner import Facts, Wishes, maintain_mart
-from iceberg_datamart.report import RunReport
-from iceberg_datamart.rerun import compared, refuse_target, repeated, table_of, written
-from iceberg_datamart.verification import RerunReport, Verified
-from iceberg_datamart.verifier import settled
-from iceberg_datamart.world import new_run
+from iceberg_datamart.run.rerun import compared, refuse_target, repeated, table_of, written
+from iceberg_datamart.run.verify import settled
 
 
 def rerun(
@@ -53,7 +52,7 @@ def rerun_once(
     """Return the report of a mirror's run, or of a mart's comparison. Raises: DatamartError."""
     if into is not None:
         refuse_target(config, into)
-    catalog = LakeCatalog(config.catalog, config.database)
+    catalog = tables_of(config)
     histories, _ = catalog.surveyed([*config.tables, *config.marts])
     table = table_of(snapshot_id, histories)
     if wishes.tables and table not in wishes.tables:

@@ -7,19 +7,18 @@ from typing import Annotated, Any
 
 import typer
 
+from iceberg_datamart.app.assemble import new_run, tables_of
 from iceberg_datamart.cli.history import as_json as snapshot_json
 from iceberg_datamart.cli.history import show_snapshots
 from iceberg_datamart.cli.options import ConfigOption, DebugOption, JsonOption, loaded, refuse_nameless
 from iceberg_datamart.cli.output import console, logging_to_stderr, print_json, short
 from iceberg_datamart.cli.plan import reads
-from iceberg_datamart.config import Config
+from iceberg_datamart.core.plan.planner import MergeWindow, Refuse, Wishes
+from iceberg_datamart.core.report.run import error_json
+from iceberg_datamart.core.report.verification import EXTRA, MISSING, STALE, Differences
+from iceberg_datamart.core.settings.model import Config
 from iceberg_datamart.errors import ConfigError
-from iceberg_datamart.lake.catalog import LakeCatalog
-from iceberg_datamart.planner import MergeWindow, Refuse, Wishes
-from iceberg_datamart.report import error_json
-from iceberg_datamart.rollback import Rollback, next_step, rollback_to
-from iceberg_datamart.verification import EXTRA, MISSING, STALE, Differences
-from iceberg_datamart.world import new_run
+from iceberg_datamart.run.rollback import Rollback, next_step, rollback_to
 
 # What a rollback does to a row of which the table now differs from the snapshot.
 _DOES = {MISSING: "insert", STALE: "update", EXTRA: "delete"}
@@ -46,7 +45,7 @@ def rollback(
     refuse_nameless([table], settings)
     if (to_snapshot is None) == (to_time is None):
         raise ConfigError("name where to go back to", hint="Give either --to-snapshot ID or --to-time T.")
-    catalog = LakeCatalog(settings.catalog, settings.database)
+    catalog = tables_of(settings)
     instant = None if to_time is None else _instant(to_time)
     found = rollback_to(settings, table, catalog.history(table), snapshot_id=to_snapshot, instant=instant)
     shown = _as_json(found, dry_run=dry_run)

@@ -7,6 +7,7 @@ from typing import NoReturn
 
 import typer
 
+from iceberg_datamart.app.assemble import new_run, send_metrics
 from iceberg_datamart.cli.options import (
     AcceptOption,
     ConfigOption,
@@ -18,12 +19,11 @@ from iceberg_datamart.cli.options import (
     loaded,
 )
 from iceberg_datamart.cli.output import console, logging_to_stderr, outcomes_table, print_error, print_json
-from iceberg_datamart.config import Config
+from iceberg_datamart.core.plan.planner import Wishes
+from iceberg_datamart.core.report.run import RunReport, unplanned_json
+from iceberg_datamart.core.settings.model import Config
 from iceberg_datamart.crash_points import reach
 from iceberg_datamart.errors import DatamartError
-from iceberg_datamart.planner import Wishes
-from iceberg_datamart.report import RunReport, unplanned_json
-from iceberg_datamart.world import new_run, send_metrics
 
 
 def run(

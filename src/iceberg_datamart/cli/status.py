@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from iceberg_datamart.app.assemble import tables_of, timestamp_file
 from iceberg_datamart.cli.options import ConfigOption, JsonOption, loaded
 from iceberg_datamart.cli.output import console, counted, exit_on, print_json, rows_table, short
 from iceberg_datamart.cli.status_sources import lines, source
-from iceberg_datamart.config import Config
+from iceberg_datamart.core.report.run import error_json
+from iceberg_datamart.core.settings.model import Config
+from iceberg_datamart.core.state.history import TableHistory
 from iceberg_datamart.errors import MetadataMissingError
-from iceberg_datamart.lake.catalog import LakeCatalog
-from iceberg_datamart.receipt import TableHistory
-from iceberg_datamart.report import error_json
-from iceberg_datamart.world import timestamp_file
 
 
 def status(config: ConfigOption = None, json: JsonOption = False) -> None:
@@ -48,7 +47,7 @@ def _print(shown: dict[str, Any]) -> None:
 
 def survey(config: Config) -> tuple[dict[str, Any], dict[str, MetadataMissingError]]:
     """Return the documented object, and why tables cannot be loaded."""
-    catalog = LakeCatalog(config.catalog, config.database)
+    catalog = tables_of(config)
     said = timestamp_file(config.state.timestamp_file, config.catalog.properties).read()
     mirrors, failures = catalog.surveyed(config.tables)
     marts, broken = catalog.surveyed(config.marts)

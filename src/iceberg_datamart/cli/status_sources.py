@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from iceberg_datamart.app.assemble import activity
 from iceberg_datamart.cli.output import short
+from iceberg_datamart.core.report.run import error_json
 from iceberg_datamart.errors import ConfigError, SourceError
-from iceberg_datamart.report import error_json
-from iceberg_datamart.world import activity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
 
-    from iceberg_datamart.config import Config
-    from iceberg_datamart.reading import OpenTransaction
-    from iceberg_datamart.receipt import TableHistory
+    from iceberg_datamart.core.settings.model import Config
+    from iceberg_datamart.core.source.reads import OpenTransaction
+    from iceberg_datamart.core.state.history import TableHistory
 
 
 def source(config: Config, name: str, mirrors: Mapping[str, TableHistory | None]) -> dict[str, Any]:

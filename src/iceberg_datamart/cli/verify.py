@@ -6,12 +6,12 @@ from typing import Any
 
 import typer
 
+from iceberg_datamart.app.assemble import new_run
 from iceberg_datamart.cli.options import ConfigOption, DebugOption, JsonOption, TableOption, loaded
 from iceberg_datamart.cli.output import compact_table, console, logging_to_stderr, print_error, print_json
-from iceberg_datamart.planner import Wishes
-from iceberg_datamart.verification import VerifyReport
-from iceberg_datamart.verifier import verify as verified
-from iceberg_datamart.world import new_run
+from iceberg_datamart.core.plan.planner import Wishes
+from iceberg_datamart.core.report.verification import VerifyReport
+from iceberg_datamart.run.verify import verify as verified
 
 _COLUMNS = ("table", "result", "expected", "held", "missing", "stale", "extra", "pending")
 

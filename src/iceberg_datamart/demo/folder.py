@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from iceberg_datamart.config_file import load_config
+from iceberg_datamart.app.settings_file import load_config
 from iceberg_datamart.demo.changes import ChangeSummary, change
 from iceberg_datamart.demo.seed import create_tables, load
 from iceberg_datamart.demo.settings import DATABASE, config_text, with_url, write_config
@@ -19,7 +19,7 @@ from iceberg_datamart.errors import DatamartError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from iceberg_datamart.config import Config
+    from iceberg_datamart.core.settings.model import Config
 
 _MARKER = "DEMO"
 _MARKER_TEXT = "Made by 'iceberg-datamart demo', which removes it with '--fresh'.\n"

@@ -17,9 +17,9 @@ import pyarrow.compute as pc  # type: ignore[import-untyped]
 from psycopg import sql
 from pyiceberg.types import DateType, IcebergType, ListType, TimestampType, TimestamptzType
 
+from iceberg_datamart.app.assemble import catalog_of
 from iceberg_datamart.demo.rows import TABLES
 from iceberg_datamart.errors import DatamartError
-from iceberg_datamart.lake.catalog import open_catalog
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
     from typing_extensions import LiteralString
 
-    from iceberg_datamart.config import Config
+    from iceberg_datamart.core.settings.model import Config
 
     Connection = psycopg.Connection[Any]
 
@@ -102,7 +102,7 @@ def prove(config: Config, url: str) -> Iterator[Proof]:
 
     Raises: DatamartError where a table has other columns than its source.
     """
-    catalog = open_catalog(config.catalog)
+    catalog = catalog_of(config)
     with psycopg.connect(url) as connection:
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         for name, key, query in _queries():

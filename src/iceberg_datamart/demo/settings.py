@@ -7,7 +7,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from iceberg_datamart.config_file import default_config_text
+from iceberg_datamart.app.settings_file import default_config_text
 from iceberg_datamart.errors import DatamartError
 
 if TYPE_CHECKING:

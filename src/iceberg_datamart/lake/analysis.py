@@ -8,9 +8,9 @@ from py4j.protocol import Py4JError
 from pyspark.sql import functions as f
 from pyspark.sql.utils import AnalysisException, ParseException
 
+from iceberg_datamart.core.mart.row_local import Part, fault_in
+from iceberg_datamart.core.sql import ROW
 from iceberg_datamart.errors import ConfigError
-from iceberg_datamart.row_local import Part, fault_in
-from iceberg_datamart.sql import ROW
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

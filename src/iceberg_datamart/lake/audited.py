@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 from py4j.protocol import Py4JError
 from pyspark.sql.utils import CapturedException
 
-from iceberg_datamart.audits import CountAudit, first_failures
-from iceberg_datamart.checks import Findings
+from iceberg_datamart.core.quality.audits import CountAudit, first_failures
+from iceberg_datamart.core.quality.checks import Findings
+from iceberg_datamart.core.source.reads import wire_name
+from iceberg_datamart.core.sql import quoted
 from iceberg_datamart.errors import AuditError, ConfigError, LakeError
 from iceberg_datamart.lake.failures import translated
 from iceberg_datamart.lake.types import shown
-from iceberg_datamart.reading import wire_name
-from iceberg_datamart.sql import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pyspark.sql import DataFrame, SparkSession
 
-    from iceberg_datamart.audits import Audit, RowAudit
+    from iceberg_datamart.core.quality.audits import Audit, RowAudit
     from iceberg_datamart.lake.views import Views
 
 _SHOWN = 3

@@ -5,13 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from iceberg_datamart.errors import UnfitValueError
-from iceberg_datamart.lake.csv_lines import require_whole_lines
-from iceberg_datamart.lake.files import file_patterns, files_frame
-from iceberg_datamart.lake.iceberg_source import iceberg_frame
-from iceberg_datamart.lake.jdbc import jdbc_frame
-from iceberg_datamart.reading import FilesRead, IcebergRead, JdbcRead, Probe, SharedKeys, as_held
-from iceberg_datamart.sql import (
+from iceberg_datamart.core.source.reads import FilesRead, IcebergRead, JdbcRead, Probe, SharedKeys, as_held
+from iceberg_datamart.core.sql import (
     PLACE,
     deduplicated_sql,
     quoted,
@@ -19,14 +14,19 @@ from iceberg_datamart.sql import (
     versions_sql,
     without_older_sql,
 )
-from iceberg_datamart.watermark import CursorKind, Watermark
+from iceberg_datamart.core.state.watermark import CursorKind, Watermark
+from iceberg_datamart.errors import UnfitValueError
+from iceberg_datamart.lake.csv_lines import require_whole_lines
+from iceberg_datamart.lake.files import file_patterns, files_frame
+from iceberg_datamart.lake.iceberg_source import iceberg_frame
+from iceberg_datamart.lake.jdbc import jdbc_frame
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+    from iceberg_datamart.core.source.reads import LakeRead, Read, SourceTable
     from iceberg_datamart.lake.views import Views
     from iceberg_datamart.ports import MirrorComparison, MirrorMerge
-    from iceberg_datamart.reading import LakeRead, Read, SourceTable
 
 _NUMBERS = {
     CursorKind.TIMESTAMPTZ: "unix_micros({})",

@@ -24,8 +24,9 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from iceberg_datamart.address import SQLITE, shown_address
 from iceberg_datamart.aws_faults import passes
+from iceberg_datamart.core.settings.address import SQLITE, shown_address
+from iceberg_datamart.core.state.history import Snapshot, TableHistory
 from iceberg_datamart.crash_points import reach
 from iceberg_datamart.embedded.java import refuse_unnameable
 from iceberg_datamart.errors import (
@@ -36,7 +37,6 @@ from iceberg_datamart.errors import (
     MetadataMissingError,
 )
 from iceberg_datamart.lake.types import iceberg_schema, iceberg_type, widened_place
-from iceberg_datamart.receipt import Snapshot, TableHistory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -44,9 +44,9 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
     from pyiceberg.table.snapshots import Snapshot as IcebergSnapshot
 
-    from iceberg_datamart.config import CatalogConfig
-    from iceberg_datamart.reading import Column
-    from iceberg_datamart.schema import SchemaChange
+    from iceberg_datamart.core.plan.schema import SchemaChange
+    from iceberg_datamart.core.settings.model import CatalogConfig
+    from iceberg_datamart.core.source.reads import Column
 
 
 _PRIMARY_KEY = "iceberg-datamart.primary-key"

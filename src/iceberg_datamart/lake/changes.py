@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Any
 from pyspark import StorageLevel
 from pyspark.sql import functions as f
 
-from iceberg_datamart.crash_points import reach
-from iceberg_datamart.lake.types import spark_type
-from iceberg_datamart.receipt import PREFIX, CommitReceipt
-from iceberg_datamart.sql import (
+from iceberg_datamart.core.quality.touched import Touched
+from iceberg_datamart.core.sql import (
     CHANGE,
     COPIES,
     DELETE,
@@ -28,8 +26,10 @@ from iceberg_datamart.sql import (
     quoted,
     within,
 )
-from iceberg_datamart.touched import Touched
-from iceberg_datamart.watermark import microseconds
+from iceberg_datamart.core.state.history import PREFIX, CommitReceipt
+from iceberg_datamart.core.state.watermark import microseconds
+from iceberg_datamart.crash_points import reach
+from iceberg_datamart.lake.types import spark_type
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame, SparkSession
 
+    from iceberg_datamart.core.source.reads import Column
     from iceberg_datamart.lake.staging import Staging
-    from iceberg_datamart.reading import Column
 
 FEW_KEYS = 10_000
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as f
 
-from iceberg_datamart.checks import (
+from iceberg_datamart.core.quality.checks import (
     REJECT,
     REJECTED,
     ROWS,
@@ -19,18 +19,18 @@ from iceberg_datamart.checks import (
     tally_sql,
     verdicts_sql,
 )
+from iceberg_datamart.core.source.reads import MOST_REJECTED, MOST_REJECTED_TEXT, RejectedRow
+from iceberg_datamart.core.sql import CHANGE, DELETE, INSERT, OTHER, ROW, matching, quoted
 from iceberg_datamart.errors import CheckError
 from iceberg_datamart.lake.failures import translating
 from iceberg_datamart.lake.types import shown
-from iceberg_datamart.reading import MOST_REJECTED, MOST_REJECTED_TEXT, RejectedRow
-from iceberg_datamart.sql import CHANGE, DELETE, INSERT, OTHER, ROW, matching, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pyspark.sql import DataFrame, SparkSession
 
-    from iceberg_datamart.checks import Checks, UniqueCheck
+    from iceberg_datamart.core.quality.checks import Checks, UniqueCheck
     from iceberg_datamart.lake.changes import Changeset
     from iceberg_datamart.lake.views import Views
 

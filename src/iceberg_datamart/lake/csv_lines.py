@@ -9,15 +9,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from iceberg_datamart.core.sql import literal
 from iceberg_datamart.errors import UnfitValueError
-from iceberg_datamart.sql import literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pyspark.sql import SparkSession
 
-    from iceberg_datamart.reading import FilesRead
+    from iceberg_datamart.core.source.reads import FilesRead
 
 _FILE = "_datamart_file"
 _FACTS = ("foreign", "escaped", "quotes")

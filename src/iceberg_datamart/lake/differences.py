@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from iceberg_datamart.sql import CHANGE, PLACE
-from iceberg_datamart.verification import EXTRA, MISSING, PENDING, STALE, Difference, Differences
+from iceberg_datamart.core.report.verification import EXTRA, MISSING, PENDING, STALE, Difference, Differences
+from iceberg_datamart.core.sql import CHANGE, PLACE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

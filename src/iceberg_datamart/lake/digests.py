@@ -8,15 +8,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from iceberg_datamart.slices import SliceDigest
-from iceberg_datamart.sql import quoted
+from iceberg_datamart.core.source.slices import SliceDigest
+from iceberg_datamart.core.sql import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pyspark.sql import SparkSession
 
-    from iceberg_datamart.slices import Slices, Slicing
+    from iceberg_datamart.core.source.slices import Slices, Slicing
 
 
 _SLICE, _HASH, _EACH = "_datamart_slice", "_datamart_hash", "_datamart_each"

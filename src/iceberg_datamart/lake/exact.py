@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 
+from iceberg_datamart.core.source.reads import Column
+from iceberg_datamart.core.sql import literal
 from iceberg_datamart.errors import SourceError
 from iceberg_datamart.lake.types import spark_type
-from iceberg_datamart.reading import Column
-from iceberg_datamart.sql import literal
 
 # How an error begins that `failures` knows again.
 UNFIT = "does not fit"

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from py4j.protocol import Py4JError
 from pyspark.sql.utils import CapturedException
 
+from iceberg_datamart.core.sql import quoted
 from iceberg_datamart.errors import SourceError, SourceTableMissingError
 from iceberg_datamart.lake.java_classes import java
-from iceberg_datamart.sql import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
     from pyspark.sql.types import StructType
 
-    from iceberg_datamart.reading import FilesRead
+    from iceberg_datamart.core.source.reads import FilesRead
 
 _INT96, _VECTORS = "spark.sql.parquet.int96AsTimestamp", "spark.sql.parquet.enableVectorizedReader"
 # What Spark says where the schemas of two files do not make one; its words differ between versions.

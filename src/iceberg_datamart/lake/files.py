@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql.functions import broadcast, col, explode, expr, udf
 
+from iceberg_datamart.core.source.reads import wire_name
+from iceberg_datamart.core.sql import literal, quoted
 from iceberg_datamart.lake.analysis import require_row_local
 from iceberg_datamart.lake.exact import exact_cast
 from iceberg_datamart.lake.file_groups import groups, own_name
 from iceberg_datamart.lake.java_classes import java
 from iceberg_datamart.lake.json_lines import rows_in
 from iceberg_datamart.lake.types import spark_type
-from iceberg_datamart.reading import wire_name
-from iceberg_datamart.sql import literal, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pyspark.sql import DataFrame, SparkSession
 
-    from iceberg_datamart.reading import FilesRead, LakeRead
+    from iceberg_datamart.core.source.reads import FilesRead, LakeRead
 
 # A name of a file may hold what Hadoop takes for a pattern.
 _PATTERN = re.compile(r"([{}\[\]*?\\])")

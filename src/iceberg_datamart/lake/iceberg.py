@@ -6,24 +6,24 @@ from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from iceberg_datamart.core.plan.schema import held_columns, schema_change, unlike_columns
+from iceberg_datamart.core.sql import LINEAGE, LINEAGE_NAMES
+from iceberg_datamart.core.state.history import DEFINITION
 from iceberg_datamart.crash_points import reach
 from iceberg_datamart.lake.catalog import LakeCatalog
 from iceberg_datamart.lake.rejected import RejectedRows
 from iceberg_datamart.lake.runtime import present_runtime
-from iceberg_datamart.receipt import DEFINITION
-from iceberg_datamart.schema import held_columns, schema_change, unlike_columns
-from iceberg_datamart.sql import LINEAGE, LINEAGE_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from iceberg_datamart.config import Config
+    from iceberg_datamart.core.report.verification import Differences, Verified
+    from iceberg_datamart.core.settings.model import Config
+    from iceberg_datamart.core.source.reads import Column, LakeRead, Probe, RejectedRow, SourceTable
+    from iceberg_datamart.core.source.slices import SliceDigest, Slicing
+    from iceberg_datamart.core.state.history import TableHistory
     from iceberg_datamart.lake.spark import SparkEngine
     from iceberg_datamart.ports import Clock, MartMaintenance, Merged, MirrorComparison, MirrorMerge
-    from iceberg_datamart.reading import Column, LakeRead, Probe, RejectedRow, SourceTable
-    from iceberg_datamart.receipt import TableHistory
-    from iceberg_datamart.slices import SliceDigest, Slicing
-    from iceberg_datamart.verification import Differences, Verified
 
 # Merge-on-read: a small change writes its rows and their positions, not the files they lie in.
 TABLE_PROPERTIES = {

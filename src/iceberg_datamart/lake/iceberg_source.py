@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from iceberg_datamart.core.sql import quoted
 from iceberg_datamart.lake.exact import exact_cast
 from iceberg_datamart.lake.files import marked
-from iceberg_datamart.sql import quoted
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-    from iceberg_datamart.reading import IcebergRead
+    from iceberg_datamart.core.source.reads import IcebergRead
 
 
 def iceberg_frame(session: SparkSession, read: IcebergRead) -> DataFrame:

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from iceberg_datamart.core.source.reads import wire_name
+from iceberg_datamart.core.source.widths import WIDE, fetch_size
+from iceberg_datamart.core.sql import quoted
 from iceberg_datamart.lake.types import decoded
-from iceberg_datamart.reading import wire_name
-from iceberg_datamart.sql import quoted
-from iceberg_datamart.widths import WIDE, fetch_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pyspark.sql import DataFrame, SparkSession
 
-    from iceberg_datamart.reading import JdbcRead
+    from iceberg_datamart.core.source.reads import JdbcRead
 
 
 def jdbc_frame(session: SparkSession, read: JdbcRead) -> DataFrame:

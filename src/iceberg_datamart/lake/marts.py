@@ -5,6 +5,16 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from iceberg_datamart.core.mart.shape import Delta, changed_keys_sql, joined_arms, restricted_sql
+from iceberg_datamart.core.source.reads import Column
+from iceberg_datamart.core.sql import (
+    ROW,
+    changeset_sql,
+    differences_sql,
+    has_ranges,
+    one_of,
+    repeated_key_sql,
+)
 from iceberg_datamart.errors import ConfigError, LakeError
 from iceberg_datamart.lake.analysis import require_row_local
 from iceberg_datamart.lake.changes import (
@@ -15,15 +25,12 @@ from iceberg_datamart.lake.changes import (
     sorted_within_partitions,
 )
 from iceberg_datamart.lake.types import iceberg_schema
-from iceberg_datamart.mart import Delta, changed_keys_sql, joined_arms, restricted_sql
-from iceberg_datamart.reading import Column
-from iceberg_datamart.sql import ROW, changeset_sql, differences_sql, has_ranges, one_of, repeated_key_sql
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+    from iceberg_datamart.core.mart.shape import Arm, Taken
     from iceberg_datamart.lake.views import Views
-    from iceberg_datamart.mart import Arm, Taken
     from iceberg_datamart.ports import ConsumedMirror, MartMaintenance
 
 _ICEBERG_TYPES = {

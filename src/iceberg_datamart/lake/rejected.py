@@ -15,9 +15,9 @@ from pyiceberg.table import WriteTask
 from pyiceberg.table.sorting import UNSORTED_SORT_ORDER_ID
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
+from iceberg_datamart.core.source.reads import Column, RejectedRow
 from iceberg_datamart.errors import CommitConflictError
 from iceberg_datamart.lake.catalog import writing_metadata
-from iceberg_datamart.reading import Column, RejectedRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

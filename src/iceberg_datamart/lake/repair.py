@@ -6,11 +6,11 @@ https://github.com/apache/iceberg/issues/7151, https://github.com/apache/iceberg
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyiceberg.serializers import FromInputFile
 
+from iceberg_datamart.core.report.repair import ABSENT, BROKEN, REPAIRED, SOUND, Finding
 from iceberg_datamart.errors import CommitConflictError, MetadataMissingError
 from iceberg_datamart.lake.catalog import open_catalog, while_unreachable
 from iceberg_datamart.lake.pointers import Pointer, pointers_of
@@ -18,21 +18,7 @@ from iceberg_datamart.lake.pointers import Pointer, pointers_of
 if TYPE_CHECKING:
     from pyiceberg.io import FileIO
 
-    from iceberg_datamart.config import CatalogConfig
-
-ABSENT, SOUND, BROKEN, REPAIRED = "absent", "sound", "broken", "repaired"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What was found of one table, and done: `absent`, `sound`, `broken` (left so), or `repaired`.
-
-    `missing` is the file that the pointer named, `previous` the one that it is set back to.
-    """
-
-    outcome: str
-    missing: str | None = None
-    previous: str | None = None
+    from iceberg_datamart.core.settings.model import CatalogConfig
 
 
 class PointerRepair:

@@ -14,7 +14,7 @@ from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 from sqlalchemy.engine import URL, make_url
 
-from iceberg_datamart.address import SQLITE
+from iceberg_datamart.core.settings.address import SQLITE
 from iceberg_datamart.embedded.java import find_java
 from iceberg_datamart.errors import MissingPartError
 from iceberg_datamart.lake.gateway import start_gateway
@@ -26,7 +26,7 @@ from iceberg_datamart.libpq import JDBC_NAMES, demanded
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from iceberg_datamart.config import CatalogConfig, Config
+    from iceberg_datamart.core.settings.model import CatalogConfig, Config
 
 PACKAGES = (
     "org.postgresql:postgresql:42.7.8",

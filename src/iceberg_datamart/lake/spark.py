@@ -5,8 +5,21 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from iceberg_datamart.audits import audits_of
-from iceberg_datamart.checks import checks_of
+from iceberg_datamart.core.quality.audits import audits_of
+from iceberg_datamart.core.quality.checks import checks_of
+from iceberg_datamart.core.report.verification import Verified
+from iceberg_datamart.core.source.reads import Column, as_held
+from iceberg_datamart.core.sql import (
+    LINEAGE,
+    LINEAGE_NAMES,
+    OLD,
+    changeset_sql,
+    differences_sql,
+    key_ranges,
+    quoted,
+    within,
+)
+from iceberg_datamart.core.state.history import CommitReceipt
 from iceberg_datamart.errors import DeleteGuardError
 from iceberg_datamart.lake.audited import Auditor
 from iceberg_datamart.lake.batch import batch_of, probe_of, without_older
@@ -21,32 +34,19 @@ from iceberg_datamart.lake.session import activate, open_session
 from iceberg_datamart.lake.staging import Staging
 from iceberg_datamart.lake.views import Views
 from iceberg_datamart.ports import Merged
-from iceberg_datamart.reading import Column, as_held
-from iceberg_datamart.receipt import CommitReceipt
-from iceberg_datamart.sql import (
-    LINEAGE,
-    LINEAGE_NAMES,
-    OLD,
-    changeset_sql,
-    differences_sql,
-    key_ranges,
-    quoted,
-    within,
-)
-from iceberg_datamart.verification import Verified
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from pyspark.sql import DataFrame
 
-    from iceberg_datamart.config import Config
+    from iceberg_datamart.core.report.verification import Differences
+    from iceberg_datamart.core.settings.model import Config
+    from iceberg_datamart.core.source.reads import LakeRead, Probe, SourceTable
+    from iceberg_datamart.core.source.slices import SliceDigest, Slices, Slicing
+    from iceberg_datamart.core.state.history import TableHistory
     from iceberg_datamart.lake.rejected import RejectedRows
     from iceberg_datamart.ports import Clock, MartMaintenance, MirrorComparison, MirrorMerge
-    from iceberg_datamart.reading import LakeRead, Probe, SourceTable
-    from iceberg_datamart.receipt import TableHistory
-    from iceberg_datamart.slices import SliceDigest, Slices, Slicing
-    from iceberg_datamart.verification import Differences
 
 
 class SparkEngine:

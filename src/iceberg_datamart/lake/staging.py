@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from py4j.protocol import Py4JError
 
+from iceberg_datamart.core.quality.touched import SUMMARY_FIELDS
+from iceberg_datamart.core.sql import RUN_ID, literal, quoted
 from iceberg_datamart.crash_points import reach
 from iceberg_datamart.errors import (
     CatalogUnreachableError,
@@ -22,16 +24,14 @@ from iceberg_datamart.errors import (
 from iceberg_datamart.lake.catalog import while_unreachable
 from iceberg_datamart.lake.failures import translated, translating
 from iceberg_datamart.lake.java_classes import java, load_table
-from iceberg_datamart.sql import RUN_ID, literal, quoted
-from iceberg_datamart.touched import SUMMARY_FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from pyspark.sql import SparkSession
 
+    from iceberg_datamart.core.quality.touched import Touched
     from iceberg_datamart.errors import DatamartError
-    from iceberg_datamart.touched import Touched
 
 log = logging.getLogger(__name__)
 WAP_ID = "wap.id"

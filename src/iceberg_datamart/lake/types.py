@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from pyiceberg.schema import Schema
 from pyiceberg.types import IcebergType, ListType, NestedField
 
-from iceberg_datamart.sql import quoted
+from iceberg_datamart.core.sql import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from iceberg_datamart.reading import Column
+    from iceberg_datamart.core.source.reads import Column
 
 _SPARK_TYPES = {"long": "bigint", "timestamptz": "timestamp", "timestamp": "timestamp_ntz"}
 

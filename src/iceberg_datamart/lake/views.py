@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING
 
+from iceberg_datamart.core.sql import quoted
 from iceberg_datamart.lake.java_classes import load_table
 from iceberg_datamart.lake.types import spark_type
-from iceberg_datamart.sql import quoted
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

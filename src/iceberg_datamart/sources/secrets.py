@@ -18,7 +18,7 @@ from iceberg_datamart.sources.aws import client, refusal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from iceberg_datamart.config import PostgresSource
+    from iceberg_datamart.core.settings.model import PostgresSource
 
 _FORMS = "Store it as the password alone, or as JSON text with the keys username and password, as RDS does."
 _NEEDS = "secretsmanager:GetSecretValue on the secret, and kms:Decrypt where it has a key of its own"

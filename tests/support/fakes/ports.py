@@ -8,26 +8,26 @@ from datetime import datetime, timedelta, timezone
 from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
 
-from iceberg_datamart.config import Config
+from iceberg_datamart.core.plan.planner import Wishes
+from iceberg_datamart.core.settings.model import Config
+from iceberg_datamart.core.source.reads import Column, JdbcRead, Probe, RejectedRow, SourceTable, StoredPart
+from iceberg_datamart.core.source.slices import SliceDigest, Slices, Slicing
+from iceberg_datamart.core.sql import LINEAGE
+from iceberg_datamart.core.state.history import DEFINITION, CommitReceipt, Snapshot, TableHistory
+from iceberg_datamart.core.state.watermark import CursorKind, Horizon, Watermark, microseconds
 from iceberg_datamart.errors import CommitConflictError, TimestampFileConflictError
-from iceberg_datamart.planner import Wishes
 from iceberg_datamart.ports import Merged, World
-from iceberg_datamart.reading import Column, JdbcRead, Probe, RejectedRow, SourceTable, StoredPart
-from iceberg_datamart.receipt import DEFINITION, CommitReceipt, Snapshot, TableHistory
-from iceberg_datamart.runner import Run
-from iceberg_datamart.slices import SliceDigest, Slices, Slicing
-from iceberg_datamart.sql import LINEAGE
-from iceberg_datamart.timestamp_file import parse_timestamp, timestamp_text
-from iceberg_datamart.watermark import CursorKind, Horizon, Watermark, microseconds
+from iceberg_datamart.run.runner import Run
+from iceberg_datamart.stores.timestamp_file import parse_timestamp, timestamp_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from iceberg_datamart.config import GlueSource, PostgresSource, TableConfig
+    from iceberg_datamart.core.report.run import RunReport
+    from iceberg_datamart.core.settings.model import GlueSource, PostgresSource, TableConfig
+    from iceberg_datamart.core.state.watermark import ReadWindow
     from iceberg_datamart.errors import DatamartError
     from iceberg_datamart.ports import Lake, MartMaintenance, MirrorMerge
-    from iceberg_datamart.report import RunReport
-    from iceberg_datamart.watermark import ReadWindow
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 MINUTE = timedelta(minutes=1)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from support.fakes.ports import MINUTE, NOON, FakeSource, FakeWorld, SourceRows, configured, mart, table
 
 if TYPE_CHECKING:
-    from iceberg_datamart.report import RunReport
+    from iceberg_datamart.core.report.run import RunReport
 
 
 def rows(*keys: int) -> SourceRows:

@@ -8,7 +8,7 @@ DEFECTS = (
     Broken(
         "D1",
         "a mart follows its root table alone",
-        "mart_runner.py",
+        "run/mart.py",
         "changed = [mirror.table for mirror in consumed if mirror.run_ids]",
         "changed = [mirror.table for mirror in consumed[:1] if mirror.run_ids]",
         "tests/e2e/test_defects.py::test_d1_a_change_on_one_side_alone_reaches_the_mart",
@@ -16,7 +16,7 @@ DEFECTS = (
     Broken(
         "D2",
         "every window starts where the fastest table is",
-        "windows.py",
+        "core/plan/windows.py",
         'return state.watermark, "the mirror\'s watermark"\n\n\ndef _integer_start',
         'return file or state.watermark, "the file"\n\n\ndef _integer_start',
         "tests/e2e/test_defects.py::test_d2_a_slower_table_loses_no_rows",
@@ -24,7 +24,7 @@ DEFECTS = (
     Broken(
         "D3",
         "the file moves although a table failed",
-        "runner.py",
+        "run/runner.py",
         "if any(name not in tables or tables[name].outcome == FAILED for name in step.tables):",
         "done = tuple(name for name in tables if tables[name].outcome != FAILED)\n"
         "        step = replace(step, tables=done)\n        if not done:",
@@ -41,7 +41,7 @@ DEFECTS = (
     Broken(
         "D5",
         "the lower bound is open",
-        "sources/postgres_table.py",
+        "sources/postgres/table.py",
         "return sql.SQL(\"({} >= {} or {} is null or {} = '-infinity')\")",
         "return sql.SQL(\"({} > {} or {} is null or {} = '-infinity')\")",
         "tests/e2e/test_defects.py::test_d5_a_row_tied_with_the_watermark_is_read",
@@ -49,7 +49,7 @@ DEFECTS = (
     Broken(
         "D6",
         "digests of equal count are equal",
-        "slices.py",
+        "core/source/slices.py",
         "if source.get(n) != mirror.get(n))",
         "if source.get(n) is None or mirror.get(n) is None or source[n].rows != mirror[n].rows)",
         "tests/e2e/test_defects.py::test_d6_what_the_cursor_does_not_see_is_found[reconcile]",
@@ -57,7 +57,7 @@ DEFECTS = (
     Broken(
         "D7",
         "the window is left out of the query",
-        "sources/postgres_table.py",
+        "sources/postgres/table.py",
         "if window.lower is None or self.cursor is None:",
         "if True:",
         "tests/e2e/test_defects.py::test_d7_window_and_columns_are_the_servers_work",
@@ -65,7 +65,7 @@ DEFECTS = (
     Broken(
         "D8",
         "colliding columns keep their names",
-        "mart.py",
+        "core/mart/shape.py",
         "if counts[o.name.lower()] > 1 else o for o in shown]",
         "if counts[o.name.lower()] > 9 else o for o in shown]",
         "tests/e2e/test_defects.py::test_d8_columns_of_the_same_name_have_fixed_names_in_the_mart",
@@ -73,7 +73,7 @@ DEFECTS = (
     Broken(
         "D9",
         "the exit code is always 0",
-        "report.py",
+        "core/report/run.py",
         "return codes.pop() if len(codes) == 1 else 1",
         "return 0",
         "tests/e2e/test_defects.py::test_d9_a_failure_is_told_and_the_next_run_resumes",
@@ -89,7 +89,7 @@ DEFECTS = (
     Broken(
         "D11",
         "a missing table ends the run",
-        "sources/postgres_locks.py",
+        "sources/postgres/locks.py",
         "except DatamartError as error:\n            self._failed[name] = error",
         "except DatamartError:\n            raise",
         "tests/e2e/test_defects.py::test_d11_a_missing_table_ends_nothing_and_its_return_resumes",

@@ -8,7 +8,7 @@ LATER_RULES = (
     Broken(
         "R14",
         "a mirror of fewer rows is equal where none differs",
-        "verification.py",
+        "core/report/verification.py",
         "return equal if self.expected == self.held else DIFFERENT",
         "return equal",
         "tests/unit/test_verification.py::test_r14_equal_is_said_of_as_many_rows_alone_that_are_all_equal",
@@ -16,7 +16,7 @@ LATER_RULES = (
     Broken(
         "R14",
         "rows that the last run has read are pending, too",
-        "verifier.py",
+        "run/verify.py",
         "if session.fingerprint(step.table, ReadWindow(Watermark.parse(kind, lower))) == digest:",
         "if False:",
         "tests/unit/test_verifier.py::test_r14_nothing_is_pending_where_the_source_is_as_it_was_read",
@@ -24,7 +24,7 @@ LATER_RULES = (
     Broken(
         "R18",
         "a key that is held twice is left so where its rows are right",
-        "sql.py",
+        "core/sql.py",
         'differs = f"{doubled} OR {_differs(columns, gone)}"',
         "differs = _differs(columns, gone)",
         "tests/unit/test_sql.py::test_r18_a_key_that_the_mirror_holds_more_than_once_is_replaced",
@@ -32,7 +32,7 @@ LATER_RULES = (
     Broken(
         "R15",
         "a right that the role does not inherit counts as had",
-        "sources/postgres_horizon.py",
+        "sources/postgres/horizon.py",
         "pg_has_role(current_user, 'pg_read_all_stats', 'usage')",
         "pg_has_role(current_user, 'pg_read_all_stats', 'member')",
         "tests/sources/test_postgres_horizon.py::test_r15_a_right_that_is_not_inherited_is_no_right",
@@ -40,7 +40,7 @@ LATER_RULES = (
     Broken(
         "R15",
         "a session without track_activities counts as idle",
-        "sources/postgres_horizon.py",
+        "sources/postgres/horizon.py",
         'if self.state == "disabled":',
         "if False:",
         "tests/sources/test_postgres_horizon.py::test_r15_a_session_that_hides_its_transaction_is_named",
@@ -48,7 +48,7 @@ LATER_RULES = (
     Broken(
         "R15",
         "a materialized view counts as written here",
-        "sources/postgres_relations.py",
+        "sources/postgres/relations.py",
         "where c.relkind in ('f', 'm')",
         "where c.relkind in ('f')",
         "tests/sources/test_postgres_horizon.py::test_r15_a_table_written_elsewhere_is_warned_of_by_name",
@@ -56,7 +56,7 @@ LATER_RULES = (
     Broken(
         "R15",
         "the watermark of a table written elsewhere is the greatest value read",
-        "mirror_runner.py",
+        "run/mirror.py",
         "greatest = greatest.lowered_by(LOOKBACK)",
         "pass",
         "tests/unit/test_runner.py::test_r15_of_a_table_written_elsewhere_rows_that_arrive_late_are_read",
@@ -64,7 +64,7 @@ LATER_RULES = (
     Broken(
         "R16",
         "the snapshot's session does not take the locks over",
-        "sources/postgres.py",
+        "sources/postgres/session.py",
         "                self._locks.hand_over(self._connection)\n",
         "",
         "tests/sources/test_postgres_locks.py::"
@@ -73,7 +73,7 @@ LATER_RULES = (
     Broken(
         "R16",
         "nothing is locked before the snapshot",
-        "sources/postgres_locks.py",
+        "sources/postgres/locks.py",
         "        self.guard.execute(statement)\n",
         "",
         "tests/sources/test_postgres_locks.py::"
@@ -82,7 +82,7 @@ LATER_RULES = (
     Broken(
         "R16",
         "a child that came after the locks is read",
-        "sources/postgres_locks.py",
+        "sources/postgres/locks.py",
         "if missing is not None:",
         "if False:",
         "tests/sources/test_postgres_locks.py::test_r16_a_child_added_after_the_locks_means_a_fresh_point",
@@ -90,7 +90,7 @@ LATER_RULES = (
     Broken(
         "R17",
         "rows that a policy hides count as not there",
-        "sources/postgres_settings.py",
+        "sources/postgres/settings.py",
         '"row_security": "off",',
         '"row_security": "on",',
         "tests/sources/test_r17_sessions.py::"
@@ -99,7 +99,7 @@ LATER_RULES = (
     Broken(
         "R17",
         "settings outlive their transaction",
-        "sources/postgres_settings.py",
+        "sources/postgres/settings.py",
         'f"set local {name}',
         'f"set {name}',
         "tests/sources/test_r17_sessions.py::"
@@ -108,7 +108,7 @@ LATER_RULES = (
     Broken(
         "R17",
         "names without a schema are looked for where the role's default says",
-        "sources/postgres_settings.py",
+        "sources/postgres/settings.py",
         '    "search_path": "pg_catalog, public, pg_temp",\n',
         "",
         "tests/sources/test_r17_sessions.py::"
@@ -117,7 +117,7 @@ LATER_RULES = (
     Broken(
         "R17",
         "char(n) travels in the client's encoding",
-        "sources/postgres_types.py",
+        "sources/postgres/types.py",
         "textin(bpcharout({}))",
         "convert_from(bpcharsend({}), getdatabaseencoding())",
         "tests/sources/test_r17_sessions.py::"
@@ -134,7 +134,7 @@ LATER_RULES = (
     Broken(
         "R17",
         "an operator's ? is a parameter of JDBC",
-        "sources/postgres_jdbc.py",
+        "sources/postgres/jdbc.py",
         '"??" if token["question"]',
         '"?" if token["question"]',
         "tests/unit/test_postgres_jdbc.py::"
@@ -143,7 +143,7 @@ LATER_RULES = (
     Broken(
         "R18",
         "a parent's index is believed for its children's rows",
-        "sources/postgres_catalog.py",
+        "sources/postgres/catalog.py",
         'if relation.kind == "r" and _fetched(connection, _HAS_CHILDREN, relation)[0][0]:',
         "if False:",
         "tests/sources/test_postgres_keys.py::test_r18_a_key_is_proven_by_what_covers_every_row_that_is_read",
@@ -151,7 +151,7 @@ LATER_RULES = (
     Broken(
         "R18",
         "rows that share a key are merged all the same",
-        "keys.py",
+        "core/plan/keys.py",
         "if shared.undecided and duplicates != NEWEST:",
         "if False:",
         "tests/unit/test_keys.py::test_r18_a_shared_key_is_refused_with_its_number_an_example_and_the_fix",
@@ -159,7 +159,7 @@ LATER_RULES = (
     Broken(
         "R18",
         "a row without cursor value beats every other of its key",
-        "sources/postgres_keys.py",
+        "sources/postgres/keys.py",
         "order by {cursor} desc nulls last",
         "order by {cursor} desc nulls first",
         "tests/sources/test_postgres_keys.py::test_r18_the_same_row_of_a_key_stays_in_every_window",
@@ -167,7 +167,7 @@ LATER_RULES = (
     Broken(
         "R19",
         "the recipe is not compared",
-        "windows.py",
+        "core/plan/windows.py",
         "if not source.recipe or state.recipe == recipe_digest(source.recipe):",
         "if True:",
         "tests/unit/test_sources_that_change.py::test_r19_rows_that_are_read_otherwise_are_compared_whole",
@@ -175,7 +175,7 @@ LATER_RULES = (
     Broken(
         "R19",
         "what the Glue catalog says of files is not recorded",
-        "sources/glue_files.py",
+        "sources/glue/files.py",
         "            recipe=recipe_of(found, form),\n",
         "",
         "tests/unit/test_glue_files.py::test_r19_a_table_that_was_corrected_is_read_again_whole",
@@ -183,7 +183,7 @@ LATER_RULES = (
     Broken(
         "R20",
         "the source's clock is not compared with the recorded one",
-        "setbacks.py",
+        "core/plan/setbacks.py",
         "        or _clock(state, source, horizon)\n",
         "",
         "tests/unit/test_sources_that_change.py::test_r20_a_clock_that_went_back_loses_no_row",
@@ -191,7 +191,7 @@ LATER_RULES = (
     Broken(
         "R20",
         "a copy of the database that took its name is taken for it",
-        "setbacks.py",
+        "core/plan/setbacks.py",
         "if None not in (state.database, horizon.database) and state.database != horizon.database:",
         "if False:",
         "tests/unit/test_setbacks.py::test_r20_each_sign_is_told",
@@ -199,7 +199,7 @@ LATER_RULES = (
     Broken(
         "R20",
         "a sequence's cache is not asked for",
-        "sources/postgres_sequences.py",
+        "sources/postgres/sequences.py",
         "if sequence.cache > 1:",
         "if False:",
         "tests/sources/test_r19_r20_postgres.py::test_r20_a_cursor_whose_numbers_need_not_grow_is_refused_by_name",
@@ -207,7 +207,7 @@ LATER_RULES = (
     Broken(
         "R20",
         "a run that gave way is as complete as what it read",
-        "merging.py",
+        "run/merging.py",
         "            return outcome.complete_through\n",
         "            return self.facts.tables[name].horizon.instant\n",
         "tests/unit/test_sources_that_change.py::"
@@ -224,7 +224,7 @@ LATER_RULES = (
     Broken(
         "R21",
         "columns are joined by their texts whatever their source takes for equal",
-        "equality.py",
+        "core/mart/equality.py",
         "elif kinds[table][column].startswith(OTHERWISE):",
         "elif False:",
         "tests/unit/test_equality.py::test_r21_what_is_equal_otherwise_than_by_value_is_refused_with_itself",

@@ -24,7 +24,7 @@ FIRST_RULES = (
     Broken(
         "R2",
         "a mart looks at the commits of its own run alone",
-        "mart_runner.py",
+        "run/mart.py",
         "runs = tuple(dict.fromkeys(s.run_id for s in since if s.run_id is not None and s.changes_rows))",
         "runs = tuple(s.run_id for s in since[:0] if s.run_id is not None)",
         "tests/faults/test_crash_points.py::test_r2_a_run_that_crashes_is_made_good_by_the_next[mirrors-merged#1-timestamp-drafted#1-False]",
@@ -32,7 +32,7 @@ FIRST_RULES = (
     Broken(
         "R3",
         "rows equal to the mirror's are merged again",
-        "sql.py",
+        "core/sql.py",
         "OR ({OLD}.{_HERE} AND ({gone} OR NOT ({same})))",
         "OR ({OLD}.{_HERE} AND ({gone} OR NOT ({same}) OR true))",
         "tests/e2e/test_rules_state.py::test_r3_a_rerun_commits_nothing_and_writes_no_file",
@@ -40,7 +40,7 @@ FIRST_RULES = (
     Broken(
         "R4",
         "the timestamp file is not asked where the mirror has a watermark",
-        "windows.py",
+        "core/plan/windows.py",
         "if file is not None and file.value < state.watermark.value:",
         "if False:",
         "tests/e2e/test_rules_state.py::test_r4_a_rewound_file_finds_changes_that_no_cursor_told_of",
@@ -48,7 +48,7 @@ FIRST_RULES = (
     Broken(
         "R5",
         "a malformed file counts as a missing one",
-        "timestamp_file.py",
+        "stores/timestamp_file.py",
         "        return parse_timestamp(content, str(self._path))",
         "        try:\n            return parse_timestamp(content, str(self._path))\n"
         "        except TimestampFileError:\n            return None",
@@ -57,7 +57,7 @@ FIRST_RULES = (
     Broken(
         "R6",
         "the file moves although a table failed",
-        "runner.py",
+        "run/runner.py",
         "if any(name not in tables or tables[name].outcome == FAILED for name in step.tables):",
         "done = tuple(name for name in tables if tables[name].outcome != FAILED)\n"
         "        step = replace(step, tables=done)\n        if not done:",
@@ -66,7 +66,7 @@ FIRST_RULES = (
     Broken(
         "R7",
         "the watermark is the greatest value read",
-        "watermark.py",
+        "core/state/watermark.py",
         "return Watermark(limit.kind, min(max(seen), limit.value)) if seen else None",
         "return Watermark(limit.kind, max(seen)) if seen else None",
         "tests/e2e/test_rules_exactness.py::test_r7_the_watermark_stays_below_an_open_transaction",
@@ -74,7 +74,7 @@ FIRST_RULES = (
     Broken(
         "R8",
         "a mart does not hear of its mirrors' deletes",
-        "mart_runner.py",
+        "run/mart.py",
         'any(s.changed("deleted") for s in since)',
         "False",
         "tests/e2e/test_random_stream.py::test_r8_mirrors_and_mart_are_exact_after_every_run",
@@ -82,7 +82,7 @@ FIRST_RULES = (
     Broken(
         "R8",
         "a row with NULL in its key is not found by the MERGE that deletes it",
-        "sql.py",
+        "core/sql.py",
         'f"ON {bounds} AND {matching(key, OLD, NEW, null_safe=True)} AND',
         'f"ON {bounds} AND {matching(key, OLD, NEW)} AND',
         "tests/e2e/test_rules_marts.py::test_r8_an_inner_join_made_left_has_rows_without_a_match_and_made_inner_again_loses_them",
@@ -98,7 +98,7 @@ FIRST_RULES = (
     Broken(
         "R9",
         "an error ends the run",
-        "attempts.py",
+        "run/attempts.py",
         "outcome = Outcome(FAILED, error=deliberate(name, error))",
         "raise error",
         "tests/e2e/test_rules_exactness.py::test_r9_a_failing_table_changes_no_state_but_the_others",
@@ -106,7 +106,7 @@ FIRST_RULES = (
     Broken(
         "R10",
         "of rows with the same key the oldest stays",
-        "sources/postgres_keys.py",
+        "sources/postgres/keys.py",
         "order by {cursor} desc nulls last",
         "order by {cursor} asc nulls last",
         "tests/e2e/test_rules_values.py::test_r10_of_rows_with_the_same_key_the_newest_stays",
@@ -114,7 +114,7 @@ FIRST_RULES = (
     Broken(
         "R10",
         "an array is taken to have the dimensions that are declared",
-        "sources/postgres_types.py",
+        "sources/postgres/types.py",
         "coalesce(array_ndims({}) > 1, false)",
         "coalesce(array_ndims({}) > 6, false)",
         "tests/sources/test_postgres_values.py::test_r10_a_value_that_the_type_does_not_show_keeps_its_row_out_alone",
@@ -122,7 +122,7 @@ FIRST_RULES = (
     Broken(
         "R11",
         "only the current snapshot is asked for the state",
-        "receipt.py",
+        "core/state/history.py",
         "found = (mirror_state(snapshot.summary) for snapshot in self.snapshots)",
         "found = (mirror_state(snapshot.summary) for snapshot in self.snapshots[:1])",
         "tests/e2e/test_rules_writers.py::test_r11_foreign_compaction_loses_no_state",
@@ -142,7 +142,7 @@ FIRST_RULES = (
     Broken(
         "R13",
         "the source's identity is not compared",
-        "planner.py",
+        "core/plan/planner.py",
         "if states[0].source != source.identity and not wishes.accept_new_source:",
         "if False:",
         "tests/e2e/test_rules_writers.py::test_r13_another_database_is_refused_unless_accepted",

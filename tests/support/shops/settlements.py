@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from iceberg_datamart.config_file import default_config_text
+from iceberg_datamart.app.settings_file import default_config_text
 from iceberg_datamart.demo.seed import create_tables, load
 from support.oracles.oracle import Joined, Mirrored, Oracle
 

@@ -6,9 +6,9 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from iceberg_datamart.config_file import load_config
-from iceberg_datamart.planner import Wishes
-from iceberg_datamart.world import new_run
+from iceberg_datamart.app.assemble import new_run
+from iceberg_datamart.app.settings_file import load_config
+from iceberg_datamart.core.plan.planner import Wishes
 from support.oracles.oracle import Mirrored, Oracle
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from iceberg_datamart.report import RunReport
+    from iceberg_datamart.core.report.run import RunReport
     from support.worlds.laptop import Laptop
 
     Connection = psycopg.Connection[Any]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from iceberg_datamart.config_file import Layer, default_config_text, parse_layers
+from iceberg_datamart.app.settings_file import Layer, default_config_text, parse_layers
 from iceberg_datamart.lake.runtime import GLUE_4_0, GLUE_5_1, present_runtime
 from iceberg_datamart.lake.session import AWS_PACKAGE, PACKAGES, _jars, spark_context
 

@@ -1,0 +1,142 @@
+"""The real parts of a run, put together from the settings."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from iceberg_datamart.core.report.metrics import run_metrics
+from iceberg_datamart.core.settings.model import GlueSource
+from iceberg_datamart.lake.catalog import LakeCatalog, open_catalog
+from iceberg_datamart.lake.iceberg import IcebergLake
+from iceberg_datamart.ports import World
+from iceberg_datamart.run.runner import Run, new_run_id
+from iceberg_datamart.sources.postgres.activity import activity as postgres_activity
+from iceberg_datamart.sources.postgres.session import PostgresSession
+from iceberg_datamart.stores.run_counts import LocalRunCounts
+from iceberg_datamart.stores.timestamp_file import LocalTimestampFile, local_path
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pyiceberg.catalog import Catalog
+    from pyspark import SparkContext
+
+    from iceberg_datamart.core.plan.planner import Wishes
+    from iceberg_datamart.core.report.run import RunReport
+    from iceberg_datamart.core.settings.model import Config, PostgresSource, SourceConfig
+    from iceberg_datamart.core.source.reads import Activity
+    from iceberg_datamart.lake.repair import PointerRepair
+    from iceberg_datamart.ports import RunCounts, SourceSession, TimestampFile
+
+S3 = "s3://"
+
+
+class SystemClock:
+    """This machine's clock."""
+
+    def now(self) -> datetime:
+        """Return the present instant in UTC."""
+        return datetime.now(timezone.utc)
+
+
+def timestamp_file(location: str, properties: Mapping[str, str]) -> TimestampFile:
+    """Return the timestamp file, on S3 by the catalog's `properties` or in a folder. Raises: ConfigError."""
+    if location.startswith(S3):
+        from iceberg_datamart.stores.s3 import S3TimestampFile  # noqa: PLC0415  (boto3 is slow to import)
+
+        return S3TimestampFile(location, properties)
+    return LocalTimestampFile(local_path(location))
+
+
+def run_counts(location: str, properties: Mapping[str, str]) -> RunCounts:
+    """Return the counts beside the timestamp file. Raises: ConfigError."""
+    if location.startswith(S3):
+        from iceberg_datamart.stores.s3 import S3RunCounts  # noqa: PLC0415  (boto3 is slow to import)
+
+        return S3RunCounts(location, properties)
+    return LocalRunCounts(location)
+
+
+def tables_of(config: Config) -> LakeCatalog:
+    """Return the lake's tables as the catalog tells of them, without Spark. Raises: ConfigError."""
+    return LakeCatalog(config.catalog, config.database)
+
+
+def catalog_of(config: Config) -> Catalog:
+    """Return PyIceberg's catalog, for a reader that shares nothing with runs. Raises: ConfigError."""
+    return open_catalog(config.catalog)
+
+
+def pointers_of(config: Config) -> PointerRepair:
+    """Return the pointers of the lake's tables. Raises: LakeError where only the catalog can move them."""
+    from iceberg_datamart.lake.repair import PointerRepair  # noqa: PLC0415  (`repair` alone needs it)
+
+    return PointerRepair(config.catalog, config.database)
+
+
+def spark_context(config: Config) -> SparkContext:
+    """Return Spark's context in this process. Raises: MissingPartError."""
+    from iceberg_datamart.lake.session import spark_context as started  # noqa: PLC0415  (starts with Spark)
+
+    return started(config)
+
+
+def text_on_s3(location: str) -> str:
+    """Return the text of an object. Raises: ConfigError, StateUnreachableError."""
+    from iceberg_datamart.stores.s3 import s3_text  # noqa: PLC0415  (boto3 is slow to import)
+
+    return s3_text(location)
+
+
+def send_metrics(config: Config, report: RunReport) -> None:
+    """Send a run's metrics where the settings ask for it; where that fails, there is a warning, no error."""
+    if config.run.metrics == "cloudwatch":
+        from iceberg_datamart.stores.cloudwatch import send  # noqa: PLC0415  (boto3 is slow to import)
+
+        send(run_metrics(report, config.database, SystemClock().now()), config.catalog.properties)
+
+
+def open_source(name: str, config: SourceConfig) -> SourceSession:
+    """Return an open session of a source. Raises: SourceError."""
+    if isinstance(config, GlueSource):
+        from iceberg_datamart.sources.glue.session import GlueSession  # noqa: PLC0415  (boto3 is slow to import)
+
+        return GlueSession(name, config, open_source)
+    return PostgresSession(name, _with_login(name, config))
+
+
+def activity(name: str, config: Config) -> Activity | None:
+    """Return what a source does at the moment; None where no table leads to it. Raises: SourceError."""
+    source: SourceConfig | None = config.sources[name]
+    if isinstance(source, GlueSource):
+        from iceberg_datamart.sources.glue.session import postgres_behind  # noqa: PLC0415  (as above)
+
+        tables = {
+            table: each for table, each in config.tables.items() if each.source == name and each.enabled
+        }
+        source = postgres_behind(name, source, tables)
+    return None if source is None else postgres_activity(name, _with_login(name, source))
+
+
+def _with_login(name: str, config: PostgresSource) -> PostgresSource:
+    """Return the settings with the password in them. Raises: SourceError where AWS does not give it."""
+    if config.secret is None:
+        return config
+    from iceberg_datamart.sources.secrets import with_login  # noqa: PLC0415  (as above)
+
+    return with_login(name, config)
+
+
+def new_run(config: Config, wishes: Wishes, run_id: str | None = None) -> Run:
+    """Return a run over the real sources and the real lake, not started yet."""
+    clock = SystemClock()
+    run_id = run_id or new_run_id(clock.now())
+    world = World(
+        lake=IcebergLake(config, run_id, clock),
+        timestamp_file=timestamp_file(config.state.timestamp_file, config.catalog.properties),
+        run_counts=run_counts(config.state.timestamp_file, config.catalog.properties),
+        clock=clock,
+        open_source=open_source,
+    )
+    return Run(config, wishes, world, run_id)

@@ -1,0 +1,325 @@
+"""A mart as a join tree over mirrors: its columns, its SQL, and which of its rows a change touches (R8)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from iceberg_datamart.core.sql import OTHER, ROW, RUN_ID, is_taken, literal, matching, quoted
+from iceberg_datamart.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from iceberg_datamart.core.settings.model import JoinConfig, MartConfig
+
+
+@dataclass(frozen=True)
+class MirrorShape:
+    """The columns and the primary key of one mirror."""
+
+    columns: tuple[str, ...]
+    primary_key: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Node:
+    """One table of the join tree. `on` pairs the parent's columns with its own; the root has no parent."""
+
+    table: str
+    shape: MirrorShape
+    parent: str | None = None
+    on: tuple[tuple[str, str], ...] = ()
+    how: str = "inner"
+
+
+@dataclass(frozen=True)
+class Output:
+    """One column of the mart, and the table and column that it shows."""
+
+    name: str
+    table: str
+    column: str
+
+
+@dataclass(frozen=True)
+class Arm:
+    """The mart rows whose `outputs` are among the keys that `keys` selects, under the same names."""
+
+    outputs: tuple[str, ...]
+    keys: str
+
+    def taken(self, keys: str, bounds: str = "true", listed: str | None = None) -> Taken:
+        """Return how to find its rows: where `listed` says their keys as literals, by that, else in `keys`.
+
+        `keys` is a relation that holds what the arm's own select, `bounds` the predicate in which all lie.
+        """
+        if listed is not None:
+            return Taken(f"{bounds} AND {listed}", f"NOT coalesce({listed}, false)")
+        shared = matching(self.outputs, OTHER, ROW, null_safe=True)
+        found = f"EXISTS (SELECT 1 FROM {keys} AS {OTHER} WHERE {shared})"
+        return Taken(f"{bounds} AND {found}", f"NOT {found}")
+
+
+@dataclass(frozen=True)
+class Taken:
+    """The predicates that an arm takes a row, and that it does not; of each row one is true."""
+
+    test: str
+    fails: str
+
+
+@dataclass(frozen=True)
+class Delta:
+    """How to find what changed in a mirror since the mart consumed it.
+
+    `now` and `before` are the mirror's relations at its current and at the consumed snapshot.
+    """
+
+    now: str
+    before: str
+    run_ids: tuple[str, ...]
+    deletes: bool
+
+
+@dataclass(frozen=True)
+class MartShape:
+    """A mart with every name resolved. `key` is the union of the primary keys, under their output names."""
+
+    name: str
+    nodes: tuple[Node, ...]
+    outputs: tuple[Output, ...]
+    key: tuple[str, ...]
+    selected: tuple[str, ...]
+    expressions: Mapping[str, str]
+    filter: str | None
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """Return the joined tables, the root first."""
+        return tuple(node.table for node in self.nodes)
+
+    @property
+    def nullable_key(self) -> bool:
+        """Return whether key columns may be NULL, which left joins make them.
+
+        What the mart holds may have been written as another join, so that its keys always match null-safely.
+        """
+        return any(node.how == "left" for node in self.nodes)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Return the mart's own columns, in order, without the lineage columns."""
+        return (*self.selected, *self.expressions)
+
+    @property
+    def definition(self) -> str:
+        """Return a digest that changes when the same mirrors would make another mart."""
+        text = self.join_sql({table: quoted(table) for table in self.tables}) + repr(self.key)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def joined_columns(self, table: str) -> set[str]:
+        """Return the columns of a table by which it is joined with another."""
+        pairs = [(node, pair) for node in self.nodes for pair in node.on]
+        own = {own for node, (_, own) in pairs if node.table == table}
+        return own | {parents for node, (parents, _) in pairs if node.parent == table}
+
+    def output_of(self, table: str, column: str) -> str:
+        """Return the name under which the mart shows a column; a join key shows as its parent's."""
+        node = self._node(table)
+        for parents, own in node.on:
+            if own == column and node.parent is not None:
+                return self.output_of(node.parent, parents)
+        return next(o.name for o in self.outputs if (o.table, o.column) == (table, column))
+
+    def join_sql(self, relations: Mapping[str, str]) -> str:
+        """Return the SELECT of the whole mart from `relations`, a relation for each table."""
+        values = [quoted(name) for name in self.selected]
+        values += [f"{_closed(text)} AS {quoted(name)}" for name, text in self.expressions.items()]
+        where = f" WHERE {_closed(self.filter)}" if self.filter else ""
+        return f"SELECT {', '.join(values)} FROM ({self.outputs_sql(relations)}) AS {ROW}{where}"
+
+    def outputs_sql(self, relations: Mapping[str, str]) -> str:
+        """Return the SELECT of all columns that the mart can show; expressions and filter stand on it."""
+        aliases = {table: f"_datamart_{position}" for position, table in enumerate(self.tables)}
+        shown = ", ".join(f"{aliases[o.table]}.{quoted(o.column)} AS {quoted(o.name)}" for o in self.outputs)
+        root, *others = self.nodes
+        joins = [f"{relations[root.table]} AS {aliases[root.table]}"]
+        for node in others:
+            on = " AND ".join(
+                f"{aliases[node.table]}.{quoted(own)} = {aliases[node.parent or '']}.{quoted(parents)}"
+                for parents, own in node.on
+            )
+            joins.append(f"{node.how.upper()} JOIN {relations[node.table]} AS {aliases[node.table]} ON {on}")
+        return f"SELECT {shown} FROM {' '.join(joins)}"
+
+    def arm(self, table: str, delta: Delta, changed: str) -> Arm:
+        """Return the mart rows that the changed rows of `table` can touch; `changed` holds their keys.
+
+        An inner-joined table's rows are found by its own key. A left-joined one's first match replaces
+        a mart row that carries NULL, and its last match leaves one, so all mart rows that share the
+        parent's join value are taken: the values that the changed rows have now, and had before.
+        """
+        node = self._node(table)
+        if node.how == "inner":
+            return self._arm(node.table, node.shape.primary_key, node.shape.primary_key, changed)
+        own = tuple(own for _, own in node.on)
+        by_key = matching(node.shape.primary_key, OTHER, ROW, null_safe=True)
+        matches = " AND ".join(f"{ROW}.{quoted(name)} IS NOT NULL" for name in own)
+        values = " UNION ".join(
+            f"SELECT {_names(own, ROW)} FROM {relation} AS {ROW} "
+            f"WHERE {matches} AND EXISTS (SELECT 1 FROM {changed} AS {OTHER} WHERE {by_key})"
+            for relation in (delta.now, delta.before)
+        )
+        parents = tuple(parents for parents, _ in node.on)
+        return self._arm(node.parent or "", parents, own, f"({values})")
+
+    def _arm(self, table: str, columns: Sequence[str], source: Sequence[str], relation: str) -> Arm:
+        outputs = tuple(self.output_of(table, column) for column in columns)
+        shown = ", ".join(
+            f"{quoted(own)} AS {quoted(output)}" for own, output in zip(source, outputs, strict=True)
+        )
+        return Arm(outputs, f"SELECT DISTINCT {shown} FROM {relation} AS {ROW}")
+
+    def _node(self, table: str) -> Node:
+        return next(node for node in self.nodes if node.table == table)
+
+
+def mart_shape(name: str, config: MartConfig, mirrors: Mapping[str, MirrorShape]) -> MartShape:
+    """Return the mart that the settings describe. Raises: ConfigError for names that do not resolve."""
+    nodes = [Node(config.from_, mirrors[config.from_])]
+    for position, join in enumerate(config.joins):
+        nodes.append(_joined(nodes, join, mirrors, f"marts.{name}.joins[{position}]"))
+    resolved = _inner_where_descendants_are(nodes)
+    outputs = _named(name, resolved)
+    _require_free(name, (*(output.name for output in outputs), *config.expressions))
+    shape = MartShape(name, resolved, outputs, (), (), dict(config.expressions), config.filter)
+    key = _distinct(
+        shape.output_of(node.table, column) for node in resolved for column in node.shape.primary_key
+    )
+    needed = tuple(
+        shape.output_of(node.parent or "", column)
+        for node in resolved
+        if node.how == "left"
+        for column, _ in node.on
+    )
+    return replace(shape, key=key, selected=_selected(name, config, outputs, key + needed))
+
+
+def changed_keys_sql(delta: Delta, key: Sequence[str]) -> str:
+    """Return the SELECT of the primary keys written, or deleted, since the mart consumed the mirror."""
+    runs = ", ".join(literal(run_id) for run_id in delta.run_ids)
+    names = _names(key, ROW)
+    written = f"SELECT {names} FROM {delta.now} AS {ROW} WHERE {ROW}.{quoted(RUN_ID)} IN ({runs})"
+    if not delta.deletes:
+        return written
+    present = f"SELECT 1 FROM {delta.now} AS {OTHER} WHERE {matching(key, OTHER, ROW, null_safe=True)}"
+    return f"{written} UNION ALL SELECT {names} FROM {delta.before} AS {ROW} WHERE NOT EXISTS ({present})"
+
+
+def joined_arms(arms: Iterable[Arm]) -> tuple[Arm, ...]:
+    """Return one arm for each set of outputs, with the keys of all: fewer joins to compute."""
+    keys: dict[tuple[str, ...], list[str]] = {}
+    for arm in arms:
+        keys.setdefault(arm.outputs, []).append(arm.keys)
+    return tuple(Arm(outputs, " UNION ".join(selects)) for outputs, selects in keys.items())
+
+
+def restricted_sql(relation: str, columns: Sequence[str], arms: Sequence[Taken]) -> str:
+    """Return the SELECT of the rows of `relation` that any arm takes, once each; all without arms.
+
+    Spark moves each arm's test below the joins of `relation`, which an OR of them would prevent.
+    """
+    select = f"SELECT {_names(columns, ROW)} FROM {relation} AS {ROW}"
+    if not arms:
+        return select
+    parts = []
+    for position, arm in enumerate(arms):
+        earlier = "".join(f" AND {other.fails}" for other in arms[:position])
+        parts.append(f"{select} WHERE {arm.test}{earlier}")
+    return " UNION ALL ".join(parts)
+
+
+def _joined(nodes: Sequence[Node], join: JoinConfig, mirrors: Mapping[str, MirrorShape], where: str) -> Node:
+    shape = mirrors[join.table]
+    for _, own in join.on:
+        if own not in shape.columns:
+            raise ConfigError(f"{where}: table '{join.table}' has no column '{own}'", hint="Correct `on`.")
+    wanted = {parents for parents, _ in join.on}
+    candidates = [n for n in nodes if join.to in (None, n.table) and wanted <= set(n.shape.columns)]
+    if not candidates:
+        names = ", ".join(sorted(wanted))
+        hint = "Name the parent's columns in `on` as {parent column: own column}, and the parent in `to`."
+        raise ConfigError(
+            f"{where}: no table joined before '{join.table}' has the columns {names}", hint=hint
+        )
+    return Node(join.table, shape, candidates[0].table, join.on, join.how)
+
+
+def _inner_where_descendants_are(nodes: Sequence[Node]) -> tuple[Node, ...]:
+    """Return the tree, left joins made inner where an inner join below drops their NULL rows anyway."""
+    inner: set[str | None] = set()
+    for node in reversed(nodes):
+        if node.how == "inner" or node.table in inner:
+            inner |= {node.table, node.parent}
+    return tuple(replace(n, how="inner") if n.table in inner else n for n in nodes)
+
+
+def _named(mart: str, nodes: Sequence[Node]) -> tuple[Output, ...]:
+    """Return all tables' columns; names that collide, whatever their case, get the table's as prefix."""
+    shown = [
+        Output(column, node.table, column)
+        for node in nodes
+        for column in node.shape.columns
+        if column not in {own for _, own in node.on}
+    ]
+    for _ in range(2):
+        counts = Counter(output.name.lower() for output in shown)
+        shown = [replace(o, name=f"{o.table}_{o.column}") if counts[o.name.lower()] > 1 else o for o in shown]
+    twice = [name for name, count in Counter(o.name.lower() for o in shown).items() if count > 1]
+    if twice:
+        hint = "Exclude one of the columns from its table."
+        raise ConfigError(f"marts.{mart}: two columns would both be named '{twice[0]}'", hint=hint)
+    return tuple(shown)
+
+
+def _require_free(mart: str, columns: Iterable[str]) -> None:
+    """Raise ConfigError where a mart would have a column of a name that its SQL or Iceberg needs."""
+    taken = next(filter(is_taken, columns), None)
+    if taken is not None:
+        hint = "Names that begin with '_datamart_' are taken: name the table or the expression otherwise."
+        raise ConfigError(f"marts.{mart}: it cannot have a column '{taken}'", hint=hint)
+
+
+def _selected(
+    mart: str, config: MartConfig, outputs: Sequence[Output], needed: Sequence[str]
+) -> tuple[str, ...]:
+    names = [output.name for output in outputs]
+    shown = names if config.columns is None else [n for n in names if n in (*config.columns, *needed)]
+    taken = Counter(name.lower() for name in (*shown, *config.expressions))
+    twice = [name for name in config.expressions if taken[name.lower()] > 1]
+    if twice:
+        hint = f"Leave the column out of marts.{mart}.columns, or rename the expression."
+        raise ConfigError(f"marts.{mart}.expressions: there is another column '{twice[0]}'", hint=hint)
+    if config.columns is None:
+        return tuple(names)
+    unknown = [name for name in config.columns if name not in names]
+    if unknown:
+        hint = f"The mart can show: {', '.join(names)}."
+        raise ConfigError(f"marts.{mart}.columns: there is no column '{unknown[0]}'", hint=hint)
+    return tuple(shown)
+
+
+def _closed(text: str) -> str:
+    """Return SQL of the settings so that a comment at its end hides nothing behind it."""
+    return f"{text}\n" if "--" in text.rpartition("\n")[2] else text
+
+
+def _names(columns: Iterable[str], alias: str) -> str:
+    return ", ".join(f"{alias}.{quoted(name)}" for name in columns)
+
+
+def _distinct(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))

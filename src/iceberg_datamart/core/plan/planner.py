@@ -1,0 +1,390 @@
+"""What a run will do, decided from facts alone: `plan` prints exactly what `run` executes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import TYPE_CHECKING, TypeAlias
+
+from iceberg_datamart.core.plan.schema import (
+    SchemaChange,
+    renumbered,
+    require_allowed,
+    same_in_files,
+    schema_change,
+    unfit_for_glue,
+)
+from iceberg_datamart.core.plan.windows import (
+    BACKFILL,
+    FULL,
+    INCREMENTAL,
+    RECONCILE,
+    WHOLE,
+    Witnesses,
+    next_start,
+)
+from iceberg_datamart.core.quality.audits import audits_of
+from iceberg_datamart.core.quality.checks import NO_CHECKS, checks_of
+from iceberg_datamart.core.sql import LINEAGE_NAMES, is_taken
+from iceberg_datamart.core.state.watermark import ReadWindow
+from iceberg_datamart.errors import DatamartError, SchemaChangeError, SourceError, SourceIdentityError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from datetime import datetime
+
+    from iceberg_datamart.core.plan.windows import Start
+    from iceberg_datamart.core.quality.audits import Audit
+    from iceberg_datamart.core.quality.checks import Checks
+    from iceberg_datamart.core.settings.model import Config, MartConfig, TableConfig
+    from iceberg_datamart.core.source.reads import SourceTable
+    from iceberg_datamart.core.state.history import MirrorState, TableHistory
+    from iceberg_datamart.core.state.watermark import Horizon, Watermark
+
+
+@dataclass(frozen=True)
+class TableFacts:
+    """What is known of one table before a run: its source, or why it cannot be read, and its mirror."""
+
+    source: SourceTable | DatamartError
+    mirror: TableHistory | None = None
+    horizon: Horizon | None = None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that a plan depends on. `timestamp` is what the timestamp file says; None where it is missing.
+
+    `due` names the tables whose turn it is to be reconciled.
+    """
+
+    timestamp: datetime | None
+    tables: Mapping[str, TableFacts]
+    due: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the caller of a run asked for. No `tables` means all.
+
+    With `snapshot_id`, the one table is read from the state that this snapshot of its mirror recorded.
+    """
+
+    load_type: str = INCREMENTAL
+    tables: tuple[str, ...] = ()
+    accept_new_source: bool = False
+    snapshot_id: int | None = None
+
+
+@dataclass(frozen=True)
+class MergeWindow:
+    """Read a window of one source and merge it into its mirror; `doubted` as in `windows.Start`."""
+
+    table: str
+    settings: TableConfig
+    load_type: str
+    window: ReadWindow
+    reason: str
+    source: SourceTable
+    horizon: Horizon
+    mirror: TableHistory | None
+    saved: Watermark | None
+    change: SchemaChange = field(default_factory=SchemaChange)
+    checks: Checks = NO_CHECKS
+    audits: tuple[Audit, ...] = ()
+    doubted: bool = False
+
+
+@dataclass(frozen=True)
+class Refuse:
+    """Do nothing for one table, which counts as failed."""
+
+    table: str
+    error: DatamartError
+
+
+@dataclass(frozen=True)
+class MaintainMart:
+    """Bring one mart up to its mirrors.
+
+    `keys` are the primary keys that the settings name for its tables, `sources` what is known of these.
+    """
+
+    mart: str
+    settings: MartConfig
+    keys: Mapping[str, tuple[str, ...]]
+    sources: Mapping[str, SourceTable] = field(default_factory=dict)
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """Return the joined tables, the root first."""
+        return (self.settings.from_, *(join.table for join in self.settings.joins))
+
+
+@dataclass(frozen=True)
+class WriteTimestamp:
+    """Move the timestamp file on, if all `tables` got there (R6), and the counts of runs beside it."""
+
+    expected: datetime | None
+    tables: tuple[str, ...]
+
+
+Step: TypeAlias = "MergeWindow | Refuse | MaintainMart | WriteTimestamp"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The steps of one run, in order; those of tables may run side by side."""
+
+    steps: tuple[Step, ...]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def table_steps(self) -> tuple[MergeWindow | Refuse, ...]:
+        """Return the steps that concern one table each."""
+        return tuple(step for step in self.steps if isinstance(step, (MergeWindow, Refuse)))
+
+    @property
+    def mart_steps(self) -> tuple[MaintainMart, ...]:
+        """Return the steps that concern one mart each."""
+        return tuple(step for step in self.steps if isinstance(step, MaintainMart))
+
+
+def chosen_tables(config: Config, wishes: Wishes) -> list[str]:
+    """Return the enabled tables that the caller asked for."""
+    enabled = [name for name, table in config.tables.items() if table.enabled]
+    return [name for name in enabled if not wishes.tables or name in wishes.tables]
+
+
+def maintain_mart(name: str, config: Config, facts: Facts) -> MaintainMart:
+    """Return the step of a mart, with what is known of its tables' sources."""
+    step = MaintainMart(name, config.marts[name], {})
+    known = {table: facts.tables[table].source for table in step.tables if table in facts.tables}
+    sources = {table: source for table, source in known.items() if not isinstance(source, DatamartError)}
+    keys = {table: config.tables[table].primary_key or () for table in step.tables}
+    return replace(step, keys=keys, sources=sources)
+
+
+def plan_run(config: Config, facts: Facts, wishes: Wishes) -> Plan:
+    """Return the steps of one run."""
+    steps: list[Step] = [plan_table(name, config, facts, wishes) for name in chosen_tables(config, wishes)]
+    marts = (maintain_mart(name, config, facts) for name in config.marts)
+    steps += [step for step in marts if not wishes.tables or set(step.tables) & set(wishes.tables)]
+    enabled = tuple(name for name, table in config.tables.items() if table.enabled)
+    steps.append(WriteTimestamp(facts.timestamp, enabled))
+    warnings = [text for step in steps if isinstance(step, MergeWindow) for text in _column_warnings(step)]
+    warnings += [*_clock_warnings(facts), *_doubt_warnings(steps), *_foreign_warnings(steps)]
+    return Plan(tuple(steps), tuple(warnings))
+
+
+def _column_warnings(step: MergeWindow) -> Iterator[str]:
+    """Yield what becomes of columns that went; those that came are a reason to compare all rows."""
+    for name in step.change.absent:
+        yield f"table '{step.table}': column '{name}' is gone from the source; new rows hold NULL"
+
+
+def _clock_warnings(facts: Facts) -> Iterator[str]:
+    clocks = [known.horizon.clock for known in facts.tables.values() if known.horizon is not None]
+    if facts.timestamp is not None and clocks and facts.timestamp > max(clocks):
+        ahead, clock = (f"{instant:%Y-%m-%d %H:%M:%S}" for instant in (facts.timestamp, max(clocks)))
+        yield (
+            f"the timestamp file says {ahead}, ahead of the source's clock {clock}; "
+            "nothing is skipped for it, and a run in which no table fails sets it back"
+        )
+
+
+def _doubt_warnings(steps: Iterable[Step]) -> Iterator[str]:
+    """Yield why tables are compared whole that nobody asked to be (R19, R20)."""
+    for step in steps:
+        if isinstance(step, MergeWindow) and step.doubted:
+            yield f"table '{step.table}': all rows are compared: {step.reason}"
+
+
+def _foreign_warnings(steps: Iterable[Step]) -> Iterator[str]:
+    for step in steps:
+        if not isinstance(step, MergeWindow) or step.mirror is None or step.load_type in WHOLE:
+            continue
+        for last in step.mirror.foreign()[:1]:
+            yield (
+                f"table '{step.table}': another tool changed the mirror (snapshot {last.snapshot_id}, "
+                f"{last.operation}); rows that differ from the source stay until "
+                f"`reconcile --table {step.table}`"
+            )
+
+
+def plan_table(name: str, config: Config, facts: Facts, wishes: Wishes) -> MergeWindow | Refuse:
+    """Return what happens to one table: its window, or why it is refused before anything is read."""
+    known = facts.tables[name]
+    if isinstance(known.source, DatamartError) or known.horizon is None:
+        error = known.source if isinstance(known.source, DatamartError) else DatamartError("no horizon")
+        return Refuse(name, error)
+    try:
+        return _planned(name, config, facts, wishes, known.source, known.horizon)
+    except DatamartError as error:
+        return Refuse(name, error)
+    except Exception as error:  # noqa: BLE001  (of one table alone, R9)
+        unforeseen = DatamartError(
+            f"it cannot be planned: {type(error).__name__}: {error}",
+            hint="Run with --debug for the whole story.",
+        )
+        unforeseen.__cause__ = error
+        return Refuse(name, unforeseen)
+
+
+def _planned(  # noqa: PLR0913, PLR0917  (the facts of one table)
+    name: str, config: Config, facts: Facts, wishes: Wishes, source: SourceTable, horizon: Horizon
+) -> MergeWindow:
+    """Return the window of a table. Raises: DatamartError where it is refused."""
+    table, mirror = config.tables[name], facts.tables[name].mirror
+    _check_names(name, source, glue=config.catalog.type == "glue")
+    change = _followed(name, source, mirror, table)
+    state = _accepted_state(source, mirror, wishes)
+    if wishes.load_type == BACKFILL:
+        _require_windows(name, source)
+    checks, audits = _demands(name, table, source)
+    told = mirror
+    if wishes.snapshot_id is not None and told is not None:
+        told = told.as_of(wishes.snapshot_id)
+    start = next_start(
+        table,
+        source,
+        Witnesses(facts.timestamp, told, horizon, change.remade, tuple(c.name for c in change.added)),
+        asked=_asked(name, facts, wishes, change),
+        on_missing=config.state.on_missing,
+    )
+    return MergeWindow(
+        table=name,
+        settings=table,
+        load_type=start.load_type,
+        window=ReadWindow(start.lower, start.after),
+        reason=_turn(start, table, wishes, facts.tables[name]) or _reason(start, wishes),
+        source=source,
+        horizon=horizon,
+        mirror=mirror,
+        saved=None if state is None or start.load_type in WHOLE else state.settled(horizon.instant),
+        change=change,
+        checks=checks,
+        audits=audits,
+        doubted=start.doubted,
+    )
+
+
+def _demands(name: str, table: TableConfig, source: SourceTable) -> tuple[Checks, tuple[Audit, ...]]:
+    """Return what must hold for the rows of a table, and for the table as a whole. Raises: ConfigError."""
+    where = f"tables.{name}"
+    return (
+        checks_of(where, table.checks, source.columns),
+        audits_of(where, table.audits, source.columns, source.primary_key),
+    )
+
+
+def _asked(name: str, facts: Facts, wishes: Wishes, change: SchemaChange) -> str:
+    """Return the load type that is wanted of a table; a new column is filled by a full load alone."""
+    due = name in facts.due or _owes_comparison(facts.tables[name])
+    asked = RECONCILE if due and wishes.load_type == INCREMENTAL else wishes.load_type
+    return FULL if asked == RECONCILE and change.added else asked
+
+
+def _owes_comparison(known: TableFacts) -> bool:
+    return known.mirror is not None and known.mirror.owes_comparison
+
+
+def _turn(start: Start, table: TableConfig, wishes: Wishes, known: TableFacts) -> str | None:
+    """Return why a table is reconciled that nobody asked to be."""
+    if start.load_type != RECONCILE or start.doubted or wishes.load_type == RECONCILE:
+        return None
+    if _owes_comparison(known):
+        return "a rollback undid a comparison with the source"
+    return f"its turn: every {table.reconcile_every} runs"
+
+
+def _reason(start: Start, wishes: Wishes) -> str:
+    rerun = "" if wishes.snapshot_id is None else f" as of snapshot {wishes.snapshot_id}"
+    return start.reason + rerun
+
+
+def _accepted_state(source: SourceTable, mirror: TableHistory | None, wishes: Wishes) -> MirrorState | None:
+    """Return the mirror's newest CDC state. Raises: SourceIdentityError for another source (R13)."""
+    states = () if mirror is None else mirror.mirror_states()
+    if not states:
+        return None
+    if states[0].source != source.identity and not wishes.accept_new_source:
+        message = (
+            f"the mirror was filled from {states[0].source}, "
+            f"but the settings now name {source.identity} (server/database/table)"
+        )
+        hint = "Correct the source's url, or run once with --accept-new-source: a full load from the new one."
+        raise SourceIdentityError(message, hint=hint)
+    return states[0]
+
+
+def _check_names(name: str, source: SourceTable, *, glue: bool) -> None:
+    """Raise SchemaChangeError where a column has a name that the mirror cannot have."""
+    taken = sorted(column.name for column in source.columns if is_taken(column.name))
+    if taken:
+        hint = f"Add it to tables.{name}.exclude."
+        if taken[0] in source.primary_key:
+            hint = f"Rename it in the source, or name a view in tables.{name}.from that renames it."
+        raise SchemaChangeError(f"the source has a column '{taken[0]}', a name that mirrors need", hint=hint)
+    twins = same_in_files(source.columns)
+    if twins is not None:
+        message = "the columns '{}' and '{}' would have the same name in Parquet files".format(*twins)
+        raise SchemaChangeError(message, hint=f"Add one of them to tables.{name}.exclude.")
+    unfit = unfit_for_glue(column.name for column in source.columns) if glue else None
+    if unfit is not None:
+        raise SchemaChangeError(unfit, hint=f"Add it to tables.{name}.exclude, or rename it in the source.")
+
+
+def _require_windows(name: str, source: SourceTable) -> None:
+    """Raise SourceError for a source that is read whole where its columns change."""
+    if not source.is_digested:
+        message = "files and Iceberg tables are read whole when their columns change, so nothing is left out"
+        hint = f"Run with --load-type full --table {name} to compare all rows."
+        raise SourceError(message, hint=hint)
+
+
+def _followed(
+    name: str, source: SourceTable, mirror: TableHistory | None, table: TableConfig
+) -> SchemaChange:
+    """Return how the mirror follows its source's columns. Raises: SchemaChangeError."""
+    if mirror is None:
+        return SchemaChange()
+    if mirror.key and set(mirror.key) != set(source.primary_key):
+        message = (
+            f"the key is {', '.join(source.primary_key)} now, but the mirror's is {', '.join(mirror.key)}"
+        )
+        hint = f"Correct tables.{name}.primary_key, or drop the mirror '{name}' and load it again."
+        raise SchemaChangeError(message, hint=hint)
+    present = {column: kind for column, kind in mirror.columns.items() if column not in LINEAGE_NAMES}
+    change = schema_change(name, source.columns, present, source.primary_key)
+    change = replace(change, absent=tuple(gone for gone in change.absent if gone not in table.exclude))
+    state = next(iter(mirror.mirror_states()), None)
+    recorded = {} if state is None or state.source != source.identity else state.numbers
+    change = renumbered(change, recorded, source.numbers)
+    if mirror.current is not None:
+        # Of a column that was gone when the table was merged last, people know.
+        news = replace(change, absent=tuple(gone for gone in change.absent if recorded.get(gone) != 0))
+        require_allowed(name, news, present, table.on_schema_change)
+    return change
+
+
+def merge_order(config: Config, tables: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Return each of `tables` with those of them that must be merged before it, because its audits name them.
+
+    No table comes before one that it waits for, and those that wait for none come first.
+    """
+    chosen = list(tables)
+    earlier = {
+        table: tuple(
+            name
+            for name in dict.fromkeys(name for audit in config.tables[table].audits for name in audit.tables)
+            if name in chosen and name != table
+        )
+        for table in chosen
+    }
+
+    @cache
+    def depth(table: str) -> int:
+        return max((1 + depth(name) for name in earlier[table]), default=0)
+
+    return {table: earlier[table] for table in sorted(chosen, key=depth)}

@@ -1,0 +1,1 @@
+"""Checks and audits, as rules and SQL."""

@@ -1,0 +1,1 @@
+"""What a source says of a table, and how it is read."""

@@ -1,0 +1,1 @@
+"""Where a mirror stands, and what its snapshots record."""

@@ -1,0 +1,390 @@
+"""What one commit records in its snapshot summary, and what a table's history says (R1, R11)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from iceberg_datamart.core.source.recipe import parsed_recipe
+from iceberg_datamart.core.state.watermark import CursorKind, Watermark, least_cursor
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PREFIX = "iceberg-datamart."
+# The table properties with a mart's definitions, by digest.
+DEFINITION = PREFIX + "definition."
+# Those with the recipes by which a mirror's rows were read, by digest: see `recipe`.
+RECIPE = PREFIX + "recipe."
+_CONSUMED = PREFIX + "consumed."
+_REPLACE = "replace"
+_DELETES = ("position-deletes", "equality-deletes", "delete-files")
+# Full loads and reconciles compare every row. Of marts any commit does, where another tool came before it.
+_COMPARES_ALL = {"full", "reconcile", "mart"}
+# Loads that find what no cursor tells of; a rollback undoes that, and an incremental run finds it no more.
+_FINDS_ALL = {"full", "reconcile", "backfill"}
+
+
+@dataclass(frozen=True)
+class MirrorState:
+    """The CDC state that travels in the same commit as a mirror's rows.
+
+    `cursor` names the cursor column. `greatest` and `read_at` matter to integer cursors: transactions
+    that were open at `read_at` may still bring smaller values. `fingerprint` tells what the window's rows
+    looked like, so that a later run can see that nothing changed without reading. `numbers` are those of
+    the source's columns (see `schema.recorded_numbers`); none where it has none, or none were recorded.
+    `recipe` is the digest of what decided how the rows were read (R19). `parts` is the text of
+    `setbacks.parts_text`; `transaction`, `timeline` and `database` are those of the `Horizon` (R20). All of
+    these are None in what earlier versions committed.
+    """
+
+    run_id: str
+    load_type: str
+    source: str
+    complete_through: datetime
+    read_at: datetime
+    cursor: str | None = None
+    watermark: Watermark | None = None
+    greatest: Watermark | None = None
+    fingerprint: str | None = None
+    numbers: Mapping[str, int] = field(default_factory=dict)
+    recipe: str | None = None
+    parts: str | None = None
+    transaction: int | None = None
+    timeline: int | None = None
+    database: int | None = None
+
+    def settled(self, horizon: datetime) -> Watermark | None:
+        """Return the watermark that a read from `watermark` on establishes, with the horizon at `horizon`.
+
+        An integer's is the greatest value of the earlier read, once all that were open then have ended.
+        """
+        integer = self.greatest is not None and self.greatest.kind is CursorKind.INTEGER
+        return self.greatest if integer and horizon >= self.read_at else self.watermark
+
+    def is_held_back(self, holds_from: datetime, zone: str) -> bool:
+        """Return whether a transaction open since `holds_from` kept the watermark below what was read.
+
+        `zone` is that of a cursor column which stores none.
+        """
+        if self.greatest is None or holds_from > self.read_at:
+            return False
+        limit = least_cursor(self.greatest.kind, zone, holds_from)
+        unheld = least_cursor(self.greatest.kind, zone, self.read_at)
+        if limit is None or unheld is None:
+            return self.watermark is None or self.watermark.value < self.greatest.value
+        return limit.value < min(self.greatest.value, unheld.value)
+
+    def summary(self) -> dict[str, str]:
+        """Return the summary properties; `mirror_state` reads them back."""
+        kind = (self.watermark or self.greatest or _NO_KIND).kind
+        found = {
+            "run-id": self.run_id,
+            "load-type": self.load_type,
+            "source": self.source,
+            "cursor": self.cursor,
+            "complete-through": _text(self.complete_through),
+            "read-at": _text(self.read_at),
+            "cursor-type": kind.value if self.watermark or self.greatest else None,
+            "watermark": None if self.watermark is None else str(self.watermark),
+            "greatest-cursor": None if self.greatest is None else str(self.greatest),
+            "fingerprint": self.fingerprint,
+            "columns": json.dumps(self.numbers, separators=(",", ":")) if self.numbers else None,
+            "recipe": self.recipe,
+            "parts": self.parts,
+            "transaction": None if self.transaction is None else str(self.transaction),
+            "timeline": None if self.timeline is None else str(self.timeline),
+            "database": None if self.database is None else str(self.database),
+        }
+        return {PREFIX + key: value for key, value in found.items() if value is not None}
+
+
+_NO_KIND = Watermark(CursorKind.INTEGER, 0)
+
+
+@dataclass(frozen=True)
+class MartState:
+    """What a mart's commit records: the mirrors' snapshots that it is the join of (R8)."""
+
+    run_id: str
+    definition: str
+    consumed: Mapping[str, int]
+    uneven: tuple[str, ...] = ()
+
+    def summary(self) -> dict[str, str]:
+        """Return the summary properties; `mart_state` reads them back."""
+        found = {
+            PREFIX + "run-id": self.run_id,
+            PREFIX + "load-type": "mart",
+            PREFIX + "definition": self.definition,
+            **{_CONSUMED + table: str(snapshot) for table, snapshot in self.consumed.items()},
+        }
+        return found | ({PREFIX + "uneven": ", ".join(self.uneven)} if self.uneven else {})
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """An Iceberg snapshot as `history` tells it. `committed_at` is the clock of who staged it.
+
+    When readers saw it first is another time: see `TableHistory.published_at`.
+
+    `sequence_number` counts the table's commits; 0 where the table's format has none. `schema_id` is that of
+    the columns it was written with, where it tells.
+    """
+
+    snapshot_id: int
+    parent_id: int | None
+    committed_at: datetime
+    operation: str
+    summary: Mapping[str, str] = field(default_factory=dict)
+    sequence_number: int = 0
+    schema_id: int | None = None
+
+    @property
+    def run_id(self) -> str | None:
+        """Return the run that wrote it; None for a foreign commit, such as a compaction."""
+        return self.summary.get(PREFIX + "run-id")
+
+    @property
+    def load_type(self) -> str | None:
+        """Return the load type that it records; `mart` for a mart's."""
+        return self.summary.get(PREFIX + "load-type")
+
+    @property
+    def rows(self) -> int:
+        """Return the rows that its summary counts: data file records less those that position deletes hide.
+
+        See `TableHistory.rows_of` for whether that is so.
+        """
+        return self._number("total-records") - self._number("total-position-deletes")
+
+    @property
+    def hides_rows(self) -> bool:
+        """Return whether it has delete files, so that its data files hold more rows than the table."""
+        return any(self._number(f"total-{kind}") for kind in _DELETES)
+
+    def changed(self, kind: str) -> int:
+        """Return the rows `inserted`, `updated` or `deleted` by this commit, 0 where it is foreign."""
+        if kind == "inserted" and self.run_id is not None and PREFIX + kind not in self.summary:
+            return self._number("added-records")
+        return self._number(PREFIX + kind)
+
+    @property
+    def is_foreign(self) -> bool:
+        """Return whether another tool committed it and may have changed rows; a compaction changes none."""
+        return self.run_id is None and self.operation != _REPLACE
+
+    @property
+    def changes_rows(self) -> bool:
+        """Return whether this commit changed any row; one that only records state does not."""
+        return any(self.changed(kind) for kind in ("inserted", "updated", "deleted"))
+
+    def _number(self, key: str) -> int:
+        return int(self.summary.get(key, "0"))
+
+
+@dataclass(frozen=True)
+class TableHistory:
+    """An existing Iceberg table: its columns by name and type, its key, its current snapshot's ancestors.
+
+    `key` is the primary key as far as the table tells it; `snapshots` come newest first. `is_superseded`
+    says whether the table had snapshots after its current one: it was rolled back, or something staged was
+    never published. `has_required` says whether any column cannot be NULL. `others` are the snapshots that
+    can still be read and are no ancestors; `log` tells which snapshot became current when, oldest first.
+    `last_sequence_number` is the greatest that any snapshot ever had. `properties` are the table's, the
+    definitions that a mart ever had among them. `schema_id` is that of its present columns.
+    """
+
+    columns: Mapping[str, str]
+    key: tuple[str, ...]
+    snapshots: tuple[Snapshot, ...]
+    is_superseded: bool = False
+    has_required: bool = False
+    others: tuple[Snapshot, ...] = ()
+    log: tuple[tuple[datetime, int], ...] = ()
+    last_sequence_number: int = 0
+    properties: Mapping[str, str] = field(default_factory=dict)
+    schema_id: int | None = None
+
+    @property
+    def current(self) -> Snapshot | None:
+        """Return the snapshot that readers see."""
+        return self.snapshots[0] if self.snapshots else None
+
+    def since(self, snapshot_id: int | None) -> tuple[Snapshot, ...] | None:
+        """Return the snapshots after `snapshot_id`, newest first; None where it is no ancestor."""
+        for position, snapshot in enumerate(self.snapshots):
+            if snapshot.snapshot_id == snapshot_id:
+                return self.snapshots[:position]
+        return None
+
+    def as_of(self, snapshot_id: int) -> TableHistory | None:
+        """Return the history after a rollback to the snapshot; None where it is no ancestor."""
+        since = self.since(snapshot_id)
+        if since is None:
+            return None
+        return replace(
+            self,
+            snapshots=self.snapshots[len(since) :],
+            others=(*since, *self.others),
+            is_superseded=self.is_superseded or bool(since),
+        )
+
+    def definition(self, digest: str) -> str | None:
+        """Return the text of a mart's definition; None where its table does not have it."""
+        return self.properties.get(DEFINITION + digest)
+
+    def rows_of(self, snapshot: Snapshot) -> int | None:
+        """Return the rows that an ancestor held; None where its summary may count wrongly.
+
+        Each summary adds to the counts of the one before. A compaction leaves delete files behind whose rows
+        are gone, and counts them on: the count is right where no other tool committed beside delete files.
+        """
+        since = self.since(snapshot.snapshot_id)
+        if since is None or "total-records" not in snapshot.summary:
+            return None
+        for older in self.snapshots[len(since) :]:
+            if not older.hides_rows:
+                return snapshot.rows
+            if older.run_id is None:
+                return None
+        return snapshot.rows if self.is_whole else None
+
+    def recipe(self, digest: str) -> Mapping[str, str] | None:
+        """Return the recipe of a digest that a commit recorded; None where the table does not have it."""
+        text = self.properties.get(RECIPE + digest)
+        return None if text is None else parsed_recipe(text)
+
+    def current_at(self, instant: datetime) -> int | None:
+        """Return the snapshot that was current then, as far as the log goes back."""
+        return next((found for since, found in reversed(self.log) if since <= instant), None)
+
+    def published_at(self, snapshot_id: int) -> datetime | None:
+        """Return when the snapshot became current last; None where the log does not tell, or it never was."""
+        return next((since for since, found in reversed(self.log) if found == snapshot_id), None)
+
+    def can_read(self, snapshot_id: int) -> bool:
+        """Return whether a snapshot is still there, current, rolled back or never published."""
+        return any(found.snapshot_id == snapshot_id for found in (*self.snapshots, *self.others))
+
+    @property
+    def is_altered(self) -> bool:
+        """Return whether its columns are others than when a run last committed: to readers, rows changed.
+
+        Another tool may have dropped, renamed or exchanged some, of which no snapshot tells.
+        """
+        ours = next((s.schema_id for s in self.snapshots if s.run_id is not None), None)
+        return None not in (ours, self.schema_id) and ours != self.schema_id
+
+    @property
+    def owes_comparison(self) -> bool:
+        """Return whether a rollback undid what only a comparison of all rows could find.
+
+        So it is where a full load, reconcile or backfill was rolled back, and none came after. A newest
+        snapshot that is gone may have been one.
+        """
+        were_current = {snapshot_id for _, snapshot_id in self.log}
+        compared = max((s.sequence_number for s in self.snapshots if s.load_type in _FINDS_ALL), default=0)
+        newest = max((s.sequence_number for s in (*self.snapshots, *self.others)), default=0)
+        undone = [
+            other
+            for other in self.others
+            if other.snapshot_id in were_current and other.sequence_number > compared
+        ]
+        return any(s.load_type in _FINDS_ALL and s.changes_rows for s in undone) or (
+            0 < newest < self.last_sequence_number
+        )
+
+    @property
+    def is_whole(self) -> bool:
+        """Return whether the ancestors are known back to the first; expiry removes the oldest."""
+        return bool(self.snapshots) and self.snapshots[-1].parent_id is None
+
+    def foreign(self) -> tuple[Snapshot, ...]:
+        """Return the commits of other tools that may have changed rows since all rows were compared last."""
+        found = []
+        for snapshot in self.snapshots:
+            if snapshot.summary.get(PREFIX + "load-type") in _COMPARES_ALL:
+                break
+            found += [snapshot] if snapshot.is_foreign else []
+        return tuple(found)
+
+    def mirror_states(self) -> tuple[MirrorState, ...]:
+        """Return the CDC states of the ancestors, newest first (R11: commits without one are passed over)."""
+        found = (mirror_state(snapshot.summary) for snapshot in self.snapshots)
+        return tuple(state for state in found if state is not None)
+
+    def mart_state(self) -> MartState | None:
+        """Return what the mart consumed last, or None where no ancestor says."""
+        found = (mart_state(snapshot.summary) for snapshot in self.snapshots)
+        return next((state for state in found if state is not None), None)
+
+
+@dataclass(frozen=True)
+class CommitReceipt:
+    """Proof that Iceberg committed one change; only a `ports.Lake` issues one."""
+
+    table: str
+    snapshot_id: int
+    inserted: int = 0
+    updated: int = 0
+    deleted: int = 0
+
+
+def mirror_state(summary: Mapping[str, str]) -> MirrorState | None:
+    """Return the CDC state that a summary records, or None where it records none."""
+    if PREFIX + "source" not in summary:
+        return None
+    said = {key.removeprefix(PREFIX): value for key, value in summary.items() if key.startswith(PREFIX)}
+    kind = CursorKind(said["cursor-type"]) if "cursor-type" in said else None
+    return MirrorState(
+        run_id=said["run-id"],
+        load_type=said["load-type"],
+        source=said["source"],
+        cursor=said.get("cursor"),
+        complete_through=_instant(said["complete-through"]),
+        read_at=_instant(said["read-at"]),
+        watermark=_watermark(kind, said.get("watermark")),
+        greatest=_watermark(kind, said.get("greatest-cursor")),
+        fingerprint=said.get("fingerprint"),
+        numbers=json.loads(said.get("columns", "{}")),
+        recipe=said.get("recipe"),
+        parts=said.get("parts"),
+        transaction=_integer(said.get("transaction")),
+        timeline=_integer(said.get("timeline")),
+        database=_integer(said.get("database")),
+    )
+
+
+def mart_state(summary: Mapping[str, str]) -> MartState | None:
+    """Return what a mart's summary says it consumed, or None where it says nothing."""
+    if PREFIX + "definition" not in summary:
+        return None
+    return MartState(
+        run_id=summary[PREFIX + "run-id"],
+        definition=summary[PREFIX + "definition"],
+        consumed={
+            key.removeprefix(_CONSUMED): int(value)
+            for key, value in summary.items()
+            if key.startswith(_CONSUMED)
+        },
+        uneven=tuple(filter(None, summary.get(PREFIX + "uneven", "").split(", "))),
+    )
+
+
+def _integer(text: str | None) -> int | None:
+    return None if text is None else int(text)
+
+
+def _text(instant: datetime) -> str:
+    return instant.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _instant(text: str) -> datetime:
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+def _watermark(kind: CursorKind | None, text: str | None) -> Watermark | None:
+    return None if kind is None or text is None else Watermark.parse(kind, text)

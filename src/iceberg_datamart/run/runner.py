@@ -1,0 +1,160 @@
+"""The order of effects of one run: gather facts, plan, merge, maintain, write the timestamp file last."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from iceberg_datamart.core.plan.due import counted, due_tables
+from iceberg_datamart.core.plan.planner import Facts, WriteTimestamp, chosen_tables, plan_run
+from iceberg_datamart.core.plan.windows import next_timestamp
+from iceberg_datamart.core.report.run import FAILED, RunReport
+from iceberg_datamart.crash_points import reach
+from iceberg_datamart.errors import DatamartError, TimestampFileConflictError
+from iceberg_datamart.run.attempts import retried, timed
+from iceberg_datamart.run.gathering import Points
+from iceberg_datamart.run.log import told
+from iceberg_datamart.run.mart import maintain_mart
+from iceberg_datamart.run.merging import Merging
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from typing_extensions import Self
+
+    from iceberg_datamart.core.plan.planner import MaintainMart, Plan, Wishes
+    from iceberg_datamart.core.report.run import Outcome
+    from iceberg_datamart.core.settings.model import Config
+    from iceberg_datamart.ports import SourceSession, World
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A plan, the facts that it follows from, and the sessions that hold the points they were found at."""
+
+    plan: Plan
+    facts: Facts
+    sessions: Mapping[str, SourceSession]
+
+
+@dataclass
+class Run:
+    """One run. `prepare` gathers facts and plans; `execute` does exactly what the plan says.
+
+    A context manager, which gives up the sources' consistent points and the lake.
+    """
+
+    config: Config
+    wishes: Wishes
+    world: World
+    run_id: str
+    _points: Points = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Open nothing yet."""
+        self._points = Points(self.config, self.world)
+
+    def __enter__(self) -> Self:
+        """Return the run itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give up the points and the lake, whatever happened."""
+        self._points.close()
+        self.world.lake.close()
+
+    def prepare(self) -> Prepared:
+        """Return the plan and what it follows from."""
+        timestamp = self.world.timestamp_file.read()
+        reach("timestamp-read")
+        known = self._points.gathered(chosen_tables(self.config, self.wishes))
+        facts = Facts(timestamp, known, due_tables(self.config, self.world.run_counts.read()))
+        plan = plan_run(self.config, facts, self.wishes)
+        sessions = self._points.sessions
+        said = [text for session in sessions.values() for text in session.warnings]
+        return Prepared(replace(plan, warnings=(*said, *plan.warnings)), facts, sessions)
+
+    def execute(self, prepared: Prepared) -> RunReport:
+        """Return what became of each step. Raises nothing that concerns one table alone (R9)."""
+        started = time.monotonic()
+        warnings = prepared.plan.warnings
+        for text in warnings:
+            log.warning(text)
+        merging = Merging(self.config, self.wishes, self._points, self.run_id, prepared.plan, prepared.facts)
+        tables = merging.merged()
+        reach("mirrors-merged")
+        marts = {step.mart: self._maintained(step, tables) for step in merging.plan.mart_steps}
+        reach("marts-maintained")
+        report = RunReport(self.run_id, tables, marts, warnings=warnings)
+        try:
+            moved = self._remember(merging.plan, merging.facts, tables)
+        except DatamartError as error:
+            log.error("timestamp file: %s. %s", error, error.hint)  # noqa: TRY400  (people read this line, not a trace)
+            return replace(report, error=error, seconds=time.monotonic() - started)
+        said = None if moved is None else moved.strftime("%Y-%m-%d %H:%M:%S")
+        return replace(report, timestamp=said, seconds=time.monotonic() - started)
+
+    def _maintained(self, step: MaintainMart, tables: Mapping[str, Outcome]) -> Outcome:
+        work = partial(maintain_mart, self.world.lake, self.run_id, step, tables)
+        return told(step.mart, timed(step.mart, partial(retried, work)))
+
+    def _remember(self, plan: Plan, facts: Facts, tables: Mapping[str, Outcome]) -> datetime | None:
+        """Count the run and move the timestamp file on; return what the file says then."""
+        self._count(plan, tables)
+        reach("runs-counted")
+        step = plan.steps[-1]
+        assert isinstance(step, WriteTimestamp)  # noqa: S101  (it ends each plan)
+        return self._move_timestamp(step, facts, tables)
+
+    def _count(self, plan: Plan, tables: Mapping[str, Outcome]) -> None:
+        """Count this run for the tables that are reconciled every N runs."""
+        before = self.world.run_counts.read()
+        after = counted(before, plan, tables)
+        if after == before:
+            return
+        try:
+            self.world.run_counts.write(after)
+        except DatamartError as error:
+            log.warning("the count of runs since the last reconcile is not kept: %s", error)
+
+    def _move_timestamp(
+        self, step: WriteTimestamp, facts: Facts, tables: Mapping[str, Outcome]
+    ) -> datetime | None:
+        """Write the least complete-through of all the step's tables, unless one did not get there (R6)."""
+        if any(name not in tables or tables[name].outcome == FAILED for name in step.tables):
+            return step.expected
+        complete = (tables[name].complete_through for name in step.tables)
+        horizons = (facts.tables[name].horizon for name in step.tables)
+        clocks = (horizon.clock for horizon in horizons if horizon is not None)
+        reached = next_timestamp(step.expected, complete, clocks)
+        return step.expected if reached is None else self._written(reached, step.expected)
+
+    def _written(self, reached: datetime, expected: datetime | None) -> datetime:
+        """Replace `expected` in the timestamp file by `reached`; return what it says then.
+
+        Another run may have moved it on meanwhile; the later instant stays. Raises:
+        TimestampFileConflictError where it was set back, which only a person does.
+        """
+        try:
+            self.world.timestamp_file.write(reached, expected)
+        except TimestampFileConflictError:
+            said = self.world.timestamp_file.read()
+            if said is not None and said >= reached:
+                return said
+            if said is None or expected is None or said <= expected:
+                raise
+            return self._written(reached, said)
+        reach("timestamp-written")
+        return reached
+
+
+def new_run_id(now: datetime) -> str:
+    """Return an identifier that sorts by time: `20260131T081500.123456Z-1a2b3c4d`."""
+    return f"{now.strftime('%Y%m%dT%H%M%S.%fZ')}-{secrets.token_hex(4)}"

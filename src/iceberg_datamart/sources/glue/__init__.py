@@ -1,0 +1,1 @@
+"""Tables of the Glue Data Catalog as sources."""

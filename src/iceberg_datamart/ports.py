@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
+    from iceberg_datamart.core.columns import Column
     from iceberg_datamart.core.mart.shape import MartShape
     from iceberg_datamart.core.quality.audits import Audit
     from iceberg_datamart.core.quality.checks import Checks
@@ -18,15 +19,7 @@ if TYPE_CHECKING:
     from iceberg_datamart.core.settings.audits import AuditConfig
     from iceberg_datamart.core.settings.checks import CheckConfig
     from iceberg_datamart.core.settings.model import SourceConfig, TableConfig
-    from iceberg_datamart.core.source.reads import (
-        Column,
-        JdbcRead,
-        LakeRead,
-        Probe,
-        Read,
-        RejectedRow,
-        SourceTable,
-    )
+    from iceberg_datamart.core.source.reads import JdbcRead, LakeRead, Probe, Read, RejectedRow, SourceTable
     from iceberg_datamart.core.source.slices import SliceDigest, Slices, Slicing
     from iceberg_datamart.core.state.history import CommitReceipt, MartState, MirrorState, TableHistory
     from iceberg_datamart.core.state.watermark import Horizon, ReadWindow, Watermark

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
+from iceberg_datamart.core.columns import Column
 from iceberg_datamart.core.settings.model import CatalogConfig
-from iceberg_datamart.core.source.reads import Column
 from iceberg_datamart.errors import CatalogUnreachableError, LakeError
 from iceberg_datamart.lake.catalog import LakeCatalog, answering
 from support.servers import aws_server

@@ -14,7 +14,8 @@ from pyiceberg.schema import Schema
 from pyiceberg.types import DecimalType, LongType, NestedField, StringType, TimestampType, TimestamptzType
 
 from iceberg_datamart.app.settings_file import load_config
-from iceberg_datamart.core.source.reads import Column, IcebergRead
+from iceberg_datamart.core.columns import Column
+from iceberg_datamart.core.source.reads import IcebergRead
 from iceberg_datamart.lake.iceberg_source import iceberg_frame
 from iceberg_datamart.lake.session import open_session
 from support.oracles.oracle import assert_same

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from iceberg_datamart.app.settings_file import load_config
-from iceberg_datamart.core.source.reads import Column
+from iceberg_datamart.core.columns import Column
 from iceberg_datamart.core.sql import LINEAGE
 from iceberg_datamart.lake.catalog import LakeCatalog
 from iceberg_datamart.lake.runtime import present_runtime

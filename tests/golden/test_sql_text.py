@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from iceberg_datamart.app.settings_file import default_config_text, parse_config
+from iceberg_datamart.core.columns import Column
 from iceberg_datamart.core.mart.shape import (
     Delta,
     MartShape,
@@ -19,7 +20,7 @@ from iceberg_datamart.core.mart.shape import (
     restricted_sql,
 )
 from iceberg_datamart.core.settings.model import MartConfig, TableConfig
-from iceberg_datamart.core.source.reads import Column, SourceTable
+from iceberg_datamart.core.source.reads import SourceTable
 from iceberg_datamart.core.sql import (
     changeset_sql,
     deduplicated_sql,

@@ -14,8 +14,9 @@ import pytest
 from pyarrow import orc, parquet
 
 from iceberg_datamart.app.settings_file import Layer, default_config_text, parse_layers
+from iceberg_datamart.core.columns import Column
 from iceberg_datamart.core.settings.model import TableConfig
-from iceberg_datamart.core.source.reads import Column, FilesRead
+from iceberg_datamart.core.source.reads import FilesRead
 from iceberg_datamart.core.sql import literal
 from iceberg_datamart.errors import DatamartError
 from iceberg_datamart.lake.csv_lines import require_whole_lines

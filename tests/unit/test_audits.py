@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from iceberg_datamart.core.columns import Column
 from iceberg_datamart.core.plan.planner import merge_order
 from iceberg_datamart.core.quality.audits import (
     Audit,
@@ -20,7 +21,6 @@ from iceberg_datamart.core.quality.audits import (
     first_failures,
 )
 from iceberg_datamart.core.settings.audits import AuditConfig
-from iceberg_datamart.core.source.reads import Column
 from iceberg_datamart.errors import ConfigError
 from support.fakes.ports import configured, table
 from support.oracles.sqlite_engine import Engine

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from iceberg_datamart.core.columns import Column
 from iceberg_datamart.core.quality.checks import (
     NO_CHECKS,
     Checks,
@@ -23,7 +24,6 @@ from iceberg_datamart.core.quality.checks import (
     typed_literal,
 )
 from iceberg_datamart.core.settings.checks import CheckConfig
-from iceberg_datamart.core.source.reads import Column
 from iceberg_datamart.core.sql import CHANGE, DELETE, INSERT, UPDATE
 from iceberg_datamart.errors import ConfigError
 from support.oracles.sqlite_engine import Engine

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyiceberg.types import ListType
 
+from iceberg_datamart.core.columns import Column
 from iceberg_datamart.core.settings.model import CatalogConfig
-from iceberg_datamart.core.source.reads import Column
 from iceberg_datamart.lake.marts import iceberg_type as from_spark
 from iceberg_datamart.lake.session import catalog_settings
 from iceberg_datamart.lake.types import (

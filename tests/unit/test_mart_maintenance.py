@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from iceberg_datamart.core.columns import Column
 from iceberg_datamart.core.mart.shape import (
     Arm,
     Delta,
@@ -22,7 +23,6 @@ from iceberg_datamart.core.mart.shape import (
     restricted_sql,
 )
 from iceberg_datamart.core.settings.model import MartConfig
-from iceberg_datamart.core.source.reads import Column
 from iceberg_datamart.core.sql import ROW, changeset_sql, one_of
 from iceberg_datamart.lake.changes import bounds_of
 from support.oracles.sqlite_engine import Engine, needs_full_join

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from iceberg_datamart.core.columns import Column
 from iceberg_datamart.core.plan.planner import (
     Facts,
     MaintainMart,
@@ -21,7 +22,7 @@ from iceberg_datamart.core.plan.planner import (
     plan_run,
     plan_table,
 )
-from iceberg_datamart.core.source.reads import Column, SourceTable
+from iceberg_datamart.core.source.reads import SourceTable
 from iceberg_datamart.core.state.history import MirrorState, Snapshot, TableHistory
 from iceberg_datamart.core.state.watermark import CursorKind, Horizon, Watermark, microseconds
 from iceberg_datamart.errors import (

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from iceberg_datamart.core.columns import Column
 from iceberg_datamart.core.plan.planner import (
     Facts,
     MergeWindow,
@@ -18,7 +19,7 @@ from iceberg_datamart.core.plan.planner import (
     plan_run,
     plan_table,
 )
-from iceberg_datamart.core.source.reads import Column, SourceTable
+from iceberg_datamart.core.source.reads import SourceTable
 from iceberg_datamart.core.state.history import MirrorState, Snapshot, TableHistory
 from iceberg_datamart.core.state.watermark import CursorKind, Horizon, Watermark, microseconds
 from support.fakes.ports import configured, table

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from iceberg_datamart.core.columns import Column
 from iceberg_datamart.core.plan.schema import held_columns
-from iceberg_datamart.core.source.reads import Column
 from iceberg_datamart.errors import MissingPartError, SchemaChangeError
 from iceberg_datamart.lake.runtime import GLUE_4_0, GLUE_5_1, present_runtime, runtime_of
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from iceberg_datamart.core.columns import Column
 from iceberg_datamart.core.plan.schema import (
     EVOLVE,
     FAIL,
@@ -20,7 +21,7 @@ from iceberg_datamart.core.plan.schema import (
     unlike_columns,
     unread_columns,
 )
-from iceberg_datamart.core.source.reads import Column, SourceTable
+from iceberg_datamart.core.source.reads import SourceTable
 from iceberg_datamart.errors import SchemaChangeError
 
 plain = st.sampled_from(

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from iceberg_datamart.core.columns import Column
 from iceberg_datamart.core.plan.planner import Facts, MergeWindow, Refuse, TableFacts, Wishes, plan_run
 from iceberg_datamart.core.plan.setbacks import fell_below, parts_text, setback
-from iceberg_datamart.core.source.reads import Column, IntegerCursor, Probe, SourceTable, StoredPart
+from iceberg_datamart.core.source.reads import IntegerCursor, Probe, SourceTable, StoredPart
 from iceberg_datamart.core.state.history import MirrorState, Snapshot, TableHistory
 from iceberg_datamart.core.state.watermark import (
     CursorKind,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iceberg_datamart.core.source.reads import Column
+from iceberg_datamart.core.columns import Column
 from iceberg_datamart.core.source.slices import SliceDigest, Slices, Slicing, differing
 
 KEY = Column("id", "long", nullable=False)

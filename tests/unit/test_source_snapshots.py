@@ -7,8 +7,9 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
+from iceberg_datamart.core.columns import Column
 from iceberg_datamart.core.plan.planner import Facts, MergeWindow, TableFacts, Wishes, plan_table
-from iceberg_datamart.core.source.reads import Column, SourceTable
+from iceberg_datamart.core.source.reads import SourceTable
 from iceberg_datamart.core.source.snapshots import SourceSnapshots
 from iceberg_datamart.core.state.history import MirrorState, Snapshot, TableHistory
 from iceberg_datamart.core.state.watermark import Horizon

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iceberg_datamart.core.source.reads import Column
+from iceberg_datamart.core.columns import Column
 from iceberg_datamart.core.sql import (
     CHANGE,
     COPIES,

@@ -10,7 +10,7 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from iceberg_datamart.core.source.reads import Column
+from iceberg_datamart.core.columns import Column
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

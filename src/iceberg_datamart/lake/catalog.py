@@ -44,9 +44,9 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
     from pyiceberg.table.snapshots import Snapshot as IcebergSnapshot
 
+    from iceberg_datamart.core.columns import Column
     from iceberg_datamart.core.plan.schema import SchemaChange
     from iceberg_datamart.core.settings.model import CatalogConfig
-    from iceberg_datamart.core.source.reads import Column
 
 
 _PRIMARY_KEY = "iceberg-datamart.primary-key"

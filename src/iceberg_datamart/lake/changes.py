@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame, SparkSession
 
-    from iceberg_datamart.core.source.reads import Column
+    from iceberg_datamart.core.columns import Column
     from iceberg_datamart.lake.staging import Staging
 
 FEW_KEYS = 10_000

@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
+from iceberg_datamart.core.columns import decimal_size, element_of
 from iceberg_datamart.core.source.slices import SliceDigest
 from iceberg_datamart.core.sql import quoted
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 
 _SLICE, _HASH, _EACH = "_datamart_slice", "_datamart_hash", "_datamart_each"
-_DECIMAL = re.compile(r"decimal\(\d+, ?(\d+)\)")
 # Up to this scale no decimal is spelled with an exponent, and up to the other there is room for a digit more.
 _PLAIN_SCALE, _GREATEST_SCALE = 6, 36
 
@@ -94,8 +93,9 @@ def _decimal_text(value: str, scale: int) -> str:
 
 def _text(iceberg_type: str, value: str) -> str:
     """Return a value's text, NULL for NULL."""
-    if iceberg_type.startswith("list<"):
-        element = _counted_text(_text(iceberg_type[5:-1], _EACH))
+    inner = element_of(iceberg_type)
+    if inner is not None:
+        element = _counted_text(_text(inner, _EACH))
         return f"array_join(transform({value}, {_EACH} -> {element}), '')"
     if iceberg_type in ("float", "double"):
         # Bits, since every language writes floating-point numbers in its own way. -0 counts as 0.
@@ -106,7 +106,7 @@ def _text(iceberg_type: str, value: str) -> str:
         return f"CAST({_number(iceberg_type, value)} AS STRING)"
     if iceberg_type == "binary":
         return f"lower(hex({value}))"
-    decimal = _DECIMAL.fullmatch(iceberg_type)
-    if decimal is not None and _PLAIN_SCALE < int(decimal[1]) <= _GREATEST_SCALE:
-        return _decimal_text(value, int(decimal[1]))
+    decimal = decimal_size(iceberg_type)
+    if decimal is not None and _PLAIN_SCALE < decimal.scale <= _GREATEST_SCALE:
+        return _decimal_text(value, decimal.scale)
     return f"CAST({value} AS STRING)"

@@ -5,9 +5,7 @@ Spark's own casts of text round decimals and floats, cut digits of time, and tak
 
 from __future__ import annotations
 
-import re
-
-from iceberg_datamart.core.source.reads import Column
+from iceberg_datamart.core.columns import Column, decimal_size, element_of
 from iceberg_datamart.core.sql import literal
 from iceberg_datamart.errors import SourceError
 from iceberg_datamart.lake.types import spark_type
@@ -17,7 +15,6 @@ UNFIT = "does not fit"
 _EACH = "_datamart_each"
 _WHOLE = ("tinyint", "smallint", "int", "bigint")
 _WIDER = {("float", "double"), ("timestamp_ntz", "timestamp")}
-_DECIMAL = re.compile(r"decimal\((\d+),(\d+)\)")
 _NUMBER = r"^\s*[-+]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][-+]?[0-9]+)?\s*$"
 _MANTISSA = r"^\s*[-+]?([0-9.]*)"
 _NOT_FINITE = ("nan", *(f"{sign}{word}" for word in ("inf", "infinity") for sign in ("", "+", "-")))
@@ -42,9 +39,9 @@ def exact_cast(value: str, have: str, column: Column) -> str:
     `have` is the type that Spark reads.
     """
     want = spark_type(column.type)
-    inner = column.type[5:-1] if column.type.startswith("list<") else None
-    if inner is not None and have.startswith("array<") and not _holds(want, have):
-        element = exact_cast(_EACH, have[6:-1], Column(column.name, inner))
+    inner, held = element_of(column.type), element_of(have)
+    if inner is not None and held is not None and not _holds(want, have):
+        element = exact_cast(_EACH, held, Column(column.name, inner))
         return f"transform({value}, {_EACH} -> {element})"
     if want == have:
         return value
@@ -76,9 +73,9 @@ def _is_exact(value: str, want: str) -> str:
     known = f"try_cast({value} AS {want}) IS NOT NULL"
     if want in _TIMES:
         return f"{value} RLIKE {literal(_TIMES[want])} AND {known}"
-    if want.startswith("decimal"):
-        scale = int(want.rstrip(")").rpartition(",")[2])
-        return f"{value} RLIKE {literal(_NUMBER)} AND {_has_scale(value, scale)} AND {known}"
+    size = decimal_size(want)
+    if size is not None:
+        return f"{value} RLIKE {literal(_NUMBER)} AND {_has_scale(value, size.scale)} AND {known}"
     if want in ("double", "float"):
         names = ", ".join(literal(name) for name in _NOT_FINITE)
         exact = _exact_double(value) if want == "double" else _exact_float(value)
@@ -142,10 +139,12 @@ def _holds(want: str, have: str) -> bool:
     want, have = want.replace(" ", ""), have.replace(" ", "")
     if want in (have, "string") or (have, want) in _WIDER:
         return True
-    if want.startswith("array<") and have.startswith("array<"):
-        return _holds(want[6:-1], have[6:-1])
+    elements = element_of(want), element_of(have)
+    if elements[0] is not None and elements[1] is not None:
+        return _holds(elements[0], elements[1])
     if want in _WHOLE and have in _WHOLE:
         return _WHOLE.index(have) <= _WHOLE.index(want)
-    sizes = [_DECIMAL.fullmatch(kind) for kind in (want, have)]
-    (p, s), (q, t) = ([int(part) for part in size.groups()] if size else [0, 0] for size in sizes)
-    return all(sizes) and s >= t and p - s >= q - t
+    large, small = decimal_size(want), decimal_size(have)
+    if large is None or small is None:
+        return False
+    return large.scale >= small.scale and large.precision - large.scale >= small.precision - small.scale

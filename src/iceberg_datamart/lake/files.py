@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql.functions import broadcast, col, explode, expr, udf
 
+from iceberg_datamart.core.columns import element_of
 from iceberg_datamart.core.source.reads import wire_name
 from iceberg_datamart.core.sql import literal, quoted
 from iceberg_datamart.lake.analysis import require_row_local
@@ -145,7 +146,7 @@ def _raw(session: SparkSession, read: FilesRead, paths: Sequence[str]) -> DataFr
 
 def _parser(read: FilesRead) -> Any:
     """Return the function that turns a line of JSON into rows, with the columns that are read."""
-    lists = {column.name for column in read.columns if column.type.startswith("list<")}
+    lists = {column.name for column in read.columns if element_of(column.type)}
     columns = [(column.name, column.name in lists) for column in read.columns if column.name in read.stored]
     encoding = read.encoding
     kinds = ", ".join(

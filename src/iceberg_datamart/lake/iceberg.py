@@ -17,9 +17,10 @@ from iceberg_datamart.lake.runtime import present_runtime
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from iceberg_datamart.core.columns import Column
     from iceberg_datamart.core.report.verification import Differences, Verified
     from iceberg_datamart.core.settings.model import Config
-    from iceberg_datamart.core.source.reads import Column, LakeRead, Probe, RejectedRow, SourceTable
+    from iceberg_datamart.core.source.reads import LakeRead, Probe, RejectedRow, SourceTable
     from iceberg_datamart.core.source.slices import SliceDigest, Slicing
     from iceberg_datamart.core.state.history import TableHistory
     from iceberg_datamart.lake.spark import SparkEngine

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
+from iceberg_datamart.core.columns import Column, decimal_size, element_of, list_of
 from iceberg_datamart.core.mart.shape import Delta, changed_keys_sql, joined_arms, restricted_sql
-from iceberg_datamart.core.source.reads import Column
 from iceberg_datamart.core.sql import (
     ROW,
     changeset_sql,
@@ -191,9 +190,7 @@ class MartComparison:
 
 def iceberg_type(spark_type: str) -> str:
     """Return the Iceberg type that holds what Spark calls `spark_type`."""
-    if spark_type.startswith("array<"):
-        return f"list<{iceberg_type(spark_type[6:-1])}>"
-    decimal = re.fullmatch(r"decimal\((\d+),(\d+)\)", spark_type)
-    if decimal is not None:
-        return f"decimal({decimal[1]}, {decimal[2]})"
-    return _ICEBERG_TYPES.get(spark_type, spark_type)
+    element, size = element_of(spark_type), decimal_size(spark_type)
+    if element is not None:
+        return list_of(iceberg_type(element))
+    return str(size) if size is not None else _ICEBERG_TYPES.get(spark_type, spark_type)

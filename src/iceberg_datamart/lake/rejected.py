@@ -15,7 +15,7 @@ from pyiceberg.table import WriteTask
 from pyiceberg.table.sorting import UNSORTED_SORT_ORDER_ID
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from iceberg_datamart.core.source.reads import Column, RejectedRow
+from iceberg_datamart.core.columns import Column
 from iceberg_datamart.errors import CommitConflictError
 from iceberg_datamart.lake.catalog import writing_metadata
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from pyiceberg.table import Table
 
+    from iceberg_datamart.core.source.reads import RejectedRow
     from iceberg_datamart.lake.catalog import LakeCatalog
     from iceberg_datamart.ports import Clock
 

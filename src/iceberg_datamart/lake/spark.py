@@ -5,10 +5,11 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from iceberg_datamart.core.columns import Column
 from iceberg_datamart.core.quality.audits import audits_of
 from iceberg_datamart.core.quality.checks import checks_of
 from iceberg_datamart.core.report.verification import Verified
-from iceberg_datamart.core.source.reads import Column, as_held
+from iceberg_datamart.core.source.reads import as_held
 from iceberg_datamart.core.sql import (
     LINEAGE,
     LINEAGE_NAMES,

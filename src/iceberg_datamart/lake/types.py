@@ -7,20 +7,22 @@ from typing import TYPE_CHECKING
 from pyiceberg.schema import Schema
 from pyiceberg.types import IcebergType, ListType, NestedField
 
+from iceberg_datamart.core.columns import element_of
 from iceberg_datamart.core.sql import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from iceberg_datamart.core.source.reads import Column
+    from iceberg_datamart.core.columns import Column
 
 _SPARK_TYPES = {"long": "bigint", "timestamptz": "timestamp", "timestamp": "timestamp_ntz"}
 
 
 def spark_type(iceberg_type: str) -> str:
     """Return the Spark SQL type of an Iceberg type."""
-    if iceberg_type.startswith("list<"):
-        return f"array<{spark_type(iceberg_type[5:-1])}>"
+    element = element_of(iceberg_type)
+    if element is not None:
+        return f"array<{spark_type(element)}>"
     return _SPARK_TYPES.get(iceberg_type, iceberg_type)
 
 
@@ -65,7 +67,7 @@ def iceberg_schema(columns: Sequence[Column], key: Iterable[str]) -> Schema:
     ]
     ids = [field.field_id for field in fields if field.name in identifiers]
     usable = all(field.required for field in fields if field.name in identifiers) and not any(
-        column.type.startswith(("float", "double", "list<"))
+        column.type in ("float", "double") or element_of(column.type)
         for column in columns
         if column.name in identifiers
     )
@@ -75,14 +77,15 @@ def iceberg_schema(columns: Sequence[Column], key: Iterable[str]) -> Schema:
 def widened_place(column: Column) -> tuple[tuple[str, ...], IcebergType]:
     """Return the path and the type of what changes in a wider column: of a list, its element."""
     path, kind = [column.name], column.type
-    while kind.startswith("list<"):
-        path, kind = [*path, "element"], kind[5:-1]
+    while (element := element_of(kind)) is not None:
+        path, kind = [*path, "element"], element
     return tuple(path), iceberg_type(kind, ())
 
 
 def iceberg_type(text: str, element_ids: Iterable[int]) -> IcebergType:
     """Return PyIceberg's type for its own text; a list's element takes the next of `element_ids`."""
-    if text.startswith("list<"):
-        element = iceberg_type(text[5:-1], element_ids)
+    inner = element_of(text)
+    if inner is not None:
+        element = iceberg_type(inner, element_ids)
         return ListType(next(iter(element_ids)), element, element_required=False)
     return NestedField(1, "x", text).field_type

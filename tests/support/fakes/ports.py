@@ -8,9 +8,10 @@ from datetime import datetime, timedelta, timezone
 from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
 
+from iceberg_datamart.core.columns import Column
 from iceberg_datamart.core.plan.planner import Wishes
 from iceberg_datamart.core.settings.model import Config
-from iceberg_datamart.core.source.reads import Column, JdbcRead, Probe, RejectedRow, SourceTable, StoredPart
+from iceberg_datamart.core.source.reads import JdbcRead, Probe, RejectedRow, SourceTable, StoredPart
 from iceberg_datamart.core.source.slices import SliceDigest, Slices, Slicing
 from iceberg_datamart.core.sql import LINEAGE
 from iceberg_datamart.core.state.history import DEFINITION, CommitReceipt, Snapshot, TableHistory

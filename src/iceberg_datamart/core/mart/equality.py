@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
+from iceberg_datamart.core.columns import DecimalSize, decimal_size
 from iceberg_datamart.errors import LakeError
 
 if TYPE_CHECKING:
@@ -15,14 +15,13 @@ if TYPE_CHECKING:
 # Before the name of a type whose equality is not that of its values as a mirror holds them.
 OTHERWISE = "!"
 _KINDS = {"int": "number", "long": "number", "float": "float", "double": "float", "string": "text"}
-_DIGITS = {"int": (10, 0), "long": (20, 0)}
-_DECIMAL = re.compile(r"decimal\((\d+), ?(\d+)\)")
+_DIGITS = {"int": DecimalSize(10, 0), "long": DecimalSize(20, 0)}
 _GREATEST_PRECISION = 38
 
 
 def kind_of(iceberg_type: str) -> str:
     """Return as what a column is compared whose source has Iceberg's types alone."""
-    return "number" if iceberg_type.startswith("decimal") else _KINDS.get(iceberg_type, iceberg_type)
+    return "number" if decimal_size(iceberg_type) else _KINDS.get(iceberg_type, iceberg_type)
 
 
 def require_equality(
@@ -63,7 +62,6 @@ def _faults(
         yield f"no decimal holds both {' and '.join(types[table][column] for table, column in sides)}"
 
 
-def _size(iceberg_type: str) -> tuple[int, int]:
+def _size(iceberg_type: str) -> DecimalSize:
     """Return the precision and scale of a number's type."""
-    found = _DECIMAL.fullmatch(iceberg_type)
-    return (int(found[1]), int(found[2])) if found else _DIGITS.get(iceberg_type, (0, 0))
+    return decimal_size(iceberg_type) or _DIGITS.get(iceberg_type, DecimalSize(0, 0))

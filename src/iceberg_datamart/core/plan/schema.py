@@ -6,19 +6,19 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from iceberg_datamart.core.columns import decimal_size, element_of
 from iceberg_datamart.errors import SchemaChangeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from iceberg_datamart.core.source.reads import Column, SourceTable
+    from iceberg_datamart.core.columns import Column
+    from iceberg_datamart.core.source.reads import SourceTable
 
-_DECIMAL = re.compile(r"decimal\((\d+), ?(\d+)\)")
 _ZONELESS, _ZONED = "timestamp", "timestamptz"
 _GLUE_COLUMN = re.compile(r"[\t\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]+")
 _LONGEST_IN_GLUE = 255
 _WIDER = {("int", "long"), ("float", "double")}
-_LIST = "list<"
 # The number of a column that the mirror has and the source does not: no source gives it to any.
 _GONE = 0
 EVOLVE, FAIL, IGNORE = "evolve", "fail", "ignore"
@@ -182,7 +182,7 @@ def same_in_files(columns: Iterable[Column]) -> tuple[str, str] | None:
     """
     found: dict[str, str] = {}
     for column in columns:
-        names = [column.name, f"{column.name}.element"] if column.type.startswith("list<") else [column.name]
+        names = [column.name, f"{column.name}.element"] if element_of(column.type) else [column.name]
         for name in (*names, _in_files(column.name)):
             other = found.setdefault(name, column.name)
             if other != column.name:
@@ -216,12 +216,13 @@ def fits(narrow: str, wide: str) -> bool:
     """Return whether every value of the Iceberg type `narrow` is one of `wide`, by Iceberg's promotions."""
     if narrow == wide or (narrow, wide) in _WIDER:
         return True
-    if narrow.startswith(_LIST) and wide.startswith(_LIST):
-        return fits(narrow[len(_LIST) : -1], wide[len(_LIST) : -1])
-    small, large = _DECIMAL.fullmatch(narrow), _DECIMAL.fullmatch(wide)
+    elements = element_of(narrow), element_of(wide)
+    if elements[0] is not None and elements[1] is not None:
+        return fits(elements[0], elements[1])
+    small, large = decimal_size(narrow), decimal_size(wide)
     if small is None or large is None:
         return False
-    return small[2] == large[2] and int(small[1]) <= int(large[1])
+    return small.scale == large.scale and small.precision <= large.precision
 
 
 def _impossible(table: str, changed: Sequence[tuple[Column, str]]) -> SchemaChangeError:

@@ -16,8 +16,8 @@ from iceberg_datamart.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from iceberg_datamart.core.columns import Column
     from iceberg_datamart.core.settings.audits import AuditConfig
-    from iceberg_datamart.core.source.reads import Column
 
 _LONGEST_VALUE = 60
 

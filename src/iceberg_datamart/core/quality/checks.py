@@ -10,6 +10,7 @@ from datetime import date, datetime, timezone
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
+from iceberg_datamart.core.columns import decimal_size
 from iceberg_datamart.core.sql import CHANGE, DELETE, NEW, OLD, ROW, literal, matching, quoted
 from iceberg_datamart.core.state.watermark import EPOCH, microseconds
 from iceberg_datamart.errors import ConfigError
@@ -17,8 +18,8 @@ from iceberg_datamart.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from iceberg_datamart.core.columns import Column
     from iceberg_datamart.core.settings.checks import CheckConfig
-    from iceberg_datamart.core.source.reads import Column
 
 ERROR, WARN, REJECT = "error", "warn", "reject"
 FAILING, ROWS, REJECTED = "_datamart_failing", "_datamart_rows", "_datamart_rejected"
@@ -162,7 +163,7 @@ def _typed_literal(text: str, iceberg_type: str) -> str:  # noqa: PLR0911  (one 
         return literal(text)
     if iceberg_type in ("int", "long"):
         return literal(int(text), iceberg_type)
-    if iceberg_type.startswith("decimal"):
+    if decimal_size(iceberg_type) is not None:
         return literal(_finite(text))
     if iceberg_type in ("float", "double"):
         return f"CAST({literal(repr(float(text)))} AS double)"

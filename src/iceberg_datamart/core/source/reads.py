@@ -11,21 +11,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from iceberg_datamart.core.columns import Column
     from iceberg_datamart.core.source.snapshots import SourceSnapshots
     from iceberg_datamart.core.state.watermark import CursorKind, Horizon, Watermark
 
 
 # The name of the boolean column that marks rows to delete.
 DELETED = "_datamart_deleted"
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column by its name in the source and its Iceberg type, such as `decimal(18, 2)`."""
-
-    name: str
-    type: str
-    nullable: bool = True
 
 
 @dataclass(frozen=True)

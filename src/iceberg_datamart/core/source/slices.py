@@ -10,7 +10,7 @@ from iceberg_datamart.core.sql import KeyRange, literal, runs
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from iceberg_datamart.core.source.reads import Column
+    from iceberg_datamart.core.columns import Column
 
 # Types whose values travel as whole numbers: see `reading.JdbcRead`.
 _NUMBERS = ("int", "long", "date", "timestamp", "timestamptz")

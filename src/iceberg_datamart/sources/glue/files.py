@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, NoReturn
 
-from iceberg_datamart.core.source.reads import Column, FilesRead, IcebergRead, SourceTable
+from iceberg_datamart.core.columns import Column, decimal_size, element_of, list_of
+from iceberg_datamart.core.source.reads import FilesRead, IcebergRead, SourceTable
 from iceberg_datamart.core.state.watermark import CursorKind, Horizon
 from iceberg_datamart.errors import SourceError, SourceTableMissingError
 from iceberg_datamart.sources.aws import client
@@ -228,10 +229,9 @@ def _type(table: str, glue_table: str, name: str, kind: str, config: TableConfig
     """Return the Iceberg type of one of Hive's. Raises: SourceError."""
     if name in config.columns:
         return config.columns[name].type.replace(",", ", ")
-    found = _simple(kind)
-    inner = re.fullmatch(r"array<(.*)>", kind)
-    if inner and _simple(inner[1]):
-        found = f"list<{_simple(inner[1])}>"
+    inner = element_of(kind)
+    element = None if inner is None else _simple(inner)
+    found = _simple(kind) if element is None else list_of(element)
     if found is None:
         message = f"column '{name}' of Glue table '{glue_table}' has type {kind}, which no mirror holds"
         raise SourceError(message, hint=f"Add it to tables.{table}.exclude, or set its type to string.")
@@ -239,9 +239,9 @@ def _type(table: str, glue_table: str, name: str, kind: str, config: TableConfig
 
 
 def _simple(kind: str) -> str | None:
-    decimal = re.fullmatch(r"decimal\((\d+),(\d+)\)", kind)
-    if decimal:
-        return f"decimal({decimal[1]}, {decimal[2]})"
+    decimal = decimal_size(kind)
+    if decimal is not None:
+        return str(decimal)
     if re.fullmatch(r"(var)?char\(\d+\)", kind):
         return "string"
     return _TYPES.get(kind)

@@ -15,8 +15,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from pyiceberg.exceptions import ValidationError
 from pyiceberg.serializers import Compressor, FromByteStream
 
+from iceberg_datamart.core.columns import Column, element_of
 from iceberg_datamart.core.settings.s3_address import parsed_s3
-from iceberg_datamart.core.source.reads import Column, IcebergRead, SourceTable
+from iceberg_datamart.core.source.reads import IcebergRead, SourceTable
 from iceberg_datamart.core.source.recipe import column_entry, with_hidden
 from iceberg_datamart.core.source.snapshots import SourceSnapshots
 from iceberg_datamart.errors import SourceError, SourceTableMissingError
@@ -129,8 +130,7 @@ def _type(table: str, name: str, column: str, kind: str, config: TableConfig) ->
     """Return the type in which a mirror holds a column. Raises: SourceError."""
     if column in config.columns:
         return config.columns[column].type.replace(",", ", ")
-    inner = re.fullmatch(r"list<(.*)>", kind)
-    if _SAME.fullmatch(inner[1] if inner else kind):
+    if _SAME.fullmatch(element_of(kind) or kind):
         return kind
     if kind.startswith("fixed["):
         return "binary"

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
+from iceberg_datamart.core.columns import element_of
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -81,8 +83,9 @@ def _number_of(start: int) -> sql.Composed:
 
 def _text(iceberg_type: str, value: sql.Composable) -> sql.Composable:
     """Return a value's text, NULL for NULL."""
-    if iceberg_type.startswith("list<"):
-        element = _counted_text(_text(iceberg_type[5:-1], sql.SQL("_datamart_e")))
+    inner = element_of(iceberg_type)
+    if inner is not None:
+        element = _counted_text(_text(inner, sql.SQL("_datamart_e")))
         joined = (
             "(select coalesce(string_agg({}, '' order by _datamart_o), '') "
             "from unnest({}) with ordinality as _datamart_u(_datamart_e, _datamart_o))"

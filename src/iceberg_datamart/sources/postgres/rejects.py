@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
+from iceberg_datamart.core.columns import decimal_size
 from iceberg_datamart.core.source.reads import MOST_REJECTED, MOST_REJECTED_TEXT, RejectedRow, wire_name
 from iceberg_datamart.errors import UnfitValueError
 from iceberg_datamart.sources.postgres.types import Unfit, Wire, bounded_key, null_key
@@ -50,8 +51,9 @@ def but_deleted(
         unfit = Unfit(sql.SQL("({} and not {})").format(wire.unfit.predicate, deleted), wire.unfit.reason)
         template = sql.SQL("(case when not ({} and {}) then {} end)")
         value = template.format(deleted, wire.unfit.predicate, wire.expression)
-        if wire.type.startswith("decimal"):  # a CASE forgets precision and scale
-            value = sql.SQL("{}::{}").format(value, sql.SQL(wire.type.replace("decimal", "numeric")))
+        size = decimal_size(wire.type)
+        if size is not None:  # a CASE forgets precision and scale
+            value = sql.SQL("{}::numeric({}, {})").format(value, *map(sql.Literal, size))
         found.append(Wire(wire.type, value, unfit))
     return tuple(found)
 

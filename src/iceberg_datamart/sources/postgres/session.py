@@ -11,15 +11,8 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import sql
 
-from iceberg_datamart.core.source.reads import (
-    DELETED,
-    Column,
-    JdbcRead,
-    Probe,
-    RejectedRow,
-    SharedKeys,
-    SourceTable,
-)
+from iceberg_datamart.core.columns import Column
+from iceberg_datamart.core.source.reads import DELETED, JdbcRead, Probe, RejectedRow, SharedKeys, SourceTable
 from iceberg_datamart.core.source.slices import SliceDigest, Slices, Slicing, is_number
 from iceberg_datamart.core.source.widths import WIDE, fetch_size
 from iceberg_datamart.core.state.watermark import CursorKind, Horizon, ReadWindow, Watermark

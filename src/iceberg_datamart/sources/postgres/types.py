@@ -8,11 +8,11 @@ Types: https://www.postgresql.org/docs/current/datatype.html
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from psycopg import sql
 
+from iceberg_datamart.core.columns import decimal_size, list_of
 from iceberg_datamart.core.mart.equality import OTHERWISE
 from iceberg_datamart.core.state.watermark import CursorKind
 from iceberg_datamart.errors import SourceError, UnfitValueError
@@ -41,7 +41,6 @@ _CURSORS = {
 _PLAIN_ELEMENTS = {"int4", "int8", "float4", "float8", "bool", "text", "varchar"}
 _EXACT_NUMBERS = {"numeric", "int2", "int4", "int8"}
 _GREATEST_PRECISION = 38
-_DECIMAL = re.compile(r"decimal\((\d+),\s*(\d+)\)")
 # The last that 64 bits count in microseconds since 1970; PostgreSQL's own end in the year 294276.
 _LAST = "294247-01-10 04:00:54.775807"
 
@@ -235,8 +234,9 @@ def _decimal(column: PostgresColumn, configured: str | None) -> Wire | None:
     name = sql.Identifier(column.name)
     if configured is None:
         return _declared_decimal(column) if _declared_precision_fits(column) else None
-    precision, scale = (int(part) for part in _DECIMAL.fullmatch(configured).groups())  # type: ignore[union-attr]
-    iceberg_type = f"decimal({precision}, {scale})"
+    found = decimal_size(configured)
+    assert found is not None  # noqa: S101  (the settings allow nothing else)
+    iceberg_type, (precision, scale) = str(found), found
     fits = sql.SQL("{c} = round({c}, {s}) and abs({c}) < {limit}").format(
         c=name, s=sql.Literal(scale), limit=sql.SQL(str(10 ** (precision - scale)))
     )
@@ -276,13 +276,13 @@ def _array(column: PostgresColumn, element: str) -> Wire:
         _complaint(column.name, "a list of one dimension"),
     )
     if element == "int2":
-        return Wire("list<int>", sql.SQL("{}::int4[]").format(name), unfit)
+        return Wire(list_of("int"), sql.SQL("{}::int4[]").format(name), unfit)
     if element in _PLAIN_ELEMENTS:
-        return Wire(f"list<{_PLAIN[element]}>", name, unfit)
+        return Wire(list_of(_PLAIN[element]), name, unfit)
     if column.has_own_text:
         message = f"column '{column.name}' has elements of type {element}, which somebody casts to text"
         raise SourceError(message, hint=f"Set columns.{column.name}.type to string, or exclude the column.")
-    return Wire("list<string>", sql.SQL("{}::text[]").format(name), unfit)
+    return Wire(list_of("string"), sql.SQL("{}::text[]").format(name), unfit)
 
 
 def _unfit(column: str, iceberg_type: str, sql_type: str) -> sql.Composed:

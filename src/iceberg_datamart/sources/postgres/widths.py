@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
+from iceberg_datamart.core.columns import element_of
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -30,7 +32,7 @@ def row_width(columns: Sequence[PostgresColumn], wires: Sequence[Wire]) -> sql.C
 
 
 def _has_any_length(iceberg_type: str) -> bool:
-    return iceberg_type in ("string", "binary") or iceberg_type.startswith("list<")
+    return iceberg_type in ("string", "binary") or element_of(iceberg_type) is not None
 
 
 def _width(column: PostgresColumn, wire: Wire) -> sql.Composable:

@@ -80,7 +80,7 @@ class Trap:
 trap: Trap | None = Trap.parsed(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None
 
 
-def reach(point: Point) -> None:
+def crash_point(point: Point) -> None:
     """Say that the run is at `point`; it ends here if a test wants it so."""
     if trap is not None:
         trap.reached(point)

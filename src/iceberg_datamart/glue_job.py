@@ -18,7 +18,7 @@ from iceberg_datamart.cli.options import refuse_unknown
 from iceberg_datamart.cli.output import print_error, print_json
 from iceberg_datamart.cli.rerun import rerun_once
 from iceberg_datamart.cli.run import run_once
-from iceberg_datamart.core.plan.planner import Wishes
+from iceberg_datamart.core.plan.planner import RunRequest
 from iceberg_datamart.core.plan.windows import FULL, INCREMENTAL
 from iceberg_datamart.core.report.run import unplanned_json
 from iceberg_datamart.core.settings.s3_address import has_scheme, object_problem
@@ -164,10 +164,10 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _report(parameters: JobParameters, config: Config) -> RunReport | VerifyReport:
-    wishes = Wishes(parameters.load_type, parameters.tables)
+    request = RunRequest(parameters.load_type, parameters.tables)
     if parameters.snapshot_id is None:
-        return run_once(config, wishes)
-    return rerun_once(config, wishes, parameters.snapshot_id)
+        return run_once(config, request)
+    return rerun_once(config, request, parameters.snapshot_id)
 
 
 def _glue_job(parameters: JobParameters, config: Config) -> Any:

@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 class MirrorMerge:
     """One mirror's change, ready to run: what to read, what it is compared with, what to record.
 
-    `base` is the mirror as it was when the change was planned; None where there is none yet. `kept` reads
-    the keys of rejected rows, which are not taken for deleted. With `record`, the state is committed even
-    where no row differs: the recorded one is of no more use. With `slices`, `read` holds those slices
-    whole, and only they are compared. `reason` is the plan's, for errors.
+    `base` is the mirror as it was when the change was planned; None where there is none yet. `protected_keys`
+    reads the keys of rejected rows, which are not taken for deleted. With `force_commit`, the state is
+    committed even where no row differs: the recorded one is of no more use. With `slices`, `read` holds those
+    slices whole, and only they are compared. `reason` is the plan's, for errors.
     """
 
     table: str
@@ -43,8 +43,8 @@ class MirrorMerge:
     full: bool
     base: TableHistory | None
     state: MirrorState
-    kept: JdbcRead | None = None
-    record: bool = False
+    protected_keys: JdbcRead | None = None
+    force_commit: bool = False
     slices: Slices | None = None
     cursor: str | None = None
     max_delete_fraction: float = 0.5
@@ -58,8 +58,8 @@ class MirrorMerge:
 class MirrorComparison:
     """Some slices of a mirror beside the rows that the source has there: `read` marks pending ones.
 
-    `kept` reads the keys of rejected rows, as in `MirrorMerge`; `rejects` is the predicate of the rows that
-    checks reject.
+    `protected_keys` reads the keys of rejected rows, as in `MirrorMerge`; `rejects` is the predicate of the
+    rows that checks reject.
     """
 
     table: str
@@ -67,7 +67,7 @@ class MirrorComparison:
     read: JdbcRead
     slices: Slices
     base: TableHistory
-    kept: JdbcRead | None = None
+    protected_keys: JdbcRead | None = None
     rejects: str = "false"
 
 
@@ -143,7 +143,7 @@ class SourceSession(Protocol):
     def describe(self, table: str, config: TableConfig) -> SourceTable:
         """Return what the source's catalog says of a locked table. Raises: SourceError."""
 
-    def fix_point(self) -> Horizon:
+    def pin_snapshot(self) -> Horizon:
         """Take the horizon, then the consistent point; return the horizon.
 
         Raises: SourceError; SourceUnreachableError where the locks do not cover what is read any more.
@@ -268,7 +268,7 @@ class Clock(Protocol):
 
 
 @dataclass(frozen=True)
-class World:
+class Adapters:
     """What a run touches."""
 
     lake: Lake

@@ -53,7 +53,7 @@ def test_a_dry_run_tells_the_rows_the_marts_and_the_next_window_and_changes_noth
     }
     assert {tuple(each["columns"]) for each in rows["first"]} == {("name", "updated_at"), ()}
     assert told["marts"] == [MART]
-    assert (told["watermark"], told["owes_comparison"]) == (first["watermark"], False)
+    assert (told["watermark"], told["needs_reconcile"]) == (first["watermark"], False)
     done = rollback(laptop, "customer", "--to-snapshot", str(first["snapshot_id"]))
     assert done["watermark"] == laptop.status()["tables"]["customer"]["watermark"] == first["watermark"]
     planned = laptop.plan()["customer"]
@@ -110,7 +110,7 @@ def test_what_only_a_full_load_had_found_is_found_again_after_a_rollback(
     told = rollback(laptop, "purchase", "--to-snapshot", str(first["snapshot_id"]), "--dry-run")
     assert told["next_read"]["load_type"] == "reconcile"
     assert told["next_read"]["reason"] == "a rollback undid a comparison with the source"
-    assert rollback(laptop, "purchase", "--to-snapshot", str(first["snapshot_id"]))["owes_comparison"]
+    assert rollback(laptop, "purchase", "--to-snapshot", str(first["snapshot_id"]))["needs_reconcile"]
     report = laptop.run()["tables"]["purchase"]
     assert (report["deleted"], report["updated"]) == (2, 1)
     oracle.check(laptop, against_source=True)

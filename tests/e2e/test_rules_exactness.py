@@ -112,14 +112,14 @@ def test_r9_a_failing_table_changes_no_state_but_the_others(
     }
     assert (laptop.timestamp(), laptop.history("purchase")) == before
     mart = laptop.table("customer_purchases").current_snapshot().summary.additional_properties
-    assert mart["iceberg-datamart.uneven"] == "purchase"
+    assert mart["iceberg-datamart.failed_inputs"] == "purchase"
     oracle.follow(full=False, tables=["customer"])
     oracle.check(laptop)
     mended = "numeric(12, 2) using replace(amount, ' EUR', '')::numeric"
     connection.execute(f"alter table public.purchase alter amount type {mended}")
     laptop.run()
     oracle.check(laptop, against_source=True)
-    assert laptop.status()["marts"]["customer_purchases"]["uneven"] == []
+    assert laptop.status()["marts"]["customer_purchases"]["failed_inputs"] == []
 
 
 # R10

@@ -130,7 +130,7 @@ def test_sparks_own_listings_of_a_read_do_not_show_the_password(shop: Laptop, aw
     source = open_source("prd", config.sources["prd"])
     try:
         source.describe("customer", config.tables["customer"])
-        source.fix_point()
+        source.pin_snapshot()
         read = source.read("customer", ReadWindow())
         session = open_session(config)
         frame = jdbc_frame(session, read)

@@ -74,7 +74,7 @@ def test_r1_rows_and_state_are_in_one_snapshot(place: Place, lake: Lake) -> None
     assert place.mirrored(QUEUE) == ROWS
     (current,) = known(lake).snapshots
     assert (current.snapshot_id, current.run_id) == (found.receipt.snapshot_id, "run-1")
-    assert known(lake).mirror_states()[0].summary().items() <= dict(current.summary).items()
+    assert known(lake).mirror_states[0].summary().items() <= dict(current.summary).items()
 
 
 def known(lake: Lake, table: str = QUEUE) -> TableHistory:
@@ -91,7 +91,7 @@ def test_r3_where_nothing_differs_nothing_is_committed_unless_its_state_must_be(
     before = snapshot_ids(lake)
     assert merged(place, "run-2").receipt is None
     assert snapshot_ids(lake) == before
-    receipt = merged(place, "run-3", record=True).receipt
+    receipt = merged(place, "run-3", force_commit=True).receipt
     assert receipt is not None
     assert (receipt.inserted, receipt.updated, receipt.deleted) == (0, 0, 0)
     assert snapshot_ids(lake) == [receipt.snapshot_id, *before]
@@ -154,7 +154,7 @@ def test_r8_a_mart_says_of_which_snapshots_it_is_the_join(place: Place, lake: La
     maintenance = of_the_mart(place, lake, "run-1")
     receipt = lake.maintain(maintenance).receipt
     assert receipt is not None
-    assert known(lake, MART).mart_state() == maintenance.state
+    assert known(lake, MART).mart_state == maintenance.state
     assert known(lake, MART).definition(maintenance.state.definition) == maintenance.definition
     before = snapshot_ids(lake, MART)
     with pytest.raises(CommitConflictError):

@@ -44,7 +44,7 @@ def point(url: str, name: str = "item") -> tuple[Horizon, list[str], str | None]
     with closing(PostgresSession("prd", config)) as session:
         assert session.lock({"t": settings}) == {}
         found = session.describe("t", settings)
-        return session.fix_point(), session.warnings, found.written_elsewhere
+        return session.pin_snapshot(), session.warnings, found.written_elsewhere
 
 
 def is_guess(horizon: Horizon) -> bool:

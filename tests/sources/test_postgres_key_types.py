@@ -89,7 +89,7 @@ def test_a_key_of_any_type_is_looked_at_sliced_and_read_as_any_other(
         keyed[f"t{number}"] = (kind, values[2] is not None)
         settings = {"source": "prd", "from": f"public.t{number}", "cursor": "n"}
         session.describe(f"t{number}", TableConfig.model_validate(settings))
-    session.fix_point()
+    session.pin_snapshot()
     for name, (kind, has_unfit) in keyed.items():
         later = session.probe(name, ReadWindow(Watermark(CursorKind.INTEGER, 0)))
         assert (later.rows, later.rejected, len(later.keys or ())) == (2, has_unfit, 2), kind

@@ -35,7 +35,7 @@ def opened(laptop: Laptop, **tables: dict[str, Any]) -> Iterator[PostgresSession
             session.describe(
                 name, TableConfig.model_validate({"source": "prd", "from": f"public.{name}", **settings})
             )
-        session.fix_point()
+        session.pin_snapshot()
         yield session
     finally:
         session.close()
@@ -167,7 +167,7 @@ def test_r18_a_source_that_exports_no_snapshot_is_refused_by_the_functions_name(
     session = PostgresSession("prd", PostgresSource(type="postgres", url=url))
     try:
         with pytest.raises(SourceRefusedError, match="pg_export_snapshot") as refused:
-            session.fix_point()
+            session.pin_snapshot()
     finally:
         session.close()
         connection.execute("drop role no_exporter")

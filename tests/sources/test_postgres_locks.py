@@ -65,12 +65,12 @@ def session(config: PostgresSource) -> Iterator[PostgresSession]:
         yield opened
 
 
-def fix_point(opened: PostgresSession, **tables: TableConfig) -> None:
+def pin_snapshot(opened: PostgresSession, **tables: TableConfig) -> None:
     """Take a session through the order of a run, up to its point."""
     assert opened.lock(tables) == {}
     for name, settings in tables.items():
         opened.describe(name, settings)
-    opened.fix_point()
+    opened.pin_snapshot()
 
 
 @contextmanager
@@ -124,7 +124,7 @@ def test_r16_a_table_rewritten_while_its_lock_is_waited_for_is_read_whole(
         other.execute(f"{rest}; commit" if rest else "commit")
 
     with session(config) as opened, meanwhile(finish):
-        fix_point(opened, t=table(name))
+        pin_snapshot(opened, t=table(name))
         assert opened.probe("t", ALL).rows == 10
 
 
@@ -140,7 +140,7 @@ def test_r16_no_ddl_gets_at_what_is_read_until_the_point_is_given_up(
         with pytest.raises(psycopg.errors.LockNotAvailable):
             connection.execute(ddl)
         opened.describe("t", table(name))
-        opened.fix_point()
+        opened.pin_snapshot()
         with pytest.raises(psycopg.errors.LockNotAvailable):
             connection.execute(ddl)
         assert opened.probe("t", ALL).rows == 10
@@ -173,7 +173,7 @@ def test_r16_a_role_with_rights_on_columns_alone_locks_what_it_reads(
         role_of(connection, f"columns_of_{database}", grants) as url,
         session(source(url)) as opened,
     ):
-        fix_point(opened, t=table("item", exclude=["at"]))
+        pin_snapshot(opened, t=table("item", exclude=["at"]))
         with databases.connected(database) as one, pytest.raises(psycopg.errors.LockNotAvailable):
             one.execute("set lock_timeout = '100ms'; truncate item")
     assert config.url != url
@@ -194,7 +194,7 @@ def test_r16_a_wait_is_told_with_who_holds_the_lock_and_ends_at_the_bound(
         assert 2 <= time.monotonic() - started < 10
         assert list(failed) == ["b"]
         opened.describe("a", table("item"))
-        opened.fix_point()
+        opened.pin_snapshot()
         assert opened.probe("a", ALL).rows == 10, "one locked table keeps no other from being read"
     holder = f"session {other.info.backend_pid} 'month end' of {other.info.user}, idle in transaction"
     assert isinstance(failed["b"], SourceLockedError)
@@ -231,7 +231,7 @@ def test_r16_ddl_on_two_tables_is_no_victim_of_a_deadlock_with_a_run_that_waits(
         other.execute("commit")
 
     with session(config) as opened, meanwhile(finish):
-        fix_point(opened, a=table("ev"), b=table("item"))
+        pin_snapshot(opened, a=table("ev"), b=table("item"))
         assert opened.probe("a", ALL).rows == 10
 
 
@@ -239,7 +239,7 @@ def test_r16_a_reader_behind_ddl_that_waits_for_the_point_gives_up_soon(
     config: PostgresSource, connection: Connection, other: Connection
 ) -> None:
     with session(config) as opened:
-        fix_point(opened, t=table("item"))
+        pin_snapshot(opened, t=table("item"))
         with meanwhile(lambda: other.execute("truncate item")):
             until_someone_waits(connection)
             assert opened.probe("t", ALL).rows == 10, "the point's own session holds its locks"
@@ -262,7 +262,7 @@ def test_r16_a_child_added_after_the_locks_means_a_fresh_point(
         opened.describe("t", table("parent"))
         connection.execute("create table late () inherits (parent)")
         with pytest.raises(SourceUnreachableError, match=r"public\.late was added"):
-            opened.fix_point()
+            opened.pin_snapshot()
 
 
 def test_r16_a_table_that_is_missing_fails_alone(config: PostgresSource) -> None:
@@ -274,5 +274,5 @@ def test_r16_a_table_that_is_missing_fails_alone(config: PostgresSource) -> None
         assert "no_column" in failed.pop("b").message
         assert failed == {}
         opened.describe("c", table("ev"))
-        opened.fix_point()
+        opened.pin_snapshot()
         assert opened.probe("c", ALL).rows == 10

@@ -98,7 +98,7 @@ def test_r10_a_value_that_the_type_does_not_show_keeps_its_row_out_alone(
         )
         typed = {"columns": {"v": {"type": "decimal(9, 2)"}}} if kind == "numeric" else {}
         described(session, name, cursor="id", exclude=["_datamart_q"], **typed)
-    session.fix_point()
+    session.pin_snapshot()
     for name, (_, _, _, reason) in HIDDEN.items():
         probe = session.probe(name, window)
         assert (probe.rows, probe.rejected) == (1, 1), name
@@ -119,7 +119,7 @@ def test_r10_what_a_mirror_holds_as_it_is_is_never_rejected(
         for number, value in enumerate(values):
             connection.execute(f"insert into {name} values ({number}, '{value}')")
         described(session, name)
-    session.fix_point()
+    session.pin_snapshot()
     for name, (_, values) in ALWAYS_HELD.items():
         probe = session.probe(name, ReadWindow())
         assert (probe.rows, probe.rejected) == (len(values), 0), name
@@ -136,7 +136,7 @@ def test_excluded_columns_may_have_any_name_that_the_statements_use(
     connection.execute("insert into item (id, v, n) values (1, 1, 1), (1, 2, 2), (2, 'NaN', 3), (null, 1, 4)")
     settings = {"primary_key": ["id"], "cursor": "n", "duplicates": "newest", "exclude": names}
     described(session, "item", soft_delete="_datamart_place::text = '1'", **settings)
-    session.fix_point()
+    session.pin_snapshot()
     for window in (ReadWindow(), ReadWindow(Watermark(CursorKind.INTEGER, 1))):
         probe = session.probe("item", window)
         assert (probe.rows, probe.rejected, probe.shared.dropped) == (1, 2, 1)
@@ -169,7 +169,7 @@ def test_r17_a_type_of_somebodys_travels_as_its_text_whatever_its_name_and_casts
         SourceError, match=r"'v' has elements of type app\.mood, which somebody casts to text"
     ):
         described(session, "many")
-    session.fix_point()
+    session.pin_snapshot()
     found = [row[:3] for row in selected(session, connection, "t", ReadWindow())]
     assert found == [("01", "a", None), ("1", "b", "a")]
 
@@ -182,7 +182,7 @@ def test_r18_arrays_that_a_list_does_not_tell_apart_are_no_keys(
         "insert into t values ('{1,2}', '[0:0]={7}'), ('[0:1]={1,2}', null), ('{}', null)"
     )
     described(session, "t")
-    session.fix_point()
+    session.pin_snapshot()
     found = [row[:2] for row in selected(session, connection, "t", ReadWindow())]
     assert sorted(found) == [([], None), ([1, 2], [7])]
     (rejected,) = session.rejected("t", ReadWindow())
@@ -198,7 +198,7 @@ def test_r10_a_row_that_is_soft_deleted_goes_whatever_its_values(
         "(3, 5, '{1}', true), (4, 6, null, null)"
     )
     described(session, "t", soft_delete="gone -- marked")
-    session.fix_point()
+    session.pin_snapshot()
     found = sorted(
         (row[0], row[1], row[2], row[4]) for row in selected(session, connection, "t", ReadWindow())
     )
@@ -220,7 +220,7 @@ def test_r10_not_null_is_believed_where_it_holds_for_all_that_is_read(
     )
     for name in ("parent", "joined"):
         described(session, name, primary_key=["id"])
-    session.fix_point()
+    session.pin_snapshot()
     assert [row[0] for row in selected(session, connection, "parent", ReadWindow())] == [1]
     assert [row[0] for row in selected(session, connection, "joined", ReadWindow())] == [7]
     for name in ("parent", "joined"):

@@ -61,7 +61,7 @@ def test_a_value_of_any_type_counts_with_all_its_bytes(
     connection.execute("create table narrow (id int primary key, at timestamptz, v numeric(9, 2))")
     connection.execute("insert into narrow values (1, now(), 1)")
     described(session, "narrow")
-    session.fix_point()
+    session.pin_snapshot()
     for number, kind in enumerate(WIDE_VALUES):
         session.probe(f"t{number}", window)
         assert 0.9 * MEGABYTE < session.read(f"t{number}", window).widest < 2 * MEGABYTE, kind
@@ -80,7 +80,7 @@ def test_of_many_rows_the_wide_ones_are_read_apart_and_each_once(
     connection.execute("insert into t select n, 'v' from generate_series(1, 20000) n")
     connection.execute(f"update t set v = repeat('x', {2 * WIDE}) where id in (7, 19999)")
     described(session, "t")
-    session.fix_point()
+    session.pin_snapshot()
     session.probe("t", EVERYTHING)
     read = session.read("t", EVERYTHING)
     assert read.widest > 2 * WIDE

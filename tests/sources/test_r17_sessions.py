@@ -81,7 +81,7 @@ def opened(url: str, **tables: TableConfig) -> Iterator[PostgresSession]:
         assert session.lock(tables) == {}
         for name, settings in tables.items():
             session.describe(name, settings)
-        session.fix_point()
+        session.pin_snapshot()
         yield session
 
 
@@ -343,7 +343,7 @@ def test_r17_the_servers_words_and_its_sqlstate_are_in_the_error(
         assert error.message == "source 'prd': function no_such(integer) does not exist (SQLSTATE 42883)"
         assert "add explicit type casts" in error.hint
         session.describe("v", wanted["v"])
-        session.fix_point()
+        session.pin_snapshot()
         with pytest.raises(SourceError, match=r"division by zero \(SQLSTATE 22012\)"):
             session.fingerprint("v", ALL)
 

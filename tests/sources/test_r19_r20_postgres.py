@@ -351,13 +351,13 @@ def test_r20_a_copy_of_the_database_that_took_its_name_is_another_database(datab
     name = databases.new()
     source = PostgresSource.model_validate({"type": "postgres", "url": databases.server.url(name)})
     with closing(PostgresSession("prd", source)) as session:
-        before = session.fix_point().database
+        before = session.pin_snapshot().database
     with psycopg.connect(databases.server.url(), autocommit=True) as connection:
         connection.execute(f"create database {name}_copy template {name}")
         connection.execute(f"alter database {name} rename to {name}_gone")
         connection.execute(f"alter database {name}_copy rename to {name}")
     with closing(PostgresSession("prd", source)) as session:
-        assert session.fix_point().database != before
+        assert session.pin_snapshot().database != before
 
 
 def test_r20_a_point_tells_its_transaction_and_its_timeline(laptop: Laptop, connection: Connection) -> None:
@@ -365,7 +365,7 @@ def test_r20_a_point_tells_its_transaction_and_its_timeline(laptop: Laptop, conn
     horizons = []
     for _ in range(2):
         with closing(PostgresSession("prd", source)) as session:
-            horizons.append(session.fix_point())
+            horizons.append(session.pin_snapshot())
         connection.execute("create table if not exists t (); drop table t")
     first, second = horizons
     assert (first.timeline, second.timeline) == (1, 1)

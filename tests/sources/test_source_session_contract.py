@@ -65,7 +65,7 @@ def test_all_is_told_as_of_the_point(place: Place) -> None:
 def test_the_horizon_is_never_ahead_of_the_sources_clock(place: Place) -> None:
     session = place.session()
     session.lock({})
-    horizon = session.fix_point()
+    horizon = session.pin_snapshot()
     session.close()
     assert horizon.instant <= horizon.clock
 

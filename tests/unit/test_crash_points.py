@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from iceberg_datamart import crash_points
-from iceberg_datamart.crash_points import POINTS, VARIABLE, Trap, reach
+from iceberg_datamart.crash_points import POINTS, VARIABLE, Trap, crash_point
 
 PACKAGE = Path(crash_points.__file__).parent
 
@@ -30,7 +30,7 @@ def test_each_point_stands_at_one_place() -> None:
         node
         for path in PACKAGE.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "reach"
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "crash_point"
     ]
     named = Counter(
         argument.value for call in calls for argument in call.args if isinstance(argument, ast.Constant)
@@ -41,19 +41,19 @@ def test_each_point_stands_at_one_place() -> None:
 def test_no_trap_is_set_unless_the_variable_says_so() -> None:
     assert crash_points.trap is None
     for point in POINTS:
-        reach(point)
+        crash_point(point)
 
 
 def test_a_trap_springs_at_its_visit_and_at_every_point_after(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crash_points, "trap", Trap("staged", 2, crash))
-    reach("published")
-    reach("staged")
-    reach("published")
+    crash_point("published")
+    crash_point("staged")
+    crash_point("published")
     for _ in range(2):
         with pytest.raises(Crash):
-            reach("staged")
+            crash_point("staged")
         with pytest.raises(Crash):
-            reach("published")
+            crash_point("published")
 
 
 def test_a_point_without_a_number_means_its_first_visit() -> None:
@@ -63,8 +63,8 @@ def test_a_point_without_a_number_means_its_first_visit() -> None:
 
 def test_the_variable_kills_the_process_which_names_the_point_last() -> None:
     script = (
-        "from iceberg_datamart.crash_points import reach\n"
-        "for _ in range(3): reach('published'); print('passed', flush=True); reach('staged')"
+        "from iceberg_datamart.crash_points import crash_point\n"
+        "for _ in range(3): crash_point('published'); print('passed', flush=True); crash_point('staged')"
     )
     done = subprocess.run(
         [sys.executable, "-c", script],

@@ -16,8 +16,8 @@ from iceberg_datamart.core.plan.planner import (
     MaintainMart,
     MergeWindow,
     Refuse,
+    RunRequest,
     TableFacts,
-    Wishes,
     WriteTimestamp,
     plan_run,
     plan_table,
@@ -83,14 +83,14 @@ def facts(
     return Facts(timestamp, {"queue": TableFacts(source, mirror, horizon)})
 
 
-def planned(known: Facts, config: Config | None = None, **wishes: Any) -> MergeWindow:
-    step = plan_table("queue", config or configured("queue"), known, Wishes(**wishes))
+def planned(known: Facts, config: Config | None = None, **request: Any) -> MergeWindow:
+    step = plan_table("queue", config or configured("queue"), known, RunRequest(**request))
     assert isinstance(step, MergeWindow), step
     return step
 
 
-def refused(known: Facts, config: Config | None = None, **wishes: Any) -> DatamartError:
-    step = plan_table("queue", config or configured("queue"), known, Wishes(**wishes))
+def refused(known: Facts, config: Config | None = None, **request: Any) -> DatamartError:
+    step = plan_table("queue", config or configured("queue"), known, RunRequest(**request))
     assert isinstance(step, Refuse), step
     return step.error
 
@@ -352,7 +352,7 @@ LOST = SourceUnreachableError("source 'prd' cannot be reached")
 
 def test_r9_the_refusal_of_one_table_leaves_the_others() -> None:
     config = configured("account", "queue", "risk", marts={"m": mart("account", "queue")})
-    plan = plan_run(config, several(account=GOOD, queue=TableFacts(LOST), risk=GOOD), Wishes())
+    plan = plan_run(config, several(account=GOOD, queue=TableFacts(LOST), risk=GOOD), RunRequest())
     assert [type(step) for step in plan.steps] == [
         MergeWindow,
         Refuse,
@@ -365,24 +365,24 @@ def test_r9_the_refusal_of_one_table_leaves_the_others() -> None:
 
 
 def test_the_timestamp_file_comes_last() -> None:
-    plan = plan_run(configured("queue"), several(queue=GOOD), Wishes())
+    plan = plan_run(configured("queue"), several(queue=GOOD), RunRequest())
     assert plan.steps[-1] == WriteTimestamp(NOON - MINUTE, ("queue",))
 
 
 def test_a_table_that_is_not_enabled_has_no_step() -> None:
     config = configured(tables={"queue": table("queue"), "old": table("old", enabled=False)})
-    plan = plan_run(config, several(queue=GOOD), Wishes())
+    plan = plan_run(config, several(queue=GOOD), RunRequest())
     assert [step.table for step in plan.table_steps] == ["queue"]
 
 
 def test_chosen_tables_bring_their_marts_and_no_others() -> None:
     marts = {"one": mart("account", "queue"), "two": mart("risk", "queue"), "three": mart("risk", "other")}
     config = configured("account", "queue", "risk", "other", marts=marts)
-    plan = plan_run(config, several(queue=GOOD), Wishes(tables=("queue",)))
+    plan = plan_run(config, several(queue=GOOD), RunRequest(tables=("queue",)))
     assert [step.table for step in plan.table_steps] == ["queue"]
     assert [step.mart for step in plan.mart_steps] == ["one", "two"]
 
 
 def test_the_same_facts_make_the_same_plan() -> None:
     config, known = configured("queue"), several(queue=GOOD)
-    assert plan_run(config, known, Wishes()) == plan_run(config, known, Wishes())
+    assert plan_run(config, known, RunRequest()) == plan_run(config, known, RunRequest())

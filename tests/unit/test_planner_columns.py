@@ -14,8 +14,8 @@ from iceberg_datamart.core.plan.planner import (
     MergeWindow,
     Plan,
     Refuse,
+    RunRequest,
     TableFacts,
-    Wishes,
     plan_run,
     plan_table,
 )
@@ -34,7 +34,7 @@ MARK = Watermark(CursorKind.TIMESTAMPTZ, microseconds(BEFORE))
 COLUMNS = (Column("id", "long", nullable=False), Column("v", "string"))
 SOURCE = SourceTable("fake:1/prd/7", COLUMNS, ("id",), True, CursorKind.TIMESTAMPTZ)
 MIRROR_COLUMNS = {"id": "long", "v": "string", "_run_id": "string", "_merged_at": "timestamptz"}
-NUMBERED = replace(SOURCE, numbers={"id": 1, "v": 2})
+NUMBERED = replace(SOURCE, column_ids={"id": 1, "v": 2})
 
 
 def mirror(
@@ -46,7 +46,7 @@ def mirror(
         cursor="at",
         watermark=MARK,
         greatest=MARK,
-        numbers=numbers or {},
+        column_ids=numbers or {},
     )
     snapshot = Snapshot(1, None, NOON, "append", replace(state, **changes).summary())
     return TableHistory(columns or MIRROR_COLUMNS, ("id",), (snapshot,))
@@ -64,23 +64,23 @@ def facts(history: TableHistory | None, source: SourceTable) -> Facts:
 
 
 def planned(
-    history: TableHistory | None, source: SourceTable = NUMBERED, settings: Any = None, **wishes: Any
+    history: TableHistory | None, source: SourceTable = NUMBERED, settings: Any = None, **request: Any
 ) -> MergeWindow:
-    step = plan_table("queue", config(**(settings or {})), facts(history, source), Wishes(**wishes))
+    step = plan_table("queue", config(**(settings or {})), facts(history, source), RunRequest(**request))
     assert isinstance(step, MergeWindow), step
     return step
 
 
 def refused(
-    history: TableHistory | None, source: SourceTable = NUMBERED, settings: Any = None, **wishes: Any
+    history: TableHistory | None, source: SourceTable = NUMBERED, settings: Any = None, **request: Any
 ) -> DatamartError:
-    step = plan_table("queue", config(**(settings or {})), facts(history, source), Wishes(**wishes))
+    step = plan_table("queue", config(**(settings or {})), facts(history, source), RunRequest(**request))
     assert isinstance(step, Refuse), step
     return step.error
 
 
 def plan(history: TableHistory, load_type: str = "incremental") -> Plan:
-    return plan_run(config(), facts(history, SOURCE), Wishes(load_type))
+    return plan_run(config(), facts(history, SOURCE), RunRequest(load_type))
 
 
 # --- what is warned of
@@ -118,14 +118,14 @@ def test_a_column_that_is_another_one_than_recorded_makes_a_full_load(
     numbers: dict[str, int], reason: str | None
 ) -> None:
     step = planned(mirror(numbers))
-    assert step.change.remade == reason
+    assert step.change.full_load_reason == reason
     assert (step.load_type, step.saved) == (("incremental", MARK) if reason is None else ("full", None))
     assert reason in {None, step.reason}
 
 
 def test_the_numbers_of_another_source_tell_nothing() -> None:
     step = planned(mirror({"id": 9, "v": 8}, source="fake:2/prd/7"), accept_new_source=True)
-    assert step.change.remade is None
+    assert step.change.full_load_reason is None
 
 
 def test_a_reconcile_of_columns_made_anew_is_a_full_load() -> None:
@@ -139,9 +139,9 @@ def test_a_reconcile_of_columns_made_anew_is_a_full_load() -> None:
     ("columns", "numbers", "words"),
     [
         ({"id": "long", "_run_id": "string"}, {"id": 1}, "adds 'v' string"),
-        ({**MIRROR_COLUMNS, "old": "int"}, {**NUMBERED.numbers, "old": 3}, "'old' is gone"),
+        ({**MIRROR_COLUMNS, "old": "int"}, {**NUMBERED.column_ids, "old": 3}, "'old' is gone"),
         ({**MIRROR_COLUMNS, "old": "int"}, {}, "'old' is gone"),
-        ({**MIRROR_COLUMNS, "id": "int"}, NUMBERED.numbers, "widens 'id' int to long"),
+        ({**MIRROR_COLUMNS, "id": "int"}, NUMBERED.column_ids, "widens 'id' int to long"),
         (MIRROR_COLUMNS, {"id": 1, "v": 3}, "makes 'v' anew"),
     ],
 )
@@ -156,7 +156,7 @@ def test_on_schema_change_fail_refuses_the_table(
 def test_a_column_that_was_gone_at_the_last_merge_or_is_excluded_is_no_news() -> None:
     columns = {**MIRROR_COLUMNS, "old": "int", "left": "int"}
     settings = {"on_schema_change": "fail", "exclude": ["left"]}
-    step = planned(mirror({**NUMBERED.numbers, "old": 0}, columns), settings=settings)
+    step = planned(mirror({**NUMBERED.column_ids, "old": 0}, columns), settings=settings)
     assert step.change.absent == ("old",)
 
 

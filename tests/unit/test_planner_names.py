@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from iceberg_datamart.core.columns import Column
-from iceberg_datamart.core.plan.planner import Facts, MergeWindow, Refuse, TableFacts, Wishes, plan_table
+from iceberg_datamart.core.plan.planner import Facts, MergeWindow, Refuse, RunRequest, TableFacts, plan_table
 from iceberg_datamart.core.plan.schema import same_in_files
 from iceberg_datamart.core.source.reads import SourceTable
 from iceberg_datamart.core.state.watermark import CursorKind, Horizon
@@ -26,7 +26,7 @@ def planned(config: Config, *names: str) -> MergeWindow | Refuse:
     columns = (Column("id", "long", nullable=False), *(Column(name, "string") for name in names))
     source = SourceTable("fake:1/prd/7", columns, ("id",), True, CursorKind.TIMESTAMPTZ)
     facts = Facts(None, {"queue": TableFacts(source, None, Horizon(NOON, NOON))})
-    return plan_table("queue", config, facts, Wishes())
+    return plan_table("queue", config, facts, RunRequest())
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_of_a_key_column_that_no_mirror_can_have_no_one_says_to_exclude_it() -> 
     columns = (Column("_datamart_old", "long", nullable=False), Column("v", "string"))
     source = SourceTable("fake:1/prd/7", columns, ("_datamart_old",), True, CursorKind.TIMESTAMPTZ)
     facts = Facts(None, {"queue": TableFacts(source, None, Horizon(NOON, NOON))})
-    step = plan_table("queue", configured("queue"), facts, Wishes())
+    step = plan_table("queue", configured("queue"), facts, RunRequest())
     assert isinstance(step, Refuse)
     assert "'_datamart_old', a name that mirrors need" in step.error.message
     assert "view in tables.queue.from" in step.error.hint

@@ -48,7 +48,7 @@ def mirror_states(draw: st.DrawFn) -> MirrorState:
         greatest=draw(marks(kind)),
         cursor=draw(st.none() | texts),
         fingerprint=draw(st.none() | texts),
-        numbers=draw(st.dictionaries(texts, st.integers(0, 1600), max_size=3)),
+        column_ids=draw(st.dictionaries(texts, st.integers(0, 1600), max_size=3)),
         recipe=draw(st.none() | texts),
         parts=draw(st.none() | texts),
         transaction=draw(st.none() | st.integers(0, 2**63)),
@@ -79,12 +79,12 @@ def history(*snapshots: Snapshot) -> TableHistory:
 # --- mirrors
 
 
-@given(mirror_states(), st.dictionaries(texts.filter(lambda key: not key.startswith(PREFIX)), texts))
+@given(mirror_states, st.dictionaries(texts.filter(lambda key: not key.startswith(PREFIX)), texts))
 def test_r1_a_mirrors_state_is_read_back_from_its_summary(state: MirrorState, others: dict[str, str]) -> None:
     assert mirror_state({**others, **state.summary()}) == state
 
 
-@given(mirror_states())
+@given(mirror_states)
 def test_a_summary_is_text_under_this_packages_prefix(state: MirrorState) -> None:
     for key, value in state.summary().items():
         assert key.startswith(PREFIX)
@@ -103,7 +103,7 @@ def test_a_foreign_summary_holds_no_state(summary: dict[str, str]) -> None:
 
 def test_the_summary_names_what_it_records() -> None:
     mark = Watermark(CursorKind.TIMESTAMPTZ, 1_772_366_400_000_000)
-    state = a_state(watermark=mark, greatest=mark, fingerprint="f", numbers={"id": 1, "größe": 4})
+    state = a_state(watermark=mark, greatest=mark, fingerprint="f", column_ids={"id": 1, "größe": 4})
     assert state.summary() == {
         "iceberg-datamart.run-id": "run-1",
         "iceberg-datamart.load-type": "incremental",
@@ -137,7 +137,7 @@ def test_r11_commits_of_others_are_passed_over() -> None:
     older, newer = a_state(run_id="run-1"), a_state(run_id="run-2")
     compaction = snapshot(4, {"added-records": "9"}, "replace")
     found = history(compaction, snapshot(3, newer.summary()), compaction, snapshot(1, older.summary()))
-    assert found.mirror_states() == (newer, older)
+    assert found.mirror_states == (newer, older)
 
 
 # --- marts
@@ -147,9 +147,9 @@ def test_r11_commits_of_others_are_passed_over() -> None:
     texts, texts, st.dictionaries(table_names, st.integers(1, 2**63 - 1)), st.lists(table_names, unique=True)
 )
 def test_r8_a_marts_state_is_read_back_from_its_summary(
-    run_id: str, definition: str, consumed: dict[str, int], uneven: list[str]
+    run_id: str, definition: str, consumed: dict[str, int], failed_inputs: list[str]
 ) -> None:
-    state = MartState(run_id, definition, consumed, tuple(uneven))
+    state = MartState(run_id, definition, consumed, tuple(failed_inputs))
     assert mart_state(state.summary()) == state
 
 
@@ -162,8 +162,8 @@ def test_a_mart_and_a_mirror_are_not_taken_for_each_other() -> None:
 def test_the_newest_state_of_a_mart_counts() -> None:
     old, new = MartState("run-1", "abc", {"account": 1}), MartState("run-2", "abc", {"account": 2})
     found = history(snapshot(3, operation="replace"), snapshot(2, new.summary()), snapshot(1, old.summary()))
-    assert found.mart_state() == new
-    assert history(snapshot(1)).mart_state() is None
+    assert found.mart_state == new
+    assert history(snapshot(1)).mart_state is None
 
 
 # --- histories
@@ -324,31 +324,31 @@ def rolled_back(*kept: Snapshot, undone: tuple[Snapshot, ...], last: int | None 
 
 @pytest.mark.parametrize("kind", ["full", "reconcile", "backfill"])
 def test_a_rollback_of_a_load_that_found_what_no_cursor_tells_owes_a_comparison(kind: str) -> None:
-    assert rolled_back(load(1, "full"), undone=(load(2, kind),)).owes_comparison
+    assert rolled_back(load(1, "full"), undone=(load(2, kind),)).needs_reconcile
 
 
 def test_a_rollback_of_incremental_loads_owes_none_for_the_watermark_goes_back_with_it() -> None:
-    assert not rolled_back(load(1, "full"), undone=(load(2, "incremental"),)).owes_comparison
+    assert not rolled_back(load(1, "full"), undone=(load(2, "incremental"),)).needs_reconcile
 
 
 def test_a_rollback_of_a_full_load_that_changed_nothing_owes_no_comparison() -> None:
-    assert not rolled_back(load(1, "full"), undone=(load(2, "full", changed=0),)).owes_comparison
+    assert not rolled_back(load(1, "full"), undone=(load(2, "full", changed=0),)).needs_reconcile
 
 
 def test_a_comparison_after_the_rollback_is_all_that_is_owed() -> None:
     again = rolled_back(
         load(4, "incremental"), load(3, "reconcile"), load(1, "full"), undone=(load(2, "full"),)
     )
-    assert not again.owes_comparison
+    assert not again.needs_reconcile
 
 
 def test_what_was_staged_and_never_current_owes_nothing() -> None:
     staged = replace(rolled_back(load(1, "full"), undone=(load(2, "full"),)), log=((NOON, 1),))
-    assert not staged.owes_comparison
+    assert not staged.needs_reconcile
 
 
 def test_a_newest_snapshot_that_expired_may_have_been_a_full_load() -> None:
-    assert rolled_back(load(1, "full"), undone=(), last=2).owes_comparison
+    assert rolled_back(load(1, "full"), undone=(), last=2).needs_reconcile
 
 
 def test_the_history_after_a_rollback_keeps_what_was_undone_readable() -> None:
@@ -357,7 +357,7 @@ def test_the_history_after_a_rollback_keeps_what_was_undone_readable() -> None:
     assert [each.snapshot_id for each in found.snapshots] == [1]
     assert found.is_superseded
     assert found.can_read(2)
-    assert found.owes_comparison
+    assert found.needs_reconcile
 
 
 def test_the_log_tells_which_snapshot_was_current_when() -> None:

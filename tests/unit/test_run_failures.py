@@ -88,7 +88,7 @@ def test_a_mart_says_which_of_its_tables_failed() -> None:
     found.source.tables["queue"][3] = ("new", found.source.clock)
     found.lake.faults["queue"] = [LakeError("queue: no space left")]
     assert outcomes(found.run()) == {"account": "merged", "queue": "failed", "m": "merged"}
-    assert found.lake.maintained[-1].state.uneven == ("queue",)
+    assert found.lake.maintained[-1].state.failed_inputs == ("queue",)
 
 
 def test_a_mart_waits_for_the_tables_it_requires() -> None:

@@ -21,7 +21,7 @@ ANEW = {**NUMBERS, "v": 4}
 def filled(numbers: dict[str, int]) -> FakeWorld:
     """Return a world after its first run, its effects forgotten."""
     found = world()
-    found.source.numbers = numbers
+    found.source.column_ids = numbers
     found.run()
     found.effects.clear()
     return found
@@ -30,15 +30,15 @@ def filled(numbers: dict[str, int]) -> FakeWorld:
 def state(found: FakeWorld) -> MirrorState:
     history = found.lake.history("queue")
     assert history is not None
-    return history.mirror_states()[0]
+    return history.mirror_states[0]
 
 
 def test_a_column_made_anew_is_a_full_load_once_even_where_no_row_differs() -> None:
     found = filled(NUMBERS)
-    found.source.numbers = ANEW
+    found.source.column_ids = ANEW
     found.run()
     assert sorted(found.effects) == ["commit account", "commit queue"]
-    assert (state(found).load_type, state(found).numbers) == ("full", ANEW)
+    assert (state(found).load_type, state(found).column_ids) == ("full", ANEW)
     found.effects.clear()
     assert set(outcomes(found.run()).values()) == {"unchanged"}
     assert found.effects == []
@@ -46,16 +46,16 @@ def test_a_column_made_anew_is_a_full_load_once_even_where_no_row_differs() -> N
 
 def test_a_backfill_records_a_column_made_anew_too() -> None:
     found = filled(NUMBERS)
-    found.source.numbers = ANEW
+    found.source.column_ids = ANEW
     found.run(load_type="backfill", tables=("queue",))
-    assert (state(found).load_type, state(found).numbers) == ("backfill", ANEW)
+    assert (state(found).load_type, state(found).column_ids) == ("backfill", ANEW)
     assert found.run().tables["queue"].outcome == "unchanged"
     assert state(found).load_type == "backfill"
 
 
 def test_r3_numbers_that_were_never_recorded_are_no_reason_to_commit() -> None:
     found = filled({})
-    found.source.numbers = NUMBERS
+    found.source.column_ids = NUMBERS
     found.run()
     assert found.effects == []
 

@@ -13,12 +13,12 @@ from iceberg_datamart.core.plan.schema import (
     IGNORE,
     SchemaChange,
     fits,
-    recorded_numbers,
+    incompatible_columns,
+    recorded_column_ids,
     renumbered,
     require_allowed,
     schema_change,
     unfit_for_glue,
-    unlike_columns,
     unread_columns,
 )
 from iceberg_datamart.core.source.reads import SourceTable
@@ -104,12 +104,12 @@ def test_all_impossible_columns_are_told_at_once_each_with_both_types() -> None:
 def test_without_its_unlike_columns_any_change_is_followed(
     wanted: dict[str, str], present: dict[str, str]
 ) -> None:
-    unlike = unlike_columns([Column(name, kind) for name, kind in wanted.items()], present)
+    unlike = incompatible_columns([Column(name, kind) for name, kind in wanted.items()], present)
     change(wanted, {name: kind for name, kind in present.items() if name not in unlike})
 
 
 def test_a_key_column_is_never_made_anew() -> None:
-    assert unlike_columns(
+    assert incompatible_columns(
         [Column("id", "string"), Column("v", "int")], {"id": "int", "v": "date"}, ["id"]
     ) == ("v",)
 
@@ -215,7 +215,7 @@ def test_numbers_tell_which_columns_were_renamed_or_made_anew(
 ) -> None:
     found = renumbered(SchemaChange(), recorded, present)
     assert (found.renamed, found.made_anew) == (renamed, made_anew)
-    assert (found.remade is None) == (not renamed and not made_anew)
+    assert (found.full_load_reason is None) == (not renamed and not made_anew)
 
 
 @given(st.permutations("abc"), st.sets(st.sampled_from("abc")), st.sets(st.sampled_from("abc")))
@@ -223,19 +223,19 @@ def test_what_a_commit_recorded_is_no_news_to_the_next(
     names: list[str], gone: set[str], mirrored: set[str]
 ) -> None:
     numbers = {name: number for number, name in enumerate(names, start=1) if name not in gone}
-    recorded = recorded_numbers(numbers, mirrored)
-    assert renumbered(SchemaChange(), recorded, numbers).remade is None
+    recorded = recorded_column_ids(numbers, mirrored)
+    assert renumbered(SchemaChange(), recorded, numbers).full_load_reason is None
     assert set(recorded) == (set(numbers) | mirrored if numbers else set())
-    assert recorded_numbers(numbers, recorded) == recorded
+    assert recorded_column_ids(numbers, recorded) == recorded
 
 
 def test_a_source_without_numbers_records_none() -> None:
-    assert recorded_numbers({}, ["id", "old"]) == {}
+    assert recorded_column_ids({}, ["id", "old"]) == {}
 
 
 def test_why_all_rows_are_read_names_each_column() -> None:
     found = SchemaChange(renamed=(("a", "b"),), made_anew=("c",))
-    assert found.remade == (
+    assert found.full_load_reason == (
         "column 'b' is new under this name: it was 'a'; column 'c' was dropped and made anew"
     )
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iceberg_datamart.core.columns import Column
-from iceberg_datamart.core.plan.planner import Facts, MergeWindow, Refuse, TableFacts, Wishes, plan_run
+from iceberg_datamart.core.plan.planner import Facts, MergeWindow, Refuse, RunRequest, TableFacts, plan_run
 from iceberg_datamart.core.plan.setbacks import fell_below, parts_text, setback
 from iceberg_datamart.core.source.reads import IntegerCursor, Probe, SourceTable, StoredPart
 from iceberg_datamart.core.state.history import MirrorState, Snapshot, TableHistory
@@ -153,7 +153,7 @@ def planned(states: Sequence[MirrorState], file: datetime, config: Config | None
     known = TableFacts(
         SOURCE, TableHistory({"id": "long"}, ("id",), snapshots), replace(NOW, clock=NOON + DAY)
     )
-    plan = plan_run(config or configured("queue"), Facts(file, {"queue": known}), Wishes())
+    plan = plan_run(config or configured("queue"), Facts(file, {"queue": known}), RunRequest())
     step = plan.table_steps[0]
     assert isinstance(step, MergeWindow), step
     return step
@@ -213,7 +213,7 @@ def test_r9_an_unforeseen_error_while_a_table_is_planned_is_that_tables_alone(
     config = configured("queue", tables={"queue": table("queue"), "account": table("account")})
     with monkeypatch.context() as patch:
         patch.setattr("iceberg_datamart.core.plan.planner.next_start", fail)
-        plan = plan_run(config, Facts(NOON, {"queue": known, "account": known}), Wishes())
+        plan = plan_run(config, Facts(NOON, {"queue": known, "account": known}), RunRequest())
     refused = [step for step in plan.table_steps if isinstance(step, Refuse)]
     assert [step.table for step in refused] == ["queue", "account"]
     assert "OverflowError: date value out of range" in refused[0].error.message

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from iceberg_datamart.core.columns import Column
-from iceberg_datamart.core.plan.planner import Facts, MergeWindow, TableFacts, Wishes, plan_table
+from iceberg_datamart.core.plan.planner import Facts, MergeWindow, RunRequest, TableFacts, plan_table
 from iceberg_datamart.core.source.reads import SourceTable
 from iceberg_datamart.core.source.snapshots import SourceSnapshots
 from iceberg_datamart.core.state.history import MirrorState, Snapshot, TableHistory
@@ -82,12 +82,12 @@ def mirror(*positions: str) -> TableHistory:
     return TableHistory(columns, ("id",), tuple(reversed(snapshots)))
 
 
-def planned(found: SourceTable, said: datetime, wishes: Wishes | None = None) -> MergeWindow:
+def planned(found: SourceTable, said: datetime, request: RunRequest | None = None) -> MergeWindow:
     """Return the step of a table whose mirror recorded snapshot 1, then 2."""
     horizon = Horizon(NOON + 3 * HOUR, NOON + 3 * HOUR)
     held = mirror("source-snapshot 1 none", "source-snapshot 2 none")
     facts = Facts(said, {"t": TableFacts(found, held, horizon)})
-    step = plan_table("t", configured(tables={"t": table("t", cursor=None)}), facts, wishes or Wishes())
+    step = plan_table("t", configured(tables={"t": table("t", cursor=None)}), facts, request or RunRequest())
     assert isinstance(step, MergeWindow)
     return step
 
@@ -113,4 +113,4 @@ def test_an_overwritten_source_is_compared_whole() -> None:
 
 @pytest.mark.parametrize("asked", ["full", "reconcile"])
 def test_a_load_that_is_asked_for_reads_all(asked: str) -> None:
-    assert planned(THREE, NOON + 2 * HOUR, Wishes(load_type=asked)).load_type == "full"
+    assert planned(THREE, NOON + 2 * HOUR, RunRequest(load_type=asked)).load_type == "full"

@@ -101,7 +101,7 @@ def test_r7_reconcile_moves_the_watermark_no_further_than_the_horizon() -> None:
     found.run(load_type=RECONCILE)
     history = found.lake.history("queue")
     assert history is not None
-    watermark = history.mirror_states()[0].watermark
+    watermark = history.mirror_states[0].watermark
     assert watermark is not None
     assert watermark.value == microseconds(NOON - timedelta(hours=1))
 

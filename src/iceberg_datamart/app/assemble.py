@@ -9,7 +9,7 @@ from iceberg_datamart.core.report.metrics import run_metrics
 from iceberg_datamart.core.settings.model import GlueSource
 from iceberg_datamart.lake.catalog import LakeCatalog, open_catalog
 from iceberg_datamart.lake.iceberg import IcebergLake
-from iceberg_datamart.ports import World
+from iceberg_datamart.ports import Adapters
 from iceberg_datamart.run.runner import Run, new_run_id
 from iceberg_datamart.sources.postgres.activity import activity as postgres_activity
 from iceberg_datamart.sources.postgres.session import PostgresSession
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
     from pyspark import SparkContext
 
-    from iceberg_datamart.core.plan.planner import Wishes
+    from iceberg_datamart.core.plan.planner import RunRequest
     from iceberg_datamart.core.report.run import RunReport
     from iceberg_datamart.core.settings.model import Config, PostgresSource, SourceConfig
     from iceberg_datamart.core.source.reads import Activity
@@ -128,15 +128,15 @@ def _with_login(name: str, config: PostgresSource) -> PostgresSource:
     return with_login(name, config)
 
 
-def new_run(config: Config, wishes: Wishes, run_id: str | None = None) -> Run:
+def new_run(config: Config, request: RunRequest, run_id: str | None = None) -> Run:
     """Return a run over the real sources and the real lake, not started yet."""
     clock = SystemClock()
     run_id = run_id or new_run_id(clock.now())
-    world = World(
+    adapters = Adapters(
         lake=IcebergLake(config, run_id, clock),
         timestamp_file=timestamp_file(config.state.timestamp_file, config.catalog.properties),
         run_counts=run_counts(config.state.timestamp_file, config.catalog.properties),
         clock=clock,
         open_source=open_source,
     )
-    return Run(config, wishes, world, run_id)
+    return Run(config, request, adapters, run_id)

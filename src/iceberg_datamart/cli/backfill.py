@@ -8,7 +8,7 @@ import typer
 
 from iceberg_datamart.cli.options import ConfigOption, DebugOption, JsonOption
 from iceberg_datamart.cli.run import report_of
-from iceberg_datamart.core.plan.planner import Wishes
+from iceberg_datamart.core.plan.planner import RunRequest
 from iceberg_datamart.core.plan.windows import BACKFILL
 
 
@@ -21,4 +21,4 @@ def backfill(
     debug: DebugOption = False,
 ) -> None:
     """Read whole tables again and merge what differs, such as new columns' values; delete nothing."""
-    report_of(config, Wishes(BACKFILL, tuple(table)), json=json, debug=debug)
+    report_of(config, RunRequest(BACKFILL, tuple(table)), json=json, debug=debug)

@@ -21,7 +21,7 @@ from iceberg_datamart.app.assemble import new_run, tables_of
 from iceberg_datamart.cli.demo_screens import changes_text, commands, history_table, proof_table
 from iceberg_datamart.cli.options import JsonOption
 from iceberg_datamart.cli.output import console, logging_to_stderr, outcomes_table, print_json
-from iceberg_datamart.core.plan.planner import Wishes
+from iceberg_datamart.core.plan.planner import RunRequest
 from iceberg_datamart.demo.changes import change as change_source
 from iceberg_datamart.demo.changes import late_commit
 from iceberg_datamart.demo.folder import DemoFolder
@@ -142,7 +142,7 @@ class _Story:
 
     def _run(self, title: str, load_type: str, text: str) -> None:
         self._say(title, text)
-        run = new_run(self.folder.config(), Wishes(load_type))
+        run = new_run(self.folder.config(), RunRequest(load_type))
         with _progress(title.lower(), run.run_id), run:
             report = run.execute(run.prepare())
         self.steps.append({"step": title.lower(), "load_type": load_type, "report": report.as_json()})

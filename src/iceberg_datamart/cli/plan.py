@@ -16,7 +16,7 @@ from iceberg_datamart.cli.options import (
     loaded,
 )
 from iceberg_datamart.cli.output import console, print_json, rows_table, short
-from iceberg_datamart.core.plan.planner import MaintainMart, MergeWindow, Refuse, Step, Wishes
+from iceberg_datamart.core.plan.planner import MaintainMart, MergeWindow, Refuse, RunRequest, Step
 from iceberg_datamart.core.plan.windows import RECONCILE
 from iceberg_datamart.core.report.run import error_json
 from iceberg_datamart.core.settings.model import Config
@@ -33,9 +33,9 @@ def plan(
     json: JsonOption = False,
 ) -> None:
     """Show what `run` would read and write, table by table. Changes nothing."""
-    wishes = Wishes(load_type.value, tuple(table or ()), accept_new_source)
+    request = RunRequest(load_type.value, tuple(table or ()), accept_new_source)
     settings = loaded(config, table)
-    with new_run(settings, wishes) as run:
+    with new_run(settings, request) as run:
         prepared = run.prepare()
         shown = as_json(settings, prepared)
     if json:

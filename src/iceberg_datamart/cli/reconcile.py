@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from iceberg_datamart.cli.options import ConfigOption, DebugOption, JsonOption, TableOption
 from iceberg_datamart.cli.run import report_of
-from iceberg_datamart.core.plan.planner import Wishes
+from iceberg_datamart.core.plan.planner import RunRequest
 from iceberg_datamart.core.plan.windows import RECONCILE
 
 
@@ -15,4 +15,4 @@ def reconcile(
     debug: DebugOption = False,
 ) -> None:
     """Find deletes, and updates that the cursor does not show, by comparing digests; merge what differs."""
-    report_of(config, Wishes(RECONCILE, tuple(table or ())), json=json, debug=debug)
+    report_of(config, RunRequest(RECONCILE, tuple(table or ())), json=json, debug=debug)

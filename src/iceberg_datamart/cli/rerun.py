@@ -13,7 +13,7 @@ from iceberg_datamart.cli.options import ConfigOption, DebugOption, JsonOption, 
 from iceberg_datamart.cli.output import console, logging_to_stderr, print_json
 from iceberg_datamart.cli.run import run_once, show_report
 from iceberg_datamart.cli.verify import show_verified
-from iceberg_datamart.core.plan.planner import Facts, Wishes, maintain_mart
+from iceberg_datamart.core.plan.planner import Facts, RunRequest, maintain_mart
 from iceberg_datamart.core.report.run import RunReport
 from iceberg_datamart.core.report.verification import RerunReport, Verified
 from iceberg_datamart.core.settings.model import Config
@@ -33,7 +33,7 @@ def rerun(
     debug: DebugOption = False,
 ) -> None:
     """Read a mirror again from the state of a snapshot, or compute a mart's snapshot again and compare."""
-    report = rerun_once(loaded(config), Wishes(), snapshot_id, into=into, debug=debug)
+    report = rerun_once(loaded(config), RunRequest(), snapshot_id, into=into, debug=debug)
     if json:
         print_json(report.as_json())
     elif isinstance(report, RunReport):
@@ -47,7 +47,7 @@ def rerun(
 
 
 def rerun_once(
-    config: Config, wishes: Wishes, snapshot_id: int, *, into: str | None = None, debug: bool = False
+    config: Config, request: RunRequest, snapshot_id: int, *, into: str | None = None, debug: bool = False
 ) -> RunReport | RerunReport:
     """Return the report of a mirror's run, or of a mart's comparison. Raises: DatamartError."""
     if into is not None:
@@ -55,7 +55,7 @@ def rerun_once(
     catalog = tables_of(config)
     histories, _ = catalog.surveyed([*config.tables, *config.marts])
     table = table_of(snapshot_id, histories)
-    if wishes.tables and table not in wishes.tables:
+    if request.tables and table not in request.tables:
         message = f"snapshot {snapshot_id} belongs to '{table}', which is not among the chosen tables"
         raise ConfigError(message, hint="Choose it, or no tables.")
     if table in config.marts:
@@ -63,13 +63,13 @@ def rerun_once(
     if into is not None:
         message = f"--into: snapshot {snapshot_id} is one of the mirror '{table}', and a mirror has one place"
         raise ConfigError(message, hint="Leave --into out; or read the mirror as of the snapshot.")
-    return run_once(config, replace(wishes, tables=(table,), snapshot_id=snapshot_id), debug=debug)
+    return run_once(config, replace(request, tables=(table,), snapshot_id=snapshot_id), debug=debug)
 
 
 def _mart_again(config: Config, mart: str, snapshot_id: int, into: str | None, *, debug: bool) -> RerunReport:
     """Compute a mart's snapshot again, compare, and write the join where that is asked for."""
-    run = new_run(config, Wishes())
-    step, lake = maintain_mart(mart, config, Facts(None, {})), run.world.lake
+    run = new_run(config, RunRequest())
+    step, lake = maintain_mart(mart, config, Facts(None, {})), run.adapters.lake
     with logging_to_stderr(run.run_id, debug=debug), run:
         try:
             repetition = repeated(lake, step, snapshot_id)

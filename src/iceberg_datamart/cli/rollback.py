@@ -13,7 +13,7 @@ from iceberg_datamart.cli.history import show_snapshots
 from iceberg_datamart.cli.options import ConfigOption, DebugOption, JsonOption, loaded, refuse_nameless
 from iceberg_datamart.cli.output import console, logging_to_stderr, print_json, short
 from iceberg_datamart.cli.plan import reads
-from iceberg_datamart.core.plan.planner import MergeWindow, Refuse, Wishes
+from iceberg_datamart.core.plan.planner import MergeWindow, Refuse, RunRequest
 from iceberg_datamart.core.report.run import error_json
 from iceberg_datamart.core.report.verification import EXTRA, MISSING, STALE, Differences
 from iceberg_datamart.core.settings.model import Config
@@ -63,7 +63,7 @@ def _as_json(found: Rollback, *, dry_run: bool) -> dict[str, Any]:
     """Return the documented object, as far as the table's metadata tell it."""
     current = found.undone[0] if found.undone else found.target
     then = found.history.as_of(found.target.snapshot_id)
-    states = then.mirror_states() if then is not None else ()
+    states = then.mirror_states if then is not None else ()
     mark = states[0].watermark if states else None
     return {
         "table": found.table,
@@ -73,7 +73,7 @@ def _as_json(found: Rollback, *, dry_run: bool) -> dict[str, Any]:
         "undone": [snapshot_json(found.history, snapshot) for snapshot in found.undone],
         "marts": list(found.marts),
         "watermark": None if mark is None else str(mark),
-        "owes_comparison": then is not None and found.table not in found.marts and then.owes_comparison,
+        "needs_reconcile": then is not None and found.table not in found.marts and then.needs_reconcile,
         "next_read": None,
         "rows": None,
     }
@@ -81,12 +81,12 @@ def _as_json(found: Rollback, *, dry_run: bool) -> dict[str, Any]:
 
 def _foreseen(config: Config, found: Rollback, *, debug: bool) -> dict[str, Any]:
     """Return what the next run would read after the rollback, and which rows the rollback touches."""
-    run = new_run(config, Wishes(tables=(found.table,) if found.table in config.tables else ()))
+    run = new_run(config, RunRequest(tables=(found.table,) if found.table in config.tables else ()))
     with logging_to_stderr(run.run_id, debug=debug), run:
         step = next_step(run, found)
         target = found.target.snapshot_id
         rows = (
-            run.world.lake.snapshot_differences(found.table, found.history, target)
+            run.adapters.lake.snapshot_differences(found.table, found.history, target)
             if found.undone
             else Differences()
         )
@@ -146,7 +146,7 @@ def _next(shown: dict[str, Any]) -> str:
     """Return what is known of the next run's reading of a mirror."""
     step = shown["next_read"]
     if step is None:
-        if shown["owes_comparison"]:
+        if shown["needs_reconcile"]:
             return "the next run compares it with the source: a full load or reconcile was undone"
         return f"its watermark: {short(shown['watermark']) or 'none, so the next run reads everything'}"
     if "error" in step:

@@ -19,10 +19,10 @@ from iceberg_datamart.cli.options import (
     loaded,
 )
 from iceberg_datamart.cli.output import console, logging_to_stderr, outcomes_table, print_error, print_json
-from iceberg_datamart.core.plan.planner import Wishes
+from iceberg_datamart.core.plan.planner import RunRequest
 from iceberg_datamart.core.report.run import RunReport, unplanned_json
 from iceberg_datamart.core.settings.model import Config
-from iceberg_datamart.crash_points import reach
+from iceberg_datamart.crash_points import crash_point
 from iceberg_datamart.errors import DatamartError
 
 
@@ -35,14 +35,16 @@ def run(
     debug: DebugOption = False,
 ) -> None:
     """Read what changed in the sources, merge it into the mirrors, and bring the marts up to them."""
-    report_of(config, Wishes(load_type.value, tuple(table or ()), accept_new_source), json=json, debug=debug)
+    report_of(
+        config, RunRequest(load_type.value, tuple(table or ()), accept_new_source), json=json, debug=debug
+    )
 
 
-def report_of(config: Path | None, wishes: Wishes, *, json: bool, debug: bool) -> NoReturn:
+def report_of(config: Path | None, request: RunRequest, *, json: bool, debug: bool) -> NoReturn:
     """Run once, print the report, and end with its exit code."""
     try:
-        report = run_once(loaded(config, list(wishes.tables)), wishes, debug=debug)
-        reach("report-ready")
+        report = run_once(loaded(config, list(request.tables)), request, debug=debug)
+        crash_point("report-ready")
     except DatamartError as error:
         if json:
             print_json(unplanned_json(error))
@@ -63,9 +65,9 @@ def show_report(report: RunReport) -> None:
     out.print(f"timestamp file: {report.timestamp or 'not written'}")
 
 
-def run_once(config: Config, wishes: Wishes, *, debug: bool = False) -> RunReport:
+def run_once(config: Config, request: RunRequest, *, debug: bool = False) -> RunReport:
     """Return the report of one run. Raises: DatamartError where it could not even be planned."""
-    run = new_run(config, wishes)
+    run = new_run(config, request)
     with logging_to_stderr(run.run_id, debug=debug):
         with run:
             report = run.execute(run.prepare())

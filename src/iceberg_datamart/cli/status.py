@@ -104,7 +104,7 @@ def _table(history: TableHistory | None) -> dict[str, Any]:
 
 
 def _mirror(history: TableHistory | None) -> dict[str, Any]:
-    states = () if history is None else history.mirror_states()
+    states = () if history is None else history.mirror_states
     state = states[0] if states else None
     return {
         **_table(history),
@@ -117,7 +117,7 @@ def _mirror(history: TableHistory | None) -> dict[str, Any]:
 
 
 def _mart(history: TableHistory | None, mirrors: dict[str, TableHistory | None]) -> dict[str, Any]:
-    state = None if history is None else history.mart_state()
+    state = None if history is None else history.mart_state
     consumed = {} if state is None else dict(state.consumed)
     present = {name: m.current for name, m in mirrors.items() if m is not None and m.current is not None}
     behind = [n for n, c in consumed.items() if n in present and present[n].snapshot_id != c]
@@ -126,5 +126,5 @@ def _mart(history: TableHistory | None, mirrors: dict[str, TableHistory | None])
         "run_id": None if state is None else state.run_id,
         "consumed": consumed,
         "behind": behind,
-        "uneven": [] if state is None else list(state.uneven),
+        "failed_inputs": [] if state is None else list(state.failed_inputs),
     }

@@ -9,7 +9,7 @@ import typer
 from iceberg_datamart.app.assemble import new_run
 from iceberg_datamart.cli.options import ConfigOption, DebugOption, JsonOption, TableOption, loaded
 from iceberg_datamart.cli.output import compact_table, console, logging_to_stderr, print_error, print_json
-from iceberg_datamart.core.plan.planner import Wishes
+from iceberg_datamart.core.plan.planner import RunRequest
 from iceberg_datamart.core.report.verification import VerifyReport
 from iceberg_datamart.run.verify import verify as verified
 
@@ -23,7 +23,7 @@ def verify(
     debug: DebugOption = False,
 ) -> None:
     """Compare mirrors with their sources and marts with their joins; exit code 1 unless all are equal."""
-    run = new_run(loaded(config, table), Wishes(tables=tuple(table or ())))
+    run = new_run(loaded(config, table), RunRequest(tables=tuple(table or ())))
     with logging_to_stderr(run.run_id, debug=debug), run:
         report = verified(run)
     if json:

@@ -27,7 +27,7 @@ from tenacity import (
 from iceberg_datamart.aws_faults import passes
 from iceberg_datamart.core.settings.address import SQLITE, shown_address
 from iceberg_datamart.core.state.history import Snapshot, TableHistory
-from iceberg_datamart.crash_points import reach
+from iceberg_datamart.crash_points import crash_point
 from iceberg_datamart.embedded.java import refuse_unnameable
 from iceberg_datamart.errors import (
     CatalogUnreachableError,
@@ -184,7 +184,7 @@ def _changing_columns(table: str) -> Iterator[None]:
     """Do as `_changing`; afterwards the columns are changed."""
     with _changing(table, "its columns were changed"):
         yield
-    reach("columns-changed")
+    crash_point("columns-changed")
 
 
 @contextmanager
@@ -267,14 +267,14 @@ class LakeCatalog:
         try:
             with answering(table):
                 self._create_namespace()
-                reach("database-created")
+                crash_point("database-created")
                 with writing_metadata(empty=True):
                     self._catalog.create_table(
                         (self._database, table), schema=schema, properties={**told, **properties}
                     )
         except TableAlreadyExistsError:
             return
-        reach("table-created")
+        crash_point("table-created")
 
     def _create_namespace(self) -> None:
         """Create the database where it is missing; another run may do so, too, meanwhile.

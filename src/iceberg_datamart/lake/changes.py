@@ -28,7 +28,7 @@ from iceberg_datamart.core.sql import (
 )
 from iceberg_datamart.core.state.history import PREFIX, CommitReceipt
 from iceberg_datamart.core.state.watermark import microseconds
-from iceberg_datamart.crash_points import reach
+from iceberg_datamart.crash_points import crash_point
 from iceberg_datamart.lake.types import spark_type
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Changeset:
         compared = frame if COPIES in frame.columns else frame.withColumn(COPIES, f.lit(0))
         held = compared.persist(StorageLevel.MEMORY_AND_DISK)
         found = held.groupBy(CHANGE).agg(f.count("*"), f.sum(COPIES)).collect()
-        reach("changes-held")
+        crash_point("changes-held")
         counts, replaced = _rows_changed({row[0]: (row[1], row[2]) for row in found})
         return cls(
             table,

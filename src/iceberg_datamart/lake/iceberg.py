@@ -6,10 +6,10 @@ from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from iceberg_datamart.core.plan.schema import held_columns, schema_change, unlike_columns
+from iceberg_datamart.core.plan.schema import held_columns, incompatible_columns, schema_change
 from iceberg_datamart.core.sql import LINEAGE, LINEAGE_NAMES
 from iceberg_datamart.core.state.history import DEFINITION
-from iceberg_datamart.crash_points import reach
+from iceberg_datamart.crash_points import crash_point
 from iceberg_datamart.lake.catalog import LakeCatalog
 from iceberg_datamart.lake.rejected import RejectedRows
 from iceberg_datamart.lake.runtime import present_runtime
@@ -148,7 +148,7 @@ class IcebergLake:
             self._catalog.make_optional(table)
         present = {name: kind for name, kind in base.columns.items() if name not in LINEAGE_NAMES}
         # What is computed anew need not be followed.
-        unlike = unlike_columns(columns, present, key) if exact else ()
+        unlike = incompatible_columns(columns, present, key) if exact else ()
         present = {name: kind for name, kind in present.items() if name not in unlike}
         change = schema_change(table, columns, present, key)
         if exact:
@@ -161,5 +161,5 @@ class IcebergLake:
         with self._starting:
             if self._engine is None:
                 self._engine = SparkEngine(self._config, self._run_id, self._clock, self._rejected)
-                reach("spark-started")
+                crash_point("spark-started")
             return self._engine

@@ -109,7 +109,7 @@ class SparkEngine:
         summary = merge.state.summary()
         staging = self._staging_for(auditor)
         receipt = passed.changes.commit(self._session, staging, summary, self._lineage())
-        if receipt is None and (merge.record or rejected):
+        if receipt is None and (merge.force_commit or rejected):
             receipt = passed.changes.receipt(self._staging.stamp(changes.target, changes.base, summary))
         warnings = (*passed.warnings, *auditor.warnings)
         return Merged(merge.probe.rows, receipt, rejected, warnings)
@@ -131,7 +131,7 @@ class SparkEngine:
         source, read, current = comparison.source, comparison.read, comparison.base.current
         with self._at_work(comparison.table):
             batch = self._views.add(batch_of(self._session, comparison, self._views))
-            kept = comparison.kept
+            kept = comparison.protected_keys
             text = differences_sql(
                 new=f"(SELECT *, {comparison.rejects} AS {REJECTED_ROW} FROM {batch})",
                 old=self._views.relation(comparison.table, None if current is None else current.snapshot_id),
@@ -272,8 +272,8 @@ class SparkEngine:
             full=merge.full,
             deleted=merge.read.deleted,
             kept=None
-            if merge.kept is None
-            else self._views.add(jdbc_frame(self._session, as_held(merge.kept, source))),
+            if merge.protected_keys is None
+            else self._views.add(jdbc_frame(self._session, as_held(merge.protected_keys, source))),
         )
         return Changeset.materialised(
             table=merge.table,

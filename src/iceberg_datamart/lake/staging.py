@@ -14,7 +14,7 @@ from py4j.protocol import Py4JError
 
 from iceberg_datamart.core.quality.touched import SUMMARY_FIELDS
 from iceberg_datamart.core.sql import RUN_ID, literal, quoted
-from iceberg_datamart.crash_points import reach
+from iceberg_datamart.crash_points import crash_point
 from iceberg_datamart.errors import (
     CatalogUnreachableError,
     CommitConflictError,
@@ -142,7 +142,7 @@ class Staging:
         return int(found[0]), int(found[1])
 
     def _publish(self, table: str, base: int | None) -> int:
-        reach("staged")
+        crash_point("staged")
         loaded = self._load(table)
         staged = self._staged(loaded)
         snapshot_id = int(staged.snapshotId())
@@ -158,7 +158,7 @@ class Staging:
             if not self._is_published(table, snapshot_id, error):
                 raise _not_published(table, error) from error
             log.warning("%s: the answer to a commit was lost; the table says that it happened", table)
-        reach("published")
+        crash_point("published")
         return snapshot_id
 
     def _is_published(self, table: str, snapshot_id: int, error: Exception) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from iceberg_datamart.core.plan.planner import TableFacts
-from iceberg_datamart.crash_points import reach
+from iceberg_datamart.crash_points import crash_point
 from iceberg_datamart.errors import DatamartError, SourceError
 from iceberg_datamart.run.mirror import described
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from iceberg_datamart.core.source.reads import SourceTable
     from iceberg_datamart.core.state.history import TableHistory
     from iceberg_datamart.core.state.watermark import Horizon
-    from iceberg_datamart.ports import SourceSession, World
+    from iceberg_datamart.ports import Adapters, SourceSession
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class Points:
     """The sources' consistent points; `sessions` are filled as sources are opened."""
 
     config: Config
-    world: World
+    adapters: Adapters
     sessions: dict[str, SourceSession] = field(default_factory=dict)
 
     def give_up(self, source: str) -> None:
@@ -60,7 +60,7 @@ class Points:
 
     def _mirror(self, name: str) -> TableHistory | DatamartError | None:
         try:
-            return self.world.lake.history(name)
+            return self.adapters.lake.history(name)
         except Exception as error:  # noqa: BLE001  (this table's failure, R9)
             return deliberate(name, error)
 
@@ -72,8 +72,8 @@ class Points:
         errors: dict[str, DatamartError] = {}
         for name in dict.fromkeys(self._source(table) for table in tables):
             try:
-                self.sessions[name] = self.world.open_source(name, self.config.sources[name])
-                reach("source-opened")
+                self.sessions[name] = self.adapters.open_source(name, self.config.sources[name])
+                crash_point("source-opened")
             except SourceError as error:  # noqa: PERF203  (a few sources)
                 errors[name] = error
         return errors
@@ -92,18 +92,18 @@ class Points:
     def _described(self, name: str) -> SourceTable | DatamartError:
         table = self.config.tables[name]
         try:
-            source = described(self.sessions[table.source], self.world.lake, name, table)
-            reach("table-described")
+            source = described(self.sessions[table.source], self.adapters.lake, name, table)
+            crash_point("table-described")
         except Exception as error:  # noqa: BLE001  (of one table alone, R9)
             return deliberate(name, error)
         return source
 
     def _point_of(self, source: str) -> Horizon | DatamartError:
         try:
-            horizon = self.sessions[source].fix_point()
+            horizon = self.sessions[source].pin_snapshot()
         except SourceError as error:
             return error
-        reach("point-fixed")
+        crash_point("point-fixed")
         return horizon
 
     def _table_facts(
@@ -120,7 +120,7 @@ class Points:
         if isinstance(mirror, DatamartError):
             return TableFacts(mirror)
         try:
-            columns = self.world.lake.held_columns(name, source.columns, mirror)
+            columns = self.adapters.lake.held_columns(name, source.columns, mirror)
         except Exception as error:  # noqa: BLE001  (of one table alone, R9)
             return TableFacts(deliberate(name, error))
         if source.written_elsewhere is not None:

@@ -73,7 +73,7 @@ def maintenance_as_consumed(
     otherwise now (R21).
     """
     shape = mart_shape(step.mart, step.settings, _shapes(step, mirrors))
-    saved = mart.mart_state()
+    saved = mart.mart_state
     if saved is None or saved.definition != shape.definition:
         message = "the settings, or the mirrors' columns, have changed since the mart was maintained"
         raise LakeError(message, hint="Run once, then verify.")
@@ -87,13 +87,13 @@ def maintenance_as_consumed(
 
 
 def _maintenance(
-    lake: Lake, run_id: str, step: MaintainMart, mirrors: Mapping[str, TableHistory], uneven: list[str]
+    lake: Lake, run_id: str, step: MaintainMart, mirrors: Mapping[str, TableHistory], failed_inputs: list[str]
 ) -> MartMaintenance | None:
     """Return the mart's change; None where no mirror moved since the mart consumed it."""
     config, shapes = step.settings, _shapes(step, mirrors)
     shape = mart_shape(step.mart, config, shapes)
     base = lake.history(shape.name)
-    saved = None if base is None or base.current is None else base.mart_state()
+    saved = None if base is None or base.current is None else base.mart_state
     consumed = [_consumed(table, mirrors[table], saved) for table in shape.tables]
     now = {mirror.table: mirror.now for mirror in consumed if mirror.now is not None}
     untouched = base is not None and not base.foreign() and not base.is_altered
@@ -106,7 +106,7 @@ def _maintenance(
         changed = [mirror.table for mirror in consumed if mirror.run_ids]
         if not changed:
             return None
-    state = MartState(run_id, shape.definition, now, tuple(uneven))
+    state = MartState(run_id, shape.definition, now, tuple(failed_inputs))
     return MartMaintenance(
         *(shape, consumed, changed, base, state),
         definition=definition_text(config, shapes, kinds),

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from iceberg_datamart.core.plan.overtaking import Overtaken
-    from iceberg_datamart.core.plan.planner import Facts, MergeWindow, Plan, Wishes
+    from iceberg_datamart.core.plan.planner import Facts, MergeWindow, Plan, RunRequest
     from iceberg_datamart.core.settings.model import Config
     from iceberg_datamart.run.gathering import Points
 
@@ -38,7 +38,7 @@ class Merging:
     """The tables of one run. `plan` and `facts` are as of the newest point of each source."""
 
     config: Config
-    wishes: Wishes
+    request: RunRequest
     points: Points
     run_id: str
     plan: Plan
@@ -93,10 +93,10 @@ class Merging:
         for name in sources:
             log.warning("the consistent point of source '%s' was lost; its tables are read again", name)
             self.points.give_up(name)
-        tables = [name for name in chosen_tables(self.config, self.wishes) if self._source(name) in sources]
+        tables = [name for name in chosen_tables(self.config, self.request) if self._source(name) in sources]
         known = {**self.facts.tables, **self.points.gathered(tables)}
         self.facts = replace(self.facts, tables=known)
-        self.plan = plan_run(self.config, self.facts, self.wishes)
+        self.plan = plan_run(self.config, self.facts, self.request)
 
     def _merge_tables(self, chosen: Iterable[MergeWindow | Refuse]) -> dict[str, Outcome]:
         steps = {step.table: step for step in chosen}
@@ -128,19 +128,19 @@ class Merging:
             current = planned.pop() if planned else self._planned_again(step.table)
             if isinstance(current, Refuse):
                 raise current.error
-            said = self.points.world.timestamp_file.read()
+            said = self.points.adapters.timestamp_file.read()
             overtaken = overtaken_by(current, self.facts, self.run_id, said)
             if overtaken is not None:
                 return self._yielded(overtaken)
             session = self.points.sessions[current.settings.source]
-            return merge_window(MirrorWork(session, self.points.world.lake, self.run_id), current)
+            return merge_window(MirrorWork(session, self.points.adapters.lake, self.run_id), current)
 
         return retried(attempt)
 
     def _planned_again(self, table: str) -> MergeWindow | Refuse:
-        fresh = replace(self.facts.tables[table], mirror=self.points.world.lake.history(table))
+        fresh = replace(self.facts.tables[table], mirror=self.points.adapters.lake.history(table))
         facts = replace(self.facts, tables={**self.facts.tables, table: fresh})
-        return plan_table(table, self.config, facts, self.wishes)
+        return plan_table(table, self.config, facts, self.request)
 
     def _yielded(self, overtaken: Overtaken) -> Outcome:
         """Report *unchanged*: a newer run merged already.
@@ -148,7 +148,7 @@ class Merging:
         Raises: CommitConflictError where more than an increment was asked for.
         """
         reason = "another run merged a later state of the source"
-        if self.wishes.load_type != INCREMENTAL:
+        if self.request.load_type != INCREMENTAL:
             raise CommitConflictError(reason, hint="Run it again.")
         return Outcome(UNCHANGED, reason=reason, complete_through=overtaken.complete_through)
 
@@ -160,7 +160,7 @@ class Merging:
             horizon = self.facts.tables[name].horizon
             return None if horizon is None else horizon.instant
         try:
-            mirror = self.points.world.lake.history(name)
+            mirror = self.points.adapters.lake.history(name)
         except Exception as error:  # noqa: BLE001  (of one table alone, R9)
             log.debug("'%s': its history cannot be read: %s", name, error)
             return None

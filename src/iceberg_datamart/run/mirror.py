@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from iceberg_datamart.core.plan.keys import require_unique
-from iceberg_datamart.core.plan.schema import IGNORE, recorded_numbers, unread_columns
+from iceberg_datamart.core.plan.schema import IGNORE, recorded_column_ids, unread_columns
 from iceberg_datamart.core.plan.setbacks import fell_below, parts_text, setback
 from iceberg_datamart.core.plan.windows import INCREMENTAL, RECONCILE, WHOLE, whole_load
 from iceberg_datamart.core.report.run import MERGED, SKIPPED, UNCHANGED, Outcome
@@ -25,7 +25,7 @@ from iceberg_datamart.core.state.watermark import (
     advanced,
     least_cursor,
 )
-from iceberg_datamart.crash_points import reach
+from iceberg_datamart.crash_points import crash_point
 from iceberg_datamart.ports import MirrorMerge
 
 if TYPE_CHECKING:
@@ -64,9 +64,9 @@ def merge_window(work: MirrorWork, step: MergeWindow) -> Outcome:
     session = work.session
     if _looks_as_recorded(session, step):
         return Outcome(UNCHANGED, watermark=_text(step.saved))
-    reach("window-compared")
+    crash_point("window-compared")
     probe = session.probe(step.table, step.window) or _probed(work, step)
-    reach("window-probed")
+    crash_point("window-probed")
     back = fell_below(_newest(step), step.source, step.window, probe)
     if back is not None and step.load_type == INCREMENTAL:
         return _compared(work, step, back)
@@ -100,7 +100,7 @@ def _compared(work: MirrorWork, step: MergeWindow, reason: str) -> Outcome:
 
 def _newest(step: MergeWindow) -> MirrorState | None:
     """Return the mirror's newest CDC state."""
-    return None if step.mirror is None else next(iter(step.mirror.mirror_states()), None)
+    return None if step.mirror is None else next(iter(step.mirror.mirror_states), None)
 
 
 def _probed(work: MirrorWork, step: MergeWindow) -> Probe:
@@ -123,15 +123,15 @@ def _merged(work: MirrorWork, step: MergeWindow, probe: Probe, rejected: Sequenc
     """Return what became of the rows that the mirror can hold; the others are `rejected` already."""
     unchanged = Outcome(UNCHANGED, watermark=_text(step.saved))
     # Newly rejected rows: so that the next run sees by the fingerprint that nothing changed.
-    record, slices = bool(rejected) or _must_record(step), None
+    force_commit, slices = bool(rejected) or _must_commit(step), None
     if step.load_type == RECONCILE:
         slices = _differing_slices(work, step)
-        if not slices.numbers and not record:
+        if not slices.numbers and not force_commit:
             return unchanged
         probe = replace(probe, rows=slices.rows)
     if not probe.rows and step.load_type not in WHOLE and not _has_other_columns(step):
         return unchanged
-    merge = replace(_mirror_merge(work, step, probe, slices), record=record)
+    merge = replace(_mirror_merge(work, step, probe, slices), force_commit=force_commit)
     if not probe.rows and (step.mirror is None or step.mirror.current is None):
         work.lake.create_mirror(merge)
         reason = "all rows of the source are rejected" if probe.rejected else "the source is empty"
@@ -181,7 +181,9 @@ def _mirror_merge(work: MirrorWork, step: MergeWindow, probe: Probe, slices: Sli
         full=step.load_type in WHOLE,
         base=step.mirror,
         state=_state(work, step, probe),
-        kept=session.rejected_keys(step.table) if step.load_type in WHOLE and probe.rejected else None,
+        protected_keys=session.rejected_keys(step.table)
+        if step.load_type in WHOLE and probe.rejected
+        else None,
         slices=slices,
         cursor=settings.cursor,
         max_delete_fraction=settings.max_delete_fraction,
@@ -204,7 +206,7 @@ def _recipe_property(step: MergeWindow) -> dict[str, str]:
     return {} if digest is None else {RECIPE + digest: recipe_text(step.source.recipe)}
 
 
-def _must_record(step: MergeWindow) -> bool:
+def _must_commit(step: MergeWindow) -> bool:
     """Return whether state is committed even where no row differs.
 
     So it is where the recorded one belongs to another source or cursor, or is lost (R11), where all
@@ -214,11 +216,11 @@ def _must_record(step: MergeWindow) -> bool:
     """
     if step.mirror is None:
         return True
-    states, cursor = step.mirror.mirror_states(), step.settings.cursor
+    states, cursor = step.mirror.mirror_states, step.settings.cursor
     outdated = not states or (states[0].source, states[0].cursor) != (step.source.identity, cursor)
     snapshots = step.source.snapshots
     moved = snapshots is not None and any(state.fingerprint != snapshots.position for state in states[:1])
-    owed = step.doubted or step.mirror.owes_comparison or bool(step.mirror.foreign()) or _is_outdated(step)
+    owed = step.doubted or step.mirror.needs_reconcile or bool(step.mirror.foreign()) or _is_outdated(step)
     return outdated or moved or (step.load_type in WHOLE and owed) or _has_other_columns(step)
 
 
@@ -238,11 +240,11 @@ def _has_other_columns(step: MergeWindow) -> bool:
 
     Without recorded numbers only those that the mirror itself lacks are others.
     """
-    state = next(iter(step.mirror.mirror_states()), None) if step.mirror is not None else None
+    state = next(iter(step.mirror.mirror_states), None) if step.mirror is not None else None
     if state is None or step.mirror is None or step.mirror.current is None:
         return False
-    numbers = recorded_numbers(step.source.numbers, _mirrored(step))
-    others = bool(state.numbers) and state.numbers != numbers
+    numbers = recorded_column_ids(step.source.column_ids, _mirrored(step))
+    others = bool(state.column_ids) and state.column_ids != numbers
     return others or bool(step.change.added or step.change.widened)
 
 
@@ -276,7 +278,7 @@ def _state(work: MirrorWork, step: MergeWindow, probe: Probe) -> MirrorState:
         watermark=watermark,
         greatest=probe.greatest,
         fingerprint=_fingerprint(work.session, step, _least(watermark, again)),
-        numbers=recorded_numbers(step.source.numbers, _mirrored(step)),
+        column_ids=recorded_column_ids(step.source.column_ids, _mirrored(step)),
         recipe=recipe_digest(step.source.recipe),
         parts=parts_text(step.source.parts),
         transaction=step.horizon.transaction,
@@ -306,7 +308,7 @@ def _looks_as_recorded(session: SourceSession, step: MergeWindow) -> bool:
     if step.source.snapshots is not None:
         return step.load_type not in WHOLE and step.window.after == step.source.snapshots.current
     current = None if step.mirror is None else step.mirror.current
-    states = () if step.mirror is None else step.mirror.mirror_states()
+    states = () if step.mirror is None else step.mirror.mirror_states
     if step.load_type in WHOLE or step.window.lower is None or not states or current is None:
         return False
     recorded = states[0].fingerprint

@@ -55,7 +55,7 @@ def repeated(lake: Lake, step: MaintainMart, snapshot_id: int) -> MartMaintenanc
     mart = step.mart
     history = lake.history(mart)
     then = None if history is None else history.as_of(snapshot_id)
-    saved = None if then is None else then.mart_state()
+    saved = None if then is None else then.mart_state
     if then is None or saved is None:
         raise LakeError(f"the mart '{mart}' has no snapshot {snapshot_id} of a run in its history")
     text = then.definition(saved.definition)
@@ -80,7 +80,7 @@ def written(lake: Lake, run_id: str, repetition: MartMaintenance, into: str) -> 
         message = f"--into: the table '{into}' is there already, at snapshot {present.current.snapshot_id}"
         raise ConfigError(message, hint="Drop it, or choose another name; nothing was written.")
     saved = repetition.state
-    state = MartState(run_id, saved.definition, saved.consumed, saved.uneven)
+    state = MartState(run_id, saved.definition, saved.consumed, saved.failed_inputs)
     target = replace(repetition, shape=replace(repetition.shape, name=into), base=present, state=state)
     receipt = lake.maintain(target).receipt
     assert receipt is not None  # noqa: S101  (an empty table's first commit is made whatever it holds)

@@ -74,7 +74,7 @@ def next_step(run: Run, rollback: Rollback) -> MergeWindow | Refuse | None:
     then = rollback.history.as_of(rollback.target.snapshot_id)
     known = replace(facts.tables[rollback.table], mirror=then)
     facts = replace(facts, tables={**facts.tables, rollback.table: known})
-    return plan_table(rollback.table, run.config, facts, run.wishes)
+    return plan_table(rollback.table, run.config, facts, run.request)
 
 
 def _at(table: str, history: TableHistory, instant: datetime) -> int:

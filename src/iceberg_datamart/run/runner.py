@@ -13,7 +13,7 @@ from iceberg_datamart.core.plan.due import counted, due_tables
 from iceberg_datamart.core.plan.planner import Facts, WriteTimestamp, chosen_tables, plan_run
 from iceberg_datamart.core.plan.windows import next_timestamp
 from iceberg_datamart.core.report.run import FAILED, RunReport
-from iceberg_datamart.crash_points import reach
+from iceberg_datamart.crash_points import crash_point
 from iceberg_datamart.errors import DatamartError, TimestampFileConflictError
 from iceberg_datamart.run.attempts import retried, timed
 from iceberg_datamart.run.gathering import Points
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from iceberg_datamart.core.plan.planner import MaintainMart, Plan, Wishes
+    from iceberg_datamart.core.plan.planner import MaintainMart, Plan, RunRequest
     from iceberg_datamart.core.report.run import Outcome
     from iceberg_datamart.core.settings.model import Config
-    from iceberg_datamart.ports import SourceSession, World
+    from iceberg_datamart.ports import Adapters, SourceSession
 
 log = logging.getLogger(__name__)
 
@@ -52,14 +52,14 @@ class Run:
     """
 
     config: Config
-    wishes: Wishes
-    world: World
+    request: RunRequest
+    adapters: Adapters
     run_id: str
     _points: Points = field(init=False)
 
     def __post_init__(self) -> None:
         """Open nothing yet."""
-        self._points = Points(self.config, self.world)
+        self._points = Points(self.config, self.adapters)
 
     def __enter__(self) -> Self:
         """Return the run itself."""
@@ -68,15 +68,15 @@ class Run:
     def __exit__(self, *_: object) -> None:
         """Give up the points and the lake, whatever happened."""
         self._points.close()
-        self.world.lake.close()
+        self.adapters.lake.close()
 
     def prepare(self) -> Prepared:
         """Return the plan and what it follows from."""
-        timestamp = self.world.timestamp_file.read()
-        reach("timestamp-read")
-        known = self._points.gathered(chosen_tables(self.config, self.wishes))
-        facts = Facts(timestamp, known, due_tables(self.config, self.world.run_counts.read()))
-        plan = plan_run(self.config, facts, self.wishes)
+        timestamp = self.adapters.timestamp_file.read()
+        crash_point("timestamp-read")
+        known = self._points.gathered(chosen_tables(self.config, self.request))
+        facts = Facts(timestamp, known, due_tables(self.config, self.adapters.run_counts.read()))
+        plan = plan_run(self.config, facts, self.request)
         sessions = self._points.sessions
         said = [text for session in sessions.values() for text in session.warnings]
         return Prepared(replace(plan, warnings=(*said, *plan.warnings)), facts, sessions)
@@ -87,11 +87,11 @@ class Run:
         warnings = prepared.plan.warnings
         for text in warnings:
             log.warning(text)
-        merging = Merging(self.config, self.wishes, self._points, self.run_id, prepared.plan, prepared.facts)
+        merging = Merging(self.config, self.request, self._points, self.run_id, prepared.plan, prepared.facts)
         tables = merging.merged()
-        reach("mirrors-merged")
+        crash_point("mirrors-merged")
         marts = {step.mart: self._maintained(step, tables) for step in merging.plan.mart_steps}
-        reach("marts-maintained")
+        crash_point("marts-maintained")
         report = RunReport(self.run_id, tables, marts, warnings=warnings)
         try:
             moved = self._remember(merging.plan, merging.facts, tables)
@@ -102,25 +102,25 @@ class Run:
         return replace(report, timestamp=said, seconds=time.monotonic() - started)
 
     def _maintained(self, step: MaintainMart, tables: Mapping[str, Outcome]) -> Outcome:
-        work = partial(maintain_mart, self.world.lake, self.run_id, step, tables)
+        work = partial(maintain_mart, self.adapters.lake, self.run_id, step, tables)
         return told(step.mart, timed(step.mart, partial(retried, work)))
 
     def _remember(self, plan: Plan, facts: Facts, tables: Mapping[str, Outcome]) -> datetime | None:
         """Count the run and move the timestamp file on; return what the file says then."""
         self._count(plan, tables)
-        reach("runs-counted")
+        crash_point("runs-counted")
         step = plan.steps[-1]
         assert isinstance(step, WriteTimestamp)  # noqa: S101  (it ends each plan)
         return self._move_timestamp(step, facts, tables)
 
     def _count(self, plan: Plan, tables: Mapping[str, Outcome]) -> None:
         """Count this run for the tables that are reconciled every N runs."""
-        before = self.world.run_counts.read()
+        before = self.adapters.run_counts.read()
         after = counted(before, plan, tables)
         if after == before:
             return
         try:
-            self.world.run_counts.write(after)
+            self.adapters.run_counts.write(after)
         except DatamartError as error:
             log.warning("the count of runs since the last reconcile is not kept: %s", error)
 
@@ -143,15 +143,15 @@ class Run:
         TimestampFileConflictError where it was set back, which only a person does.
         """
         try:
-            self.world.timestamp_file.write(reached, expected)
+            self.adapters.timestamp_file.write(reached, expected)
         except TimestampFileConflictError:
-            said = self.world.timestamp_file.read()
+            said = self.adapters.timestamp_file.read()
             if said is not None and said >= reached:
                 return said
             if said is None or expected is None or said <= expected:
                 raise
             return self._written(reached, said)
-        reach("timestamp-written")
+        crash_point("timestamp-written")
         return reached
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from iceberg_datamart.core.settings.s3_address import has_scheme
-from iceberg_datamart.crash_points import reach
+from iceberg_datamart.crash_points import crash_point
 from iceberg_datamart.errors import ConfigError, TimestampFileConflictError, TimestampFileError
 from iceberg_datamart.stores.file_lock import file_lock, write_new
 
@@ -100,7 +100,7 @@ class LocalTimestampFile:
                 raise conflict(str(self._path), present, expected)
             draft = self._path.with_name(self._path.name + ".new")
             write_new(draft, timestamp_text(instant))
-            reach("timestamp-drafted")
+            crash_point("timestamp-drafted")
             draft.replace(self._path)
 
 

@@ -127,7 +127,7 @@ def at_point(place: Place, *names: str) -> Iterator[SourceSession]:
         assert session.lock(tables) == {}
         for name, settings in tables.items():
             session.describe(name, settings)
-        session.fix_point()
+        session.pin_snapshot()
         yield session
 
 

@@ -9,7 +9,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
 
 from iceberg_datamart.core.columns import Column
-from iceberg_datamart.core.plan.planner import Wishes
+from iceberg_datamart.core.plan.planner import RunRequest
 from iceberg_datamart.core.settings.model import Config
 from iceberg_datamart.core.source.reads import JdbcRead, Probe, RejectedRow, SourceTable, StoredPart
 from iceberg_datamart.core.source.slices import SliceDigest, Slices, Slicing
@@ -17,7 +17,7 @@ from iceberg_datamart.core.sql import LINEAGE
 from iceberg_datamart.core.state.history import DEFINITION, CommitReceipt, Snapshot, TableHistory
 from iceberg_datamart.core.state.watermark import CursorKind, Horizon, Watermark, microseconds
 from iceberg_datamart.errors import CommitConflictError, TimestampFileConflictError
-from iceberg_datamart.ports import Merged, World
+from iceberg_datamart.ports import Adapters, Merged
 from iceberg_datamart.run.runner import Run
 from iceberg_datamart.stores.timestamp_file import parse_timestamp, timestamp_text
 
@@ -114,7 +114,7 @@ class FakeSource:
 
     `unreachable` is raised when a session is opened, `lost` when its point is fixed, and `faults` when
     a table is described; `locked` are tables whose locks cannot be had, `elsewhere` those written from
-    elsewhere. `numbers` are those of the columns, `recipe` is how they are read, and `points` counts those
+    elsewhere. `column_ids` are those of the columns, `recipe` is how they are read, and `points` counts those
     that were fixed. `others` are sources of other names.
     """
 
@@ -127,7 +127,7 @@ class FakeSource:
     faults: dict[str, Exception] = field(default_factory=dict)
     locked: dict[str, DatamartError] = field(default_factory=dict)
     elsewhere: dict[str, str] = field(default_factory=dict)
-    numbers: dict[str, int] = field(default_factory=dict)
+    column_ids: dict[str, int] = field(default_factory=dict)
     recipe: dict[str, str] = field(default_factory=dict)
     parts: dict[str, tuple[StoredPart, ...]] = field(default_factory=dict)
     points: int = 0
@@ -145,7 +145,7 @@ class FakeSource:
 
 
 class FakeSourceSession:
-    """One consistent point: a copy of the rows, taken by `fix_point`."""
+    """One consistent point: a copy of the rows, taken by `pin_snapshot`."""
 
     def __init__(self, source: FakeSource) -> None:
         self.warnings: list[str] = []
@@ -157,7 +157,7 @@ class FakeSourceSession:
     def lock(self, tables: Mapping[str, TableConfig]) -> dict[str, DatamartError]:
         return {name: self._source.locked[name] for name in tables if name in self._source.locked}
 
-    def fix_point(self) -> Horizon:
+    def pin_snapshot(self) -> Horizon:
         if self._source.lost is not None:
             raise self._source.lost
         self._tables = {name: dict(rows) for name, rows in self._source.tables.items()}
@@ -171,11 +171,11 @@ class FakeSourceSession:
         self._names[table] = config.from_.table
         kind = None if config.cursor is None else CursorKind.TIMESTAMPTZ
         columns = tuple(column for column in COLUMNS if column.name not in config.exclude)
-        identity, numbers = f"{self._source.identity}/{config.from_}", dict(self._source.numbers)
+        identity, numbers = f"{self._source.identity}/{config.from_}", dict(self._source.column_ids)
         recipe, parts = self._source.recipe, self._source.parts.get(config.from_.table, ())
         return SourceTable(
             *(identity, columns, ("id",), True, kind),
-            numbers=numbers,
+            column_ids=numbers,
             recipe=dict(recipe),
             parts=parts,
             written_elsewhere=self._source.elsewhere.get(table),
@@ -292,7 +292,7 @@ class FakeLake:
             "updated": sum(new[key] != old[key] for key in set(new) & set(old)),
             "deleted": len(set(old) - set(new)),
         }
-        if not any(counts.values()) and self.snapshots[merge.table] and not merge.record:
+        if not any(counts.values()) and self.snapshots[merge.table] and not merge.force_commit:
             return Merged(len(batch))
         self.rows[merge.table] = dict(new)
         receipt = self.commit(merge.table, merge.state.summary(), counts)
@@ -344,15 +344,15 @@ class FakeWorld:
         self.run_counts = FakeRunCounts()
         self.runs = 0
 
-    def new_run(self, **wishes: Any) -> Run:
+    def new_run(self, **request: Any) -> Run:
         """Return the next run, its id greater than all before."""
         self.runs += 1
         # It lacks what only `verify` and files ask of a lake.
         lake = cast("Lake", self.lake)
-        world = World(lake, self.file, self.run_counts, FakeClock(), self.source.open)
-        return Run(self.config, Wishes(**wishes), world, f"run-{self.runs}")
+        adapters = Adapters(lake, self.file, self.run_counts, FakeClock(), self.source.open)
+        return Run(self.config, RunRequest(**request), adapters, f"run-{self.runs}")
 
-    def run(self, **wishes: Any) -> RunReport:
+    def run(self, **request: Any) -> RunReport:
         """Return the report of the next run."""
-        with self.new_run(**wishes) as run:
+        with self.new_run(**request) as run:
             return run.execute(run.prepare())

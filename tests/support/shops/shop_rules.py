@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from iceberg_datamart.app.assemble import new_run
 from iceberg_datamart.app.settings_file import load_config
-from iceberg_datamart.core.plan.planner import Wishes
+from iceberg_datamart.core.plan.planner import RunRequest
 from support.oracles.oracle import Mirrored, Oracle
 
 if TYPE_CHECKING:
@@ -36,9 +36,9 @@ def outcomes(report: dict[str, Any]) -> set[str]:
 
 
 @contextmanager
-def prepared(laptop: Laptop, wishes: Wishes | None = None) -> Iterator[Callable[[], RunReport]]:
+def prepared(laptop: Laptop, request: RunRequest | None = None) -> Iterator[Callable[[], RunReport]]:
     """Yield what executes a run that has read its facts, and taken its consistent point, already."""
-    with new_run(load_config(laptop.file, os.environ), wishes or Wishes()) as run:
+    with new_run(load_config(laptop.file, os.environ), request or RunRequest()) as run:
         ready = run.prepare()
         yield lambda: run.execute(ready)
 

@@ -30,7 +30,7 @@ def overtaken_by(step: MergeWindow, planned: Facts, run_id: str, said: datetime 
     which says `said` now.
     """
     if _merged_later(step, planned.tables[step.table].mirror, run_id) or _file_moved(step, planned, said):
-        states = () if step.mirror is None else step.mirror.mirror_states()
+        states = () if step.mirror is None else step.mirror.mirror_states
         return Overtaken(states[0].complete_through if states else None)
     return None
 

@@ -64,7 +64,7 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Wishes:
+class RunRequest:
     """What the caller of a run asked for. No `tables` means all.
 
     With `snapshot_id`, the one table is read from the state that this snapshot of its mirror recorded.
@@ -150,10 +150,10 @@ class Plan:
         return tuple(step for step in self.steps if isinstance(step, MaintainMart))
 
 
-def chosen_tables(config: Config, wishes: Wishes) -> list[str]:
+def chosen_tables(config: Config, request: RunRequest) -> list[str]:
     """Return the enabled tables that the caller asked for."""
     enabled = [name for name, table in config.tables.items() if table.enabled]
-    return [name for name in enabled if not wishes.tables or name in wishes.tables]
+    return [name for name in enabled if not request.tables or name in request.tables]
 
 
 def maintain_mart(name: str, config: Config, facts: Facts) -> MaintainMart:
@@ -165,11 +165,11 @@ def maintain_mart(name: str, config: Config, facts: Facts) -> MaintainMart:
     return replace(step, keys=keys, sources=sources)
 
 
-def plan_run(config: Config, facts: Facts, wishes: Wishes) -> Plan:
+def plan_run(config: Config, facts: Facts, request: RunRequest) -> Plan:
     """Return the steps of one run."""
-    steps: list[Step] = [plan_table(name, config, facts, wishes) for name in chosen_tables(config, wishes)]
+    steps: list[Step] = [plan_table(name, config, facts, request) for name in chosen_tables(config, request)]
     marts = (maintain_mart(name, config, facts) for name in config.marts)
-    steps += [step for step in marts if not wishes.tables or set(step.tables) & set(wishes.tables)]
+    steps += [step for step in marts if not request.tables or set(step.tables) & set(request.tables)]
     enabled = tuple(name for name, table in config.tables.items() if table.enabled)
     steps.append(WriteTimestamp(facts.timestamp, enabled))
     warnings = [text for step in steps if isinstance(step, MergeWindow) for text in _column_warnings(step)]
@@ -212,14 +212,14 @@ def _foreign_warnings(steps: Iterable[Step]) -> Iterator[str]:
             )
 
 
-def plan_table(name: str, config: Config, facts: Facts, wishes: Wishes) -> MergeWindow | Refuse:
+def plan_table(name: str, config: Config, facts: Facts, request: RunRequest) -> MergeWindow | Refuse:
     """Return what happens to one table: its window, or why it is refused before anything is read."""
     known = facts.tables[name]
     if isinstance(known.source, DatamartError) or known.horizon is None:
         error = known.source if isinstance(known.source, DatamartError) else DatamartError("no horizon")
         return Refuse(name, error)
     try:
-        return _planned(name, config, facts, wishes, known.source, known.horizon)
+        return _planned(name, config, facts, request, known.source, known.horizon)
     except DatamartError as error:
         return Refuse(name, error)
     except Exception as error:  # noqa: BLE001  (of one table alone, R9)
@@ -232,24 +232,26 @@ def plan_table(name: str, config: Config, facts: Facts, wishes: Wishes) -> Merge
 
 
 def _planned(  # noqa: PLR0913, PLR0917  (the facts of one table)
-    name: str, config: Config, facts: Facts, wishes: Wishes, source: SourceTable, horizon: Horizon
+    name: str, config: Config, facts: Facts, request: RunRequest, source: SourceTable, horizon: Horizon
 ) -> MergeWindow:
     """Return the window of a table. Raises: DatamartError where it is refused."""
     table, mirror = config.tables[name], facts.tables[name].mirror
     _check_names(name, source, glue=config.catalog.type == "glue")
     change = _followed(name, source, mirror, table)
-    state = _accepted_state(source, mirror, wishes)
-    if wishes.load_type == BACKFILL:
+    state = _accepted_state(source, mirror, request)
+    if request.load_type == BACKFILL:
         _require_windows(name, source)
     checks, audits = _demands(name, table, source)
     told = mirror
-    if wishes.snapshot_id is not None and told is not None:
-        told = told.as_of(wishes.snapshot_id)
+    if request.snapshot_id is not None and told is not None:
+        told = told.as_of(request.snapshot_id)
     start = next_start(
         table,
         source,
-        Witnesses(facts.timestamp, told, horizon, change.remade, tuple(c.name for c in change.added)),
-        asked=_asked(name, facts, wishes, change),
+        Witnesses(
+            facts.timestamp, told, horizon, change.full_load_reason, tuple(c.name for c in change.added)
+        ),
+        asked=_asked(name, facts, request, change),
         on_missing=config.state.on_missing,
     )
     return MergeWindow(
@@ -257,7 +259,7 @@ def _planned(  # noqa: PLR0913, PLR0917  (the facts of one table)
         settings=table,
         load_type=start.load_type,
         window=ReadWindow(start.lower, start.after),
-        reason=_turn(start, table, wishes, facts.tables[name]) or _reason(start, wishes),
+        reason=_turn(start, table, request, facts.tables[name]) or _reason(start, request),
         source=source,
         horizon=horizon,
         mirror=mirror,
@@ -278,37 +280,39 @@ def _demands(name: str, table: TableConfig, source: SourceTable) -> tuple[Checks
     )
 
 
-def _asked(name: str, facts: Facts, wishes: Wishes, change: SchemaChange) -> str:
+def _asked(name: str, facts: Facts, request: RunRequest, change: SchemaChange) -> str:
     """Return the load type that is wanted of a table; a new column is filled by a full load alone."""
-    due = name in facts.due or _owes_comparison(facts.tables[name])
-    asked = RECONCILE if due and wishes.load_type == INCREMENTAL else wishes.load_type
+    due = name in facts.due or _needs_reconcile(facts.tables[name])
+    asked = RECONCILE if due and request.load_type == INCREMENTAL else request.load_type
     return FULL if asked == RECONCILE and change.added else asked
 
 
-def _owes_comparison(known: TableFacts) -> bool:
-    return known.mirror is not None and known.mirror.owes_comparison
+def _needs_reconcile(known: TableFacts) -> bool:
+    return known.mirror is not None and known.mirror.needs_reconcile
 
 
-def _turn(start: Start, table: TableConfig, wishes: Wishes, known: TableFacts) -> str | None:
+def _turn(start: Start, table: TableConfig, request: RunRequest, known: TableFacts) -> str | None:
     """Return why a table is reconciled that nobody asked to be."""
-    if start.load_type != RECONCILE or start.doubted or wishes.load_type == RECONCILE:
+    if start.load_type != RECONCILE or start.doubted or request.load_type == RECONCILE:
         return None
-    if _owes_comparison(known):
+    if _needs_reconcile(known):
         return "a rollback undid a comparison with the source"
     return f"its turn: every {table.reconcile_every} runs"
 
 
-def _reason(start: Start, wishes: Wishes) -> str:
-    rerun = "" if wishes.snapshot_id is None else f" as of snapshot {wishes.snapshot_id}"
+def _reason(start: Start, request: RunRequest) -> str:
+    rerun = "" if request.snapshot_id is None else f" as of snapshot {request.snapshot_id}"
     return start.reason + rerun
 
 
-def _accepted_state(source: SourceTable, mirror: TableHistory | None, wishes: Wishes) -> MirrorState | None:
+def _accepted_state(
+    source: SourceTable, mirror: TableHistory | None, request: RunRequest
+) -> MirrorState | None:
     """Return the mirror's newest CDC state. Raises: SourceIdentityError for another source (R13)."""
-    states = () if mirror is None else mirror.mirror_states()
+    states = () if mirror is None else mirror.mirror_states
     if not states:
         return None
-    if states[0].source != source.identity and not wishes.accept_new_source:
+    if states[0].source != source.identity and not request.accept_new_source:
         message = (
             f"the mirror was filled from {states[0].source}, "
             f"but the settings now name {source.identity} (server/database/table)"
@@ -358,9 +362,9 @@ def _followed(
     present = {column: kind for column, kind in mirror.columns.items() if column not in LINEAGE_NAMES}
     change = schema_change(name, source.columns, present, source.primary_key)
     change = replace(change, absent=tuple(gone for gone in change.absent if gone not in table.exclude))
-    state = next(iter(mirror.mirror_states()), None)
-    recorded = {} if state is None or state.source != source.identity else state.numbers
-    change = renumbered(change, recorded, source.numbers)
+    state = next(iter(mirror.mirror_states), None)
+    recorded = {} if state is None or state.source != source.identity else state.column_ids
+    change = renumbered(change, recorded, source.column_ids)
     if mirror.current is not None:
         # Of a column that was gone when the table was merged last, people know.
         news = replace(change, absent=tuple(gone for gone in change.absent if recorded.get(gone) != 0))

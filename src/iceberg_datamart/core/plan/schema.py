@@ -47,7 +47,7 @@ class SchemaChange:
         return tuple(column.name for column in self.added if column.name not in others)
 
     @property
-    def remade(self) -> str | None:
+    def full_load_reason(self) -> str | None:
         """Return why all rows have to be read again; None where no column needs it."""
         found = [f"column '{new}' is new under this name: it was '{old}'" for old, new in self.renamed]
         found += [f"column '{name}' was dropped and made anew" for name in self.made_anew]
@@ -78,7 +78,7 @@ def schema_change(
     """
     columns = tuple(wanted)
     known = [(column, present[column.name]) for column in columns if column.name in present]
-    unlike = unlike_columns(columns, present)
+    unlike = incompatible_columns(columns, present)
     if unlike:
         raise _impossible(table, [(column, old) for column, old in known if column.name in unlike])
     absent = tuple(sorted(set(present) - {column.name for column in columns}))
@@ -93,7 +93,7 @@ def schema_change(
     )
 
 
-def unlike_columns(
+def incompatible_columns(
     columns: Iterable[Column], present: Mapping[str, str], key: Iterable[str] = ()
 ) -> tuple[str, ...]:
     """Return the columns outside of `key` whose type Iceberg can change neither way."""
@@ -120,7 +120,7 @@ def renumbered(change: SchemaChange, recorded: Mapping[str, int], numbers: Mappi
     return replace(change, renamed=tuple(renamed), made_anew=tuple(made_anew))
 
 
-def recorded_numbers(numbers: Mapping[str, int], mirrored: Iterable[str]) -> dict[str, int]:
+def recorded_column_ids(numbers: Mapping[str, int], mirrored: Iterable[str]) -> dict[str, int]:
     """Return what a commit records: the numbers of the source's columns, 0 for others of the mirror.
 
     Should the source have one of these again, the mirror's rows hold what the old one held.

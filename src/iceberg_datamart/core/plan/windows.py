@@ -32,20 +32,20 @@ _TOO_OLD = "the timestamp file is older than the mirror's history"
 class Witnesses:
     """What is known of how far a mirror got: the timestamp file, and the mirror's own history.
 
-    `horizon` is the point at which the source is read. `remade` says why no row of the mirror is good any
-    more, whatever its cursor: see `SchemaChange`; `added` names the columns that the mirror lacks.
+    `horizon` is the point at which the source is read. `full_load_reason` says why no row of the mirror is
+    good any more, whatever its cursor: see `SchemaChange`; `added` names the columns that the mirror lacks.
     """
 
     timestamp: datetime | None
     mirror: TableHistory | None
     horizon: Horizon
-    remade: str | None = None
+    full_load_reason: str | None = None
     added: tuple[str, ...] = ()
 
     @property
     def states(self) -> tuple[MirrorState, ...]:
         """Return the mirror's CDC states, newest first."""
-        return () if self.mirror is None else self.mirror.mirror_states()
+        return () if self.mirror is None else self.mirror.mirror_states
 
     @property
     def state(self) -> MirrorState | None:
@@ -74,7 +74,7 @@ def known_complete(mirror: TableHistory | None) -> datetime | None:
 
     The timestamp file is not asked: it speaks of tables that were enabled and read when it was written.
     """
-    states = () if mirror is None else mirror.mirror_states()
+    states = () if mirror is None else mirror.mirror_states
     return states[0].complete_through if states else None
 
 
@@ -98,7 +98,7 @@ def next_start(
 ) -> Start:
     """Return where the next read of a table starts.
 
-    `asked` is the load type that the caller wishes; `on_missing` says what a missing timestamp file
+    `asked` is the load type that the caller request; `on_missing` says what a missing timestamp file
     means (R5). A window may start earlier than needed, never later.
     """
     why = _why_full(table, source, seen, asked=asked, on_missing=on_missing)
@@ -163,7 +163,7 @@ def _doubted(source: SourceTable, seen: Witnesses, asked: str) -> Start | None:
     if asked == BACKFILL and back is None and all(name.startswith(COLUMN) for name in changes):
         return None
     lacking = {column_entry(name): f"{column_entry(name)} is new" for name in seen.added}
-    changed = seen.remade or "; ".join({**lacking, **changes}.values())
+    changed = seen.full_load_reason or "; ".join({**lacking, **changes}.values())
     if changed:
         return Start(FULL, None, changed, doubted=True)
     return None if back is None else Start(whole_load(source, added=False), None, back, doubted=True)

@@ -58,7 +58,7 @@ class SourceTable:
     guarantees one row per key, and no NULL in it. `cursor` is None where none is configured.
     `is_digested` says whether the source itself digests its slices; else a reconcile is a full load.
     `snapshots` are those of an Iceberg table, whose position is a snapshot and no cursor value.
-    `numbers` are those by which the source knows its columns whatever their names; none where it has none.
+    `column_ids` are those by which the source knows its columns whatever their names; none where it has none.
     `recipe` is all that decides how its rows are read, text by name: a mirror whose rows were read by
     another one is compared whole (R19). `parts` are what it is stored in; none where that is not known.
     `integers` tells of an integer cursor (R20).
@@ -76,7 +76,7 @@ class SourceTable:
     cursor: CursorKind | None = None
     is_digested: bool = True
     snapshots: SourceSnapshots | None = None
-    numbers: Mapping[str, int] = field(default_factory=dict)
+    column_ids: Mapping[str, int] = field(default_factory=dict)
     equality: Mapping[str, str] = field(default_factory=dict)
     recipe: Mapping[str, str] = field(default_factory=dict)
     parts: tuple[StoredPart, ...] = ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from iceberg_datamart.core.source.recipe import parsed_recipe
@@ -19,6 +20,7 @@ DEFINITION = PREFIX + "definition."
 # Those with the recipes by which a mirror's rows were read, by digest: see `recipe`.
 RECIPE = PREFIX + "recipe."
 _CONSUMED = PREFIX + "consumed."
+_FAILED_INPUTS = PREFIX + "uneven"
 _REPLACE = "replace"
 _DELETES = ("position-deletes", "equality-deletes", "delete-files")
 # Full loads and reconciles compare every row. Of marts any commit does, where another tool came before it.
@@ -33,8 +35,8 @@ class MirrorState:
 
     `cursor` names the cursor column. `greatest` and `read_at` matter to integer cursors: transactions
     that were open at `read_at` may still bring smaller values. `fingerprint` tells what the window's rows
-    looked like, so that a later run can see that nothing changed without reading. `numbers` are those of
-    the source's columns (see `schema.recorded_numbers`); none where it has none, or none were recorded.
+    looked like, so that a later run can see that nothing changed without reading. `column_ids` are those of
+    the source's columns (see `schema.recorded_column_ids`); none where it has none, or none were recorded.
     `recipe` is the digest of what decided how the rows were read (R19). `parts` is the text of
     `setbacks.parts_text`; `transaction`, `timeline` and `database` are those of the `Horizon` (R20). All of
     these are None in what earlier versions committed.
@@ -49,7 +51,7 @@ class MirrorState:
     watermark: Watermark | None = None
     greatest: Watermark | None = None
     fingerprint: str | None = None
-    numbers: Mapping[str, int] = field(default_factory=dict)
+    column_ids: Mapping[str, int] = field(default_factory=dict)
     recipe: str | None = None
     parts: str | None = None
     transaction: int | None = None
@@ -91,7 +93,7 @@ class MirrorState:
             "watermark": None if self.watermark is None else str(self.watermark),
             "greatest-cursor": None if self.greatest is None else str(self.greatest),
             "fingerprint": self.fingerprint,
-            "columns": json.dumps(self.numbers, separators=(",", ":")) if self.numbers else None,
+            "columns": json.dumps(self.column_ids, separators=(",", ":")) if self.column_ids else None,
             "recipe": self.recipe,
             "parts": self.parts,
             "transaction": None if self.transaction is None else str(self.transaction),
@@ -111,7 +113,7 @@ class MartState:
     run_id: str
     definition: str
     consumed: Mapping[str, int]
-    uneven: tuple[str, ...] = ()
+    failed_inputs: tuple[str, ...] = ()
 
     def summary(self) -> dict[str, str]:
         """Return the summary properties; `mart_state` reads them back."""
@@ -121,7 +123,7 @@ class MartState:
             PREFIX + "definition": self.definition,
             **{_CONSUMED + table: str(snapshot) for table, snapshot in self.consumed.items()},
         }
-        return found | ({PREFIX + "uneven": ", ".join(self.uneven)} if self.uneven else {})
+        return found | ({_FAILED_INPUTS: ", ".join(self.failed_inputs)} if self.failed_inputs else {})
 
 
 @dataclass(frozen=True)
@@ -279,7 +281,7 @@ class TableHistory:
         return None not in (ours, self.schema_id) and ours != self.schema_id
 
     @property
-    def owes_comparison(self) -> bool:
+    def needs_reconcile(self) -> bool:
         """Return whether a rollback undid what only a comparison of all rows could find.
 
         So it is where a full load, reconcile or backfill was rolled back, and none came after. A newest
@@ -311,11 +313,13 @@ class TableHistory:
             found += [snapshot] if snapshot.is_foreign else []
         return tuple(found)
 
+    @cached_property
     def mirror_states(self) -> tuple[MirrorState, ...]:
         """Return the CDC states of the ancestors, newest first (R11: commits without one are passed over)."""
         found = (mirror_state(snapshot.summary) for snapshot in self.snapshots)
         return tuple(state for state in found if state is not None)
 
+    @cached_property
     def mart_state(self) -> MartState | None:
         """Return what the mart consumed last, or None where no ancestor says."""
         found = (mart_state(snapshot.summary) for snapshot in self.snapshots)
@@ -349,7 +353,7 @@ def mirror_state(summary: Mapping[str, str]) -> MirrorState | None:
         watermark=_watermark(kind, said.get("watermark")),
         greatest=_watermark(kind, said.get("greatest-cursor")),
         fingerprint=said.get("fingerprint"),
-        numbers=json.loads(said.get("columns", "{}")),
+        column_ids=json.loads(said.get("columns", "{}")),
         recipe=said.get("recipe"),
         parts=said.get("parts"),
         transaction=_integer(said.get("transaction")),
@@ -370,7 +374,7 @@ def mart_state(summary: Mapping[str, str]) -> MartState | None:
             for key, value in summary.items()
             if key.startswith(_CONSUMED)
         },
-        uneven=tuple(filter(None, summary.get(PREFIX + "uneven", "").split(", "))),
+        failed_inputs=tuple(filter(None, summary.get(_FAILED_INPUTS, "").split(", "))),
     )
 
 

@@ -103,7 +103,7 @@ class GlueFiles:
         del tables
         return {}
 
-    def fix_point(self) -> Horizon:
+    def pin_snapshot(self) -> Horizon:
         """Return the time of the first listing, less what clocks may differ in."""
         return Horizon(self._since - _LOOKBACK, self._since, visible=False)
 

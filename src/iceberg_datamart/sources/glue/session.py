@@ -87,13 +87,13 @@ class GlueSession:
         session, place = self._crawled(found)
         return session, config.model_copy(update={"from_": place})
 
-    def fix_point(self) -> Horizon:
+    def pin_snapshot(self) -> Horizon:
         """Take PostgreSQL's horizon, then its consistent point; return the horizon, the least of all.
 
         Raises: SourceError.
         """
         # Without any table nothing is read, and a horizon of the files' kind does no harm.
-        found = [session.fix_point() for session in self._used() or [self._files]]
+        found = [session.pin_snapshot() for session in self._used() or [self._files]]
         return min(found, key=lambda horizon: horizon.instant)
 
     def probe(self, table: str, window: ReadWindow) -> Probe | None:

@@ -9,7 +9,7 @@ from psycopg import sql
 from iceberg_datamart.core.columns import decimal_size
 from iceberg_datamart.core.source.reads import MOST_REJECTED, MOST_REJECTED_TEXT, RejectedRow, wire_name
 from iceberg_datamart.errors import UnfitValueError
-from iceberg_datamart.sources.postgres.types import Unfit, Wire, bounded_key, null_key
+from iceberg_datamart.sources.postgres.types import Unrepresentable, Wire, bounded_key, null_key
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def unfits_of(
     columns: Sequence[PostgresColumn], wires: Sequence[Wire], key: Sequence[str]
-) -> tuple[Unfit, ...]:
+) -> tuple[Unrepresentable, ...]:
     """Return all that can keep a row out of the mirror; nothing for a table that any row of fits."""
     nulls = [null_key(column.name) for column in columns if column.name in key and not column.not_null]
     bounds = [bounded_key(column.name) for column in columns if column.name in key and column.element]
@@ -48,7 +48,9 @@ def but_deleted(
         if wire.unfit is None or column.name in needed:
             found.append(wire)
             continue
-        unfit = Unfit(sql.SQL("({} and not {})").format(wire.unfit.predicate, deleted), wire.unfit.reason)
+        unfit = Unrepresentable(
+            sql.SQL("({} and not {})").format(wire.unfit.predicate, deleted), wire.unfit.reason
+        )
         template = sql.SQL("(case when not ({} and {}) then {} end)")
         value = template.format(deleted, wire.unfit.predicate, wire.expression)
         size = decimal_size(wire.type)
@@ -58,7 +60,7 @@ def but_deleted(
     return tuple(found)
 
 
-def fitting(unfits: Sequence[Unfit]) -> sql.Composable:
+def fitting(unfits: Sequence[Unrepresentable]) -> sql.Composable:
     """Return the predicate of the rows that the mirror can hold; never NULL."""
     if not unfits:
         return sql.SQL("true")
@@ -66,14 +68,16 @@ def fitting(unfits: Sequence[Unfit]) -> sql.Composable:
     return sql.SQL("not ({})").format(found)
 
 
-def if_fitting(unfits: Sequence[Unfit], expression: sql.Composable) -> sql.Composable:
+def if_fitting(unfits: Sequence[Unrepresentable], expression: sql.Composable) -> sql.Composable:
     """Return `expression`, but NULL for rows of which it could not be computed."""
     if not unfits:
         return expression
     return sql.SQL("case when {} then {} end").format(fitting(unfits), expression)
 
 
-def digest_of(unfits: Sequence[Unfit], fit: sql.Composable, columns: Sequence[str]) -> sql.Composable:
+def digest_of(
+    unfits: Sequence[Unrepresentable], fit: sql.Composable, columns: Sequence[str]
+) -> sql.Composable:
     """Return the digest of a row: `fit` where the mirror can hold it, else one of its plain `columns`."""
     if not unfits:
         return fit
@@ -83,7 +87,7 @@ def digest_of(unfits: Sequence[Unfit], fit: sql.Composable, columns: Sequence[st
 
 
 def rejected_sql(
-    relation: sql.Composable, columns: Sequence[str], where: sql.Composable, unfits: Sequence[Unfit]
+    relation: sql.Composable, columns: Sequence[str], where: sql.Composable, unfits: Sequence[Unrepresentable]
 ) -> sql.Composed:
     """Return the SELECT of reason and JSON text of the rejected rows; one more than may be, where there are.
 
@@ -128,7 +132,7 @@ def _too_many(table: str, what: str, row: RejectedRow) -> UnfitValueError:
 
 
 def rejected_keys_sql(
-    relation: sql.Composable, key: Mapping[str, Wire], unfits: Sequence[Unfit]
+    relation: sql.Composable, key: Mapping[str, Wire], unfits: Sequence[Unrepresentable]
 ) -> sql.Composed:
     """Return a derived table of the rejected rows' keys, but for those that are unfit themselves."""
     names = (

@@ -96,7 +96,7 @@ class PostgresSession:
         except psycopg.Error as error:
             raise translated(self._name, error) from error
 
-    def fix_point(self) -> Horizon:
+    def pin_snapshot(self) -> Horizon:
         """Take the horizon, then export the snapshot, in this order (R7); return the horizon.
 
         The locks stand before both, and the snapshot's session takes them over. The look at other sessions
@@ -158,7 +158,7 @@ class PostgresSession:
             key_is_unique=catalog.guarantees_unique(self._connection, relation, tuple(key)),
             cursor=kind,
             cursor_step=1 if config.cursor is None else cursor_step(cursors[config.cursor]),
-            numbers={column.name: column.number for column in selected},
+            column_ids={column.name: column.number for column in selected},
             recipe=recipe_of(self._connection, relation, pairs, key, config.soft_delete),
             parts=parts_of(self._connection, relation),
             written_elsewhere=written_elsewhere(self._connection, relation.oid),

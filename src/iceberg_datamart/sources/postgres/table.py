@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from iceberg_datamart.core.settings.model import TableConfig
     from iceberg_datamart.core.source.reads import IntegerCursor, SourceTable, StoredPart
     from iceberg_datamart.sources.postgres.catalog import Relation
-    from iceberg_datamart.sources.postgres.types import PostgresColumn, Unfit, Wire
+    from iceberg_datamart.sources.postgres.types import PostgresColumn, Unrepresentable, Wire
 
 PENDING = "_datamart_pending"
 EVERYTHING = ReadWindow()
@@ -44,7 +44,7 @@ class DescribedTable:
     config: TableConfig
     cursor: tuple[str, CursorKind] | None
     width: sql.Composable
-    unfits: tuple[Unfit, ...] = ()
+    unfits: tuple[Unrepresentable, ...] = ()
     committed: tuple[int | None, datetime] | None = None
     label: str = ""
     known: tuple[PostgresColumn, ...] = ()

@@ -1,8 +1,8 @@
 """How each PostgreSQL type travels: its Iceberg type, and the SELECT expression that carries it.
 
 Timestamps and dates leave the server as numbers since 1970, so that no client zone can shift them.
-A value that the Iceberg type cannot hold satisfies its `Unfit` predicate, by which reads leave its row out;
-should one be read nevertheless, the server raises an error that names it (R10).
+A value that the Iceberg type cannot hold satisfies its `Unrepresentable` predicate, by which reads leave its
+row out; should one be read nevertheless, the server raises an error that names it (R10).
 Types: https://www.postgresql.org/docs/current/datatype.html
 """
 
@@ -104,7 +104,7 @@ def equality_of(column: PostgresColumn, configured: str | None = None) -> str:
 
 
 @dataclass(frozen=True)
-class Unfit:
+class Unrepresentable:
     """The values that a mirror's column cannot hold: a predicate, never NULL, and a text that names one."""
 
     predicate: sql.Composable
@@ -117,7 +117,7 @@ class Wire:
 
     type: str
     expression: sql.Composable
-    unfit: Unfit | None = None
+    unfit: Unrepresentable | None = None
 
 
 def cursor_kind(column: PostgresColumn) -> CursorKind:
@@ -178,17 +178,17 @@ def _text(column: PostgresColumn) -> sql.Composable:
     return sql.SQL("case when num_nulls({c}) = 0 then format('%s', {c}) end").format(c=name)
 
 
-def bounded_key(column: str) -> Unfit:
+def bounded_key(column: str) -> Unrepresentable:
     """Return that a key column cannot hold an array whose numbers do not begin at 1: a list has none."""
     reason = sql.Literal(f"an array whose subscripts do not begin at 1 in key column '{column}'")
     predicate = sql.SQL("coalesce(left({}::text, 1) = '[', false)").format(sql.Identifier(column))
-    return Unfit(predicate, reason)
+    return Unrepresentable(predicate, reason)
 
 
-def null_key(column: str) -> Unfit:
+def null_key(column: str) -> Unrepresentable:
     """Return that a key column cannot hold NULL."""
     reason = sql.Literal(f"NULL in key column '{column}'")
-    return Unfit(sql.SQL("{} is null").format(sql.Identifier(column)), reason)
+    return Unrepresentable(sql.SQL("{} is null").format(sql.Identifier(column)), reason)
 
 
 def _instant(column: PostgresColumn) -> Wire:
@@ -196,7 +196,9 @@ def _instant(column: PostgresColumn) -> Wire:
         sql.Identifier(column.name), _countable(column.name, column.type_name)
     )
     complaint = _complaint(column.name, f"a column of type {column.type_name}")
-    return Wire(column.type_name, number_since_1970(column.name, column.type_name), Unfit(unfit, complaint))
+    return Wire(
+        column.type_name, number_since_1970(column.name, column.type_name), Unrepresentable(unfit, complaint)
+    )
 
 
 def _countable(column: str, type_name: str) -> sql.Composed:
@@ -245,7 +247,7 @@ def _decimal(column: PostgresColumn, configured: str | None) -> Wire | None:
     size = (sql.Literal(precision), sql.Literal(scale))
     unfit = sql.SQL("({} is not null and not ({}))").format(name, fits)
     expression = template.format(name, fits, name, raised, *size)
-    return Wire(iceberg_type, expression, Unfit(unfit, _complaint(column.name, iceberg_type)))
+    return Wire(iceberg_type, expression, Unrepresentable(unfit, _complaint(column.name, iceberg_type)))
 
 
 def _declared_decimal(column: PostgresColumn) -> Wire:
@@ -256,7 +258,7 @@ def _declared_decimal(column: PostgresColumn) -> Wire:
     size = (sql.Literal(column.precision), sql.Literal(column.scale))
     unfit = sql.SQL("({c} is not null and {c} = 'NaN')").format(c=name)
     expression = template.format(name, raised, name, *size)
-    return Wire(iceberg_type, expression, Unfit(unfit, _complaint(column.name, iceberg_type)))
+    return Wire(iceberg_type, expression, Unrepresentable(unfit, _complaint(column.name, iceberg_type)))
 
 
 def _declared_precision_fits(column: PostgresColumn) -> bool:
@@ -271,7 +273,7 @@ def _array(column: PostgresColumn, element: str) -> Wire:
     if column.dimensions > 1:
         return Wire("string", sql.SQL("to_jsonb({})::text").format(name))
     # The declared dimensions bind no value: each may have others, also none, as '{}' does.
-    unfit = Unfit(
+    unfit = Unrepresentable(
         sql.SQL("coalesce(array_ndims({}) > 1, false)").format(name),
         _complaint(column.name, "a list of one dimension"),
     )

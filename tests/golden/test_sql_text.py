@@ -22,6 +22,7 @@ from iceberg_datamart.core.mart.shape import (
 from iceberg_datamart.core.settings.model import MartConfig, TableConfig
 from iceberg_datamart.core.source.reads import SourceTable
 from iceberg_datamart.core.sql import (
+    Sides,
     changeset_sql,
     deduplicated_sql,
     key_ranges,
@@ -72,19 +73,17 @@ def shipped(how: str = "inner") -> MartShape:
 def test_the_changeset_of_a_window() -> None:
     bounds = within("queue_id", key_ranges(Column("queue_id", "long"), [7, 8, 9, 500]))
     text = changeset_sql(
-        new="`batch`", old="`lake`.`db`.`queue`", key=KEY, columns=COLUMNS, bounds=bounds, full=False
+        Sides(new="`batch`", old="`lake`.`db`.`queue`", key=KEY, columns=COLUMNS, bounds=bounds), full=False
     )
     check("changeset_of_a_window.sql", laid_out(text))
 
 
 def test_the_changeset_of_a_full_load_with_soft_deletes() -> None:
     text = changeset_sql(
-        new="`batch`",
-        old="`lake`.`db`.`queue`",
-        key=KEY,
-        columns=COLUMNS,
+        Sides(
+            new="`batch`", old="`lake`.`db`.`queue`", key=KEY, columns=COLUMNS, deleted="_datamart_deleted"
+        ),
         full=True,
-        deleted="_datamart_deleted",
     )
     check("changeset_of_a_full_load.sql", laid_out(text))
 

@@ -23,7 +23,7 @@ from iceberg_datamart.core.mart.shape import (
     restricted_sql,
 )
 from iceberg_datamart.core.settings.model import MartConfig
-from iceberg_datamart.core.sql import ROW, changeset_sql, one_of
+from iceberg_datamart.core.sql import ROW, Sides, changeset_sql, one_of
 from iceberg_datamart.lake.changes import bounds_of
 from support.oracles.sqlite_engine import Engine, needs_full_join
 
@@ -133,12 +133,8 @@ class MaintainedMart:
         new = restricted_sql(f"({self.join('now')})", names, arms)
         old = restricted_sql("`mart`", names, arms)
         select = changeset_sql(
-            new=f"({new})",
-            old=f"({old})",
-            key=self.shape.key,
-            columns=names,
+            Sides(new=f"({new})", old=f"({old})", key=self.shape.key, columns=names, null_safe=True),
             full=True,
-            null_safe=True,
         )
         return self.engine.rows(select)
 

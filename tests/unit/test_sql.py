@@ -18,6 +18,7 @@ from iceberg_datamart.core.sql import (
     OLD,
     PLACE,
     KeyRange,
+    Sides,
     changeset_sql,
     deduplicated_sql,
     key_ranges,
@@ -217,10 +218,12 @@ def applied(old: dict[int, Row], changes: list[Row]) -> dict[int, Row]:
 def test_a_full_changeset_makes_the_mirror_equal_its_source(old: dict[int, Row], new: dict[int, Row]) -> None:
     engine = Engine()
     select = changeset_sql(
-        new=engine.put("new", ["id", "a", "b"], as_rows(new)),
-        old=engine.put("old", ["id", "a", "b"], as_rows(old)),
-        key=["id"],
-        columns=["id", "a", "b"],
+        Sides(
+            new=engine.put("new", ["id", "a", "b"], as_rows(new)),
+            old=engine.put("old", ["id", "a", "b"], as_rows(old)),
+            key=["id"],
+            columns=["id", "a", "b"],
+        ),
         full=True,
     )
     assert applied(old, engine.rows(select)) == new
@@ -234,11 +237,13 @@ def test_a_changeset_deletes_marked_rows_and_touches_no_other(
 ) -> None:
     engine = Engine()
     select = changeset_sql(
-        new=engine.put("new", ["id", "a", "b", "gone"], as_rows(new)),
-        old=engine.put("old", ["id", "a", "b"], as_rows(old)),
-        key=["id"],
-        columns=["id", "a", "b"],
-        deleted="gone",
+        Sides(
+            new=engine.put("new", ["id", "a", "b", "gone"], as_rows(new)),
+            old=engine.put("old", ["id", "a", "b"], as_rows(old)),
+            key=["id"],
+            columns=["id", "a", "b"],
+            deleted="gone",
+        ),
         full=full,
     )
     kept = {} if full else {key: values for key, values in old.items() if key not in new}
@@ -254,11 +259,13 @@ def test_a_full_changeset_deletes_no_row_whose_key_is_kept(
 ) -> None:
     engine = Engine()
     select = changeset_sql(
-        new=engine.put("new", ["id", "a", "b"], as_rows(new)),
-        old=engine.put("old", ["id", "a", "b"], as_rows(old)),
-        kept=engine.put("kept", ["id"], [(key,) for key in kept]),
-        key=["id"],
-        columns=["id", "a", "b"],
+        Sides(
+            new=engine.put("new", ["id", "a", "b"], as_rows(new)),
+            old=engine.put("old", ["id", "a", "b"], as_rows(old)),
+            protected=engine.put("kept", ["id"], [(key,) for key in kept]),
+            key=["id"],
+            columns=["id", "a", "b"],
+        ),
         full=True,
     )
     spared = {key: values for key, values in old.items() if key in kept}
@@ -276,10 +283,12 @@ def test_r18_a_key_that_the_mirror_holds_more_than_once_is_replaced(
 ) -> None:
     engine = Engine()
     select = changeset_sql(
-        new=engine.put("new", ["id", "a", "b"], as_rows(new)),
-        old=engine.put("old", ["id", "a", "b"], old),
-        key=["id"],
-        columns=["id", "a", "b"],
+        Sides(
+            new=engine.put("new", ["id", "a", "b"], as_rows(new)),
+            old=engine.put("old", ["id", "a", "b"], old),
+            key=["id"],
+            columns=["id", "a", "b"],
+        ),
         full=full,
     )
     found = list(old)
@@ -298,10 +307,12 @@ def test_r18_a_key_that_the_mirror_holds_more_than_once_is_replaced(
 
 def test_a_changeset_ends_with_the_change(engine: Engine) -> None:
     select = changeset_sql(
-        new=engine.put("new", ["id", "a"], [(1, 2)]),
-        old=engine.put("old", ["id", "a"], []),
-        key=["id"],
-        columns=["id", "a"],
+        Sides(
+            new=engine.put("new", ["id", "a"], [(1, 2)]),
+            old=engine.put("old", ["id", "a"], []),
+            key=["id"],
+            columns=["id", "a"],
+        ),
         full=False,
     )
     assert engine.columns(select) == ["id", "a", COPIES, CHANGE]
@@ -310,11 +321,13 @@ def test_a_changeset_ends_with_the_change(engine: Engine) -> None:
 
 def test_only_rows_within_the_bounds_are_compared(engine: Engine) -> None:
     select = changeset_sql(
-        new=engine.put("new", ["id", "a"], [(1, 0), (2, 0)]),
-        old=engine.put("old", ["id", "a"], [(1, 9), (2, 9)]),
-        key=["id"],
-        columns=["id", "a"],
-        bounds=f"({OLD}.`id` = 1)",
+        Sides(
+            new=engine.put("new", ["id", "a"], [(1, 0), (2, 0)]),
+            old=engine.put("old", ["id", "a"], [(1, 9), (2, 9)]),
+            key=["id"],
+            columns=["id", "a"],
+            bounds=f"({OLD}.`id` = 1)",
+        ),
         full=False,
     )
     assert sorted(engine.rows(select)) == [(1, 0, 1, "update"), (2, 0, 0, "insert")]
@@ -323,12 +336,14 @@ def test_only_rows_within_the_bounds_are_compared(engine: Engine) -> None:
 @needs_full_join
 def test_a_null_in_the_key_matches_itself_where_asked_for(engine: Engine) -> None:
     select = changeset_sql(
-        new=engine.put("new", ["a", "b", "v"], [(1, None, 5), (2, None, 6)]),
-        old=engine.put("old", ["a", "b", "v"], [(1, None, 5), (3, None, 7)]),
-        key=["a", "b"],
-        columns=["a", "b", "v"],
+        Sides(
+            new=engine.put("new", ["a", "b", "v"], [(1, None, 5), (2, None, 6)]),
+            old=engine.put("old", ["a", "b", "v"], [(1, None, 5), (3, None, 7)]),
+            key=["a", "b"],
+            columns=["a", "b", "v"],
+            null_safe=True,
+        ),
         full=True,
-        null_safe=True,
     )
     assert sorted(engine.rows(select)) == [(2, None, 6, 0, "insert"), (3, None, 7, 1, "delete")]
 

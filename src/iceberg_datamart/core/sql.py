@@ -140,30 +140,38 @@ def matching(columns: Iterable[str], left: str, right: str, *, null_safe: bool =
     return " AND ".join(f"{left}.{quoted(name)} {sign} {right}.{quoted(name)}" for name in columns)
 
 
-def changeset_sql(  # noqa: PLR0913  (one clause of the statement each)
-    *,
-    new: str,
-    old: str,
-    key: Sequence[str],
-    columns: Sequence[str],
-    bounds: str = "true",
-    full: bool,
-    deleted: str | None = None,
-    kept: str | None = None,
-    null_safe: bool = False,
-) -> str:
+@dataclass(frozen=True)
+class Sides:
+    """Two relations with the same `columns`, compared by `key`: `new`, and what a table holds as `old`.
+
+    Only rows of `old` within `bounds` count. Rows of `new` whose column `deleted` is true must not be in
+    `old`. Keys in the relation `protected` are those of rejected rows, of which `old` may hold an earlier
+    version. Keys match null-safely where `null_safe`; all other columns always do.
+    """
+
+    new: str
+    old: str
+    key: Sequence[str]
+    columns: Sequence[str]
+    bounds: str = "true"
+    deleted: str | None = None
+    protected: str | None = None
+    null_safe: bool = False
+
+
+def changeset_sql(sides: Sides, *, full: bool) -> str:
     """Return the SELECT of the rows of `new` that differ from `old`, each with its copies and its change.
 
     Copies are the rows that `old` holds of a key. With `full`, rows that only `old` holds are deletes, but
-    for those whose key is in `kept`. Rows of `new` whose column `deleted` is true are deletes where `old`
-    holds them, and nothing otherwise. Each key is there once: one that `old` holds more than once, whoever
-    wrote it, is to be replaced. Comparison is null-safe.
+    for those whose key is protected. Each key is there once: one that `old` holds more than once, whoever
+    wrote it, is to be replaced.
     """
-    gone = _mark(deleted)
+    new, old, key, columns = sides.new, sides.old, sides.key, sides.columns
+    gone = _mark(sides.deleted)
     doubled = f"coalesce({OLD}.{COPIES} > 1, false)"
     differs = f"{doubled} OR {_differs(columns, gone)}"
-    if kept:
-        spared = f"SELECT 1 FROM {kept} AS {OTHER} WHERE {matching(key, OTHER, OLD)}"
+    if sides.protected:
+        spared = f"SELECT 1 FROM {sides.protected} AS {OTHER} WHERE {matching(key, OTHER, OLD)}"
         differs = f"({differs}) AND NOT ({NEW}.{_HERE} IS NULL AND EXISTS ({spared}))"
     by = ", ".join(quoted(name) for name in key)
     counted = f"count(*) OVER (PARTITION BY {by}) AS {COPIES}, {_numbered(key, key)}"
@@ -173,40 +181,30 @@ def changeset_sql(  # noqa: PLR0913  (one clause of the statement each)
         f"CASE WHEN {NEW}.{_HERE} IS NULL OR {gone} THEN '{DELETE}' WHEN {doubled} THEN '{REPLACE}' "
         f"WHEN {OLD}.{_HERE} IS NULL THEN '{INSERT}' ELSE '{UPDATE}' END AS {CHANGE} "
         f"FROM (SELECT *, true AS {_HERE} FROM {new}) AS {NEW} {'FULL OUTER' if full else 'LEFT'} JOIN "
-        f"(SELECT * FROM (SELECT *, true AS {_HERE}, {counted} FROM {old} AS {OLD} WHERE {bounds}) AS {OLD} "
+        f"(SELECT * FROM (SELECT *, true AS {_HERE}, {counted} FROM {old} AS {OLD} "
+        f"WHERE {sides.bounds}) AS {OLD} "
         f"WHERE {PLACE} = 1) AS {OLD} "
-        f"ON {matching(key, OLD, NEW, null_safe=null_safe)} "
+        f"ON {matching(key, OLD, NEW, null_safe=sides.null_safe)} "
         f"WHERE {differs}"
     )
 
 
-def differences_sql(  # noqa: PLR0913  (one clause of the statement each)
-    *,
-    new: str,
-    old: str,
-    key: Sequence[str],
-    columns: Sequence[str],
-    bounds: str = "true",
-    deleted: str | None = None,
-    pending: str | None = None,
-    rejected: str | None = None,
-    kept: str | None = None,
-    null_safe: bool = False,
-) -> str:
+def differences_sql(sides: Sides, *, pending: str | None = None, rejected: str | None = None) -> str:
     """Return the SELECT of the rows in which `new` and `old` differ: key as text, how, where, why.
 
-    Rows of `new` whose column `deleted` is true must not be in `old`; its columns `pending` and `rejected`
-    are passed on. Of rows with the same key each has one counterpart at most, so that a second copy is
-    missing or too many. Rows of `old` alone whose key is in `kept` are older than rows that are rejected.
+    The columns `pending` and `rejected` of `new` are passed on. Of rows with the same key each has one
+    counterpart at most, so that a second copy is missing or too many. Rows of `old` alone whose key is
+    protected are older than rows that are rejected.
     """
-    gone = _mark(deleted)
+    new, old, key, columns = sides.new, sides.old, sides.key, sides.columns
+    gone = _mark(sides.deleted)
     numbered = _numbered(key, columns)
-    outdated = f"coalesce({OTHER}.{_HERE}, false) AND {NEW}.{_HERE} IS NULL" if kept else "false"
+    outdated = f"coalesce({OTHER}.{_HERE}, false) AND {NEW}.{_HERE} IS NULL" if sides.protected else "false"
     shown = ", ".join(f"CAST(coalesce({NEW}.{quoted(name)}, {OLD}.{quoted(name)}) AS STRING)" for name in key)
-    joined = f"ON {matching(key, OLD, NEW, null_safe=null_safe)} AND {NEW}.{PLACE} = {OLD}.{PLACE} "
-    if kept:
+    joined = f"ON {matching(key, OLD, NEW, null_safe=sides.null_safe)} AND {NEW}.{PLACE} = {OLD}.{PLACE} "
+    if sides.protected:
         names = ", ".join(quoted(name) for name in key)
-        joined += f"LEFT JOIN (SELECT DISTINCT {names}, true AS {_HERE} FROM {kept}) AS {OTHER} "
+        joined += f"LEFT JOIN (SELECT DISTINCT {names}, true AS {_HERE} FROM {sides.protected}) AS {OTHER} "
         joined += f"ON {matching(key, OTHER, OLD)} "
     return (
         f"SELECT array({shown}) AS {PLACE}, "
@@ -215,7 +213,7 @@ def differences_sql(  # noqa: PLR0913  (one clause of the statement each)
         f"{_wrong(columns)} AS wrong, {_mark(pending)} AS pending, "
         f"{outdated} OR {_mark(rejected)} AS rejected "
         f"FROM (SELECT *, true AS {_HERE}, {numbered} FROM {new}) AS {NEW} FULL OUTER JOIN "
-        f"(SELECT *, true AS {_HERE}, {numbered} FROM {old} AS {OLD} WHERE {bounds}) AS {OLD} "
+        f"(SELECT *, true AS {_HERE}, {numbered} FROM {old} AS {OLD} WHERE {sides.bounds}) AS {OLD} "
         f"{joined}WHERE {_differs(columns, gone)}"
     )
 

@@ -8,6 +8,7 @@ from iceberg_datamart.core.columns import Column, decimal_size, element_of, list
 from iceberg_datamart.core.mart.shape import Delta, changed_keys_sql, joined_arms, restricted_sql
 from iceberg_datamart.core.sql import (
     ROW,
+    Sides,
     changeset_sql,
     differences_sql,
     has_ranges,
@@ -117,12 +118,8 @@ class MartComparison:
         new = restricted_sql(self._join, shape.columns, arms)
         old = restricted_sql(self._views.relation(shape.name, snapshot), shape.columns, arms)
         text = changeset_sql(
-            new=f"({new})",
-            old=f"({old})",
-            key=shape.key,
-            columns=shape.columns,
+            Sides(new=f"({new})", old=f"({old})", key=shape.key, columns=shape.columns, null_safe=True),
             full=True,
-            null_safe=True,
         )
         return self._changes(columns, self._session.sql(text))
 
@@ -146,11 +143,13 @@ class MartComparison:
         """Return the rows in which the mart is not its join: see `sql.differences_sql`."""
         shape = self._shape
         text = differences_sql(
-            new=f"({restricted_sql(self._join, shape.columns, [])})",
-            old=self._held,
-            key=shape.key,
-            columns=shape.columns,
-            null_safe=True,
+            Sides(
+                new=f"({restricted_sql(self._join, shape.columns, [])})",
+                old=self._held,
+                key=shape.key,
+                columns=shape.columns,
+                null_safe=True,
+            )
         )
         return self._session.sql(text)
 

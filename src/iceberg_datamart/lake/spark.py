@@ -14,6 +14,7 @@ from iceberg_datamart.core.sql import (
     LINEAGE,
     LINEAGE_NAMES,
     OLD,
+    Sides,
     changeset_sql,
     differences_sql,
     key_ranges,
@@ -133,17 +134,21 @@ class SparkEngine:
             batch = self._views.add(batch_of(self._session, comparison, self._views))
             kept = comparison.protected_keys
             text = differences_sql(
-                new=f"(SELECT *, {comparison.rejects} AS {REJECTED_ROW} FROM {batch})",
-                old=self._views.relation(comparison.table, None if current is None else current.snapshot_id),
-                key=source.primary_key,
-                columns=[column.name for column in source.columns],
-                bounds=_slice_bounds(source, comparison.slices),
-                deleted=read.deleted,
+                Sides(
+                    new=f"(SELECT *, {comparison.rejects} AS {REJECTED_ROW} FROM {batch})",
+                    old=self._views.relation(
+                        comparison.table, None if current is None else current.snapshot_id
+                    ),
+                    key=source.primary_key,
+                    columns=[column.name for column in source.columns],
+                    bounds=_slice_bounds(source, comparison.slices),
+                    deleted=read.deleted,
+                    protected=None
+                    if kept is None
+                    else self._views.add(jdbc_frame(self._session, as_held(kept, source))),
+                ),
                 pending=read.pending,
                 rejected=REJECTED_ROW,
-                kept=None
-                if kept is None
-                else self._views.add(jdbc_frame(self._session, as_held(kept, source))),
             )
             return counted(self._session.sql(text), source.primary_key)
 
@@ -159,11 +164,13 @@ class SparkEngine:
         current = history.current
         with self._at_work(table):
             text = differences_sql(
-                new=self._views.relation(table, snapshot_id),
-                old=self._views.relation(table, None if current is None else current.snapshot_id),
-                key=history.key,
-                columns=[name for name in history.columns if name not in LINEAGE_NAMES],
-                null_safe=True,
+                Sides(
+                    new=self._views.relation(table, snapshot_id),
+                    old=self._views.relation(table, None if current is None else current.snapshot_id),
+                    key=history.key,
+                    columns=[name for name in history.columns if name not in LINEAGE_NAMES],
+                    null_safe=True,
+                )
             )
             return counted(self._session.sql(text), history.key)
 
@@ -264,16 +271,18 @@ class SparkEngine:
             bounds = _slice_bounds(source, merge.slices)
         newer = without_older(self._session, merge, batch, base, self._views)
         text = changeset_sql(
-            new=self._views.add(newer),
-            old=self._views.relation(merge.table, base),
-            key=source.primary_key,
-            columns=names,
-            bounds=bounds,
+            Sides(
+                new=self._views.add(newer),
+                old=self._views.relation(merge.table, base),
+                key=source.primary_key,
+                columns=names,
+                bounds=bounds,
+                deleted=merge.read.deleted,
+                protected=None
+                if merge.protected_keys is None
+                else self._views.add(jdbc_frame(self._session, as_held(merge.protected_keys, source))),
+            ),
             full=merge.full,
-            deleted=merge.read.deleted,
-            kept=None
-            if merge.protected_keys is None
-            else self._views.add(jdbc_frame(self._session, as_held(merge.protected_keys, source))),
         )
         return Changeset.materialised(
             table=merge.table,

@@ -124,7 +124,7 @@ class Merged:
 
 
 class SourceSession(Protocol):
-    """One consistent point of one source (§5): every table of a run is read at it.
+    """One consistent point of one source: every table of a run is read at it.
 
     Tables are locked first, then described, then the point is fixed, then windows are probed and read.
     """

@@ -1,4 +1,4 @@
-"""Columns that change in the source: mirror and mart follow, or one table alone says why not (§9)."""
+"""Columns that change in the source: mirror and mart follow, or one table alone says why not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which columns a mirror gains or widens, and which changes are refused (§9)."""
+"""Which columns a mirror gains or widens, and which changes are refused."""
 
 from __future__ import annotations
 

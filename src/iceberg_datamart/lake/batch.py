@@ -38,7 +38,7 @@ _NUMBERS = {
 def batch_of(session: SparkSession, merge: MirrorMerge | MirrorComparison, views: Views) -> DataFrame:
     """Return the rows to merge or to compare, one for each key; not read yet."""
     frame = _frame(session, merge.read, merge.source)
-    # PostgreSQL itself proves its keys, or chooses among the rows that share one: `sources/postgres_keys.py`.
+    # PostgreSQL itself proves its keys, or chooses among the rows that share one: `sources/postgres/keys.py`.
     if merge.source.key_is_unique or isinstance(merge.read, JdbcRead):
         return frame
     if isinstance(merge.read, IcebergRead) and merge.read.after is not None and merge.read.deleted:

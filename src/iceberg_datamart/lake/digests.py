@@ -1,6 +1,6 @@
 """Digests of a mirror's slices, computed by Spark from the same texts as the source's.
 
-`sources/postgres_digests.py` writes the same texts of the same values. The session's time zone must be UTC.
+`sources/postgres/digests.py` writes the same texts of the same values. The session's time zone must be UTC.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ def next_start(
 ) -> Start:
     """Return where the next read of a table starts.
 
-    `asked` is the load type that the caller request; `on_missing` says what a missing timestamp file
+    `asked` is the load type that the caller asked for; `on_missing` says what a missing timestamp file
     means (R5). A window may start earlier than needed, never later.
     """
     why = _why_full(table, source, seen, asked=asked, on_missing=on_missing)

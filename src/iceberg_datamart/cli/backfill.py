@@ -8,8 +8,8 @@ import typer
 
 from iceberg_datamart.cli.options import ConfigOption, DebugOption, JsonOption
 from iceberg_datamart.cli.run import report_of
+from iceberg_datamart.core.load_types import BACKFILL
 from iceberg_datamart.core.plan.planner import RunRequest
-from iceberg_datamart.core.plan.windows import BACKFILL
 
 
 def backfill(

@@ -21,6 +21,7 @@ from iceberg_datamart.app.assemble import new_run, tables_of
 from iceberg_datamart.cli.demo_screens import changes_text, commands, history_table, proof_table
 from iceberg_datamart.cli.options import JsonOption
 from iceberg_datamart.cli.output import console, logging_to_stderr, outcomes_table, print_json
+from iceberg_datamart.core.load_types import FULL, INCREMENTAL
 from iceberg_datamart.core.plan.planner import RunRequest
 from iceberg_datamart.demo.changes import change as change_source
 from iceberg_datamart.demo.changes import late_commit
@@ -96,19 +97,19 @@ class _Story:
     def tell(self, rows: int, seed: int) -> dict[str, Any]:
         """Return the demo as the documented object."""
         url = self._make_source(rows, seed)
-        self._run("Full load", "full", "Every row goes into the mirrors; the mart joins five of them.")
+        self._run("Full load", FULL, "Every row goes into the mirrors; the mart joins five of them.")
         with psycopg.connect(url, autocommit=True) as late:
             with late_commit(late, seed):
                 self._change(url, rows, seed)
-                self._run("Incremental load", "incremental", "Only what changed is read and merged.")
+                self._run("Incremental load", INCREMENTAL, "Only what changed is read and merged.")
             self._say(
                 "A late commit",
                 "The open transaction commits now. Its rows are older than rows that were read already: "
                 "2 settlement transactions and 1 adjustment are new, 3 risks changed.",
             )
-        self._run("Incremental load", "incremental", "The watermark waited below them: they are read.")
+        self._run("Incremental load", INCREMENTAL, "The watermark waited below them: they are read.")
         self._run(
-            "Full load", "full", "Deleted rows leave no trace in a cursor column; a full load removes them."
+            "Full load", FULL, "Deleted rows leave no trace in a cursor column; a full load removes them."
         )
         timestamp = self._timestamp_and_history()
         proofs = self._prove(url)

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from iceberg_datamart.app.settings_file import default_config_text, load_config, parse_config
+from iceberg_datamart.core import load_types
 from iceberg_datamart.core.settings.model import Config
 from iceberg_datamart.errors import ConfigError
 
@@ -36,8 +37,8 @@ AcceptOption = Annotated[
 class LoadType(str, Enum):
     """How much a run reads."""
 
-    FULL = "full"
-    INCREMENTAL = "incremental"
+    FULL = load_types.FULL
+    INCREMENTAL = load_types.INCREMENTAL
 
 
 LoadTypeOption = Annotated[

@@ -16,8 +16,8 @@ from iceberg_datamart.cli.options import (
     loaded,
 )
 from iceberg_datamart.cli.output import console, print_json, rows_table, short
+from iceberg_datamart.core.load_types import RECONCILE
 from iceberg_datamart.core.plan.planner import MaintainMart, MergeWindow, Refuse, RunRequest, Step
-from iceberg_datamart.core.plan.windows import RECONCILE
 from iceberg_datamart.core.report.run import error_json
 from iceberg_datamart.core.settings.model import Config
 from iceberg_datamart.core.source.reads import JdbcRead

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from iceberg_datamart.cli.options import ConfigOption, DebugOption, JsonOption, TableOption
 from iceberg_datamart.cli.run import report_of
+from iceberg_datamart.core.load_types import RECONCILE
 from iceberg_datamart.core.plan.planner import RunRequest
-from iceberg_datamart.core.plan.windows import RECONCILE
 
 
 def reconcile(

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from tenacity import Retrying, retry_if_result, stop_after_attempt, wait_random_exponential
 
+from iceberg_datamart.core.load_types import INCREMENTAL
 from iceberg_datamart.core.plan.overtaking import overtaken_by
 from iceberg_datamart.core.plan.planner import Refuse, chosen_tables, merge_order, plan_run, plan_table
-from iceberg_datamart.core.plan.windows import INCREMENTAL, known_complete
+from iceberg_datamart.core.plan.windows import known_complete
 from iceberg_datamart.core.report.run import FAILED, UNCHANGED, Outcome
 from iceberg_datamart.errors import CommitConflictError, SourceUnreachableError
 from iceberg_datamart.run.attempts import retried, timed

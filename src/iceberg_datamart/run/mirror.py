@@ -6,16 +6,18 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from iceberg_datamart.core.load_types import INCREMENTAL, RECONCILE, WHOLE
 from iceberg_datamart.core.plan.keys import require_unique
 from iceberg_datamart.core.plan.schema import IGNORE, recorded_column_ids, unread_columns
 from iceberg_datamart.core.plan.setbacks import fell_below, parts_text, setback
-from iceberg_datamart.core.plan.windows import INCREMENTAL, RECONCILE, WHOLE, whole_load
+from iceberg_datamart.core.plan.windows import whole_load
 from iceberg_datamart.core.report.run import MERGED, SKIPPED, UNCHANGED, Outcome
 from iceberg_datamart.core.source.reads import JdbcRead
 from iceberg_datamart.core.source.recipe import recipe_digest, recipe_text, whole_recipe
 from iceberg_datamart.core.source.slices import Slices, differing
 from iceberg_datamart.core.source.widths import table_properties
 from iceberg_datamart.core.sql import LINEAGE_NAMES
+from iceberg_datamart.core.state.fingerprint import Fingerprint
 from iceberg_datamart.core.state.history import RECIPE, MirrorState
 from iceberg_datamart.core.state.watermark import (
     LOOKBACK,
@@ -297,7 +299,7 @@ def _fingerprint(session: SourceSession, step: MergeWindow, lower: Watermark | N
     if lower is None:
         return None
     digest = session.fingerprint(step.table, ReadWindow(lower))
-    return None if digest is None else f"{lower} {digest}"
+    return None if digest is None else str(Fingerprint(lower, digest))
 
 
 def _looks_as_recorded(session: SourceSession, step: MergeWindow) -> bool:
@@ -314,11 +316,10 @@ def _looks_as_recorded(session: SourceSession, step: MergeWindow) -> bool:
     recorded = states[0].fingerprint
     if recorded is None or current.run_id != states[0].run_id or step.change.added or step.change.widened:
         return False
-    text, _, digest = recorded.rpartition(" ")
-    lower = Watermark.parse(step.window.lower.kind, text)
-    if lower.value > step.window.lower.value:
+    before = Fingerprint.parse(step.window.lower.kind, recorded)
+    if before.lower.value > step.window.lower.value:
         return False
-    return session.fingerprint(step.table, ReadWindow(lower)) == digest
+    return session.fingerprint(step.table, ReadWindow(before.lower)) == before.digest
 
 
 def _least(watermark: Watermark | None, again: Watermark | None) -> Watermark | None:

@@ -10,6 +10,7 @@ from iceberg_datamart.core.plan.keys import require_unique
 from iceberg_datamart.core.plan.planner import Refuse
 from iceberg_datamart.core.report.verification import Differences, Verified, VerifyReport, notes_of
 from iceberg_datamart.core.source.slices import differing
+from iceberg_datamart.core.state.fingerprint import Fingerprint
 from iceberg_datamart.core.state.watermark import CursorKind, ReadWindow, Watermark, least_cursor
 from iceberg_datamart.errors import CommitConflictError, DatamartError, SchemaChangeError
 from iceberg_datamart.ports import MirrorComparison
@@ -107,8 +108,8 @@ def pending_from(session: SourceSession, step: MergeWindow) -> Watermark | None:
     if kind is None or mark is None or mark.kind is not kind:
         return None
     if state.fingerprint is not None:
-        lower, _, digest = state.fingerprint.rpartition(" ")
-        if session.fingerprint(step.table, ReadWindow(Watermark.parse(kind, lower))) == digest:
+        before = Fingerprint.parse(kind, state.fingerprint)
+        if session.fingerprint(step.table, ReadWindow(before.lower)) == before.digest:
             return None
     if kind is CursorKind.INTEGER:
         return Watermark(kind, mark.value + 1)

@@ -6,7 +6,7 @@ import os
 import re
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import psycopg
 
@@ -70,8 +70,8 @@ class InMemory:
 
     def lake(self, run_id: str) -> Lake:
         del run_id
-        found: Any = self._lake  # It lacks what only `verify` and files ask of a lake.
-        return found
+        # It lacks what only `verify` and files ask of a lake.
+        return cast("Lake", self._lake)
 
     def selected(self, read: Read) -> SourceRows:
         assert isinstance(read, JdbcRead)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from iceberg_datamart.core.load_types import WHOLE
 from iceberg_datamart.core.plan.planner import MergeWindow
-from iceberg_datamart.core.plan.windows import WHOLE
 from iceberg_datamart.core.report.run import FAILED
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, TypeAlias
 
+from iceberg_datamart.core.load_types import BACKFILL, FULL, INCREMENTAL, RECONCILE, WHOLE
 from iceberg_datamart.core.plan.schema import (
     SchemaChange,
     renumbered,
@@ -14,15 +15,7 @@ from iceberg_datamart.core.plan.schema import (
     schema_change,
     unfit_for_glue,
 )
-from iceberg_datamart.core.plan.windows import (
-    BACKFILL,
-    FULL,
-    INCREMENTAL,
-    RECONCILE,
-    WHOLE,
-    Witnesses,
-    next_start,
-)
+from iceberg_datamart.core.plan.windows import Witnesses, next_start
 from iceberg_datamart.core.quality.audits import audits_of
 from iceberg_datamart.core.quality.checks import NO_CHECKS, checks_of
 from iceberg_datamart.core.sql import LINEAGE_NAMES, is_taken

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from iceberg_datamart.core.load_types import BACKFILL, FULL, INCREMENTAL, RECONCILE
 from iceberg_datamart.core.plan.setbacks import setback
 from iceberg_datamart.core.source.recipe import COLUMN, column_entry, recipe_changes, recipe_digest
 from iceberg_datamart.core.state.watermark import CursorKind, Watermark, least_cursor, least_instant
@@ -19,11 +20,6 @@ if TYPE_CHECKING:
     from iceberg_datamart.core.state.history import MirrorState, TableHistory
     from iceberg_datamart.core.state.watermark import Horizon
 
-FULL, INCREMENTAL, RECONCILE = "full", "incremental", "reconcile"
-# Reads everything as an incremental run would, so that no delete is found: for columns that are new.
-BACKFILL = "backfill"
-# Load types after which a mirror holds exactly what its source held, deletes included.
-WHOLE = frozenset({FULL, RECONCILE})
 _ALTERED = "the mirror's columns were altered since a run last committed to it"
 _TOO_OLD = "the timestamp file is older than the mirror's history"
 

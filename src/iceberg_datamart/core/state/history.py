@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from iceberg_datamart.core.load_types import COMPARES_ALL, FINDS_ALL, MART
 from iceberg_datamart.core.source.recipe import parsed_recipe
 from iceberg_datamart.core.state.watermark import CursorKind, Watermark, least_cursor
 
@@ -23,10 +24,6 @@ _CONSUMED = PREFIX + "consumed."
 _FAILED_INPUTS = PREFIX + "uneven"
 _REPLACE = "replace"
 _DELETES = ("position-deletes", "equality-deletes", "delete-files")
-# Full loads and reconciles compare every row. Of marts any commit does, where another tool came before it.
-_COMPARES_ALL = {"full", "reconcile", "mart"}
-# Loads that find what no cursor tells of; a rollback undoes that, and an incremental run finds it no more.
-_FINDS_ALL = {"full", "reconcile", "backfill"}
 
 
 @dataclass(frozen=True)
@@ -119,7 +116,7 @@ class MartState:
         """Return the summary properties; `mart_state` reads them back."""
         found = {
             PREFIX + "run-id": self.run_id,
-            PREFIX + "load-type": "mart",
+            PREFIX + "load-type": MART,
             PREFIX + "definition": self.definition,
             **{_CONSUMED + table: str(snapshot) for table, snapshot in self.consumed.items()},
         }
@@ -288,14 +285,14 @@ class TableHistory:
         snapshot that is gone may have been one.
         """
         were_current = {snapshot_id for _, snapshot_id in self.log}
-        compared = max((s.sequence_number for s in self.snapshots if s.load_type in _FINDS_ALL), default=0)
+        compared = max((s.sequence_number for s in self.snapshots if s.load_type in FINDS_ALL), default=0)
         newest = max((s.sequence_number for s in (*self.snapshots, *self.others)), default=0)
         undone = [
             other
             for other in self.others
             if other.snapshot_id in were_current and other.sequence_number > compared
         ]
-        return any(s.load_type in _FINDS_ALL and s.changes_rows for s in undone) or (
+        return any(s.load_type in FINDS_ALL and s.changes_rows for s in undone) or (
             0 < newest < self.last_sequence_number
         )
 
@@ -308,7 +305,7 @@ class TableHistory:
         """Return the commits of other tools that may have changed rows since all rows were compared last."""
         found = []
         for snapshot in self.snapshots:
-            if snapshot.summary.get(PREFIX + "load-type") in _COMPARES_ALL:
+            if snapshot.summary.get(PREFIX + "load-type") in COMPARES_ALL:
                 break
             found += [snapshot] if snapshot.is_foreign else []
         return tuple(found)

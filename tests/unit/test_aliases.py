@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 RESULTS = {"wrong", "pending", "rejected"}
 # Of a hint that holds a statement.
 WORDS = {"they", "audit"}
+FOLDERS = ("lake", "sources/postgres")
 # Whose SQL stands beside names of people's columns; the others ask system catalogs alone.
 MODULES = sorted(
     {
-        *("sql.py", "mart.py", "checks.py", "audits.py"),
-        *(f"lake/{path.name}" for path in (PACKAGE / "lake").glob("*.py")),
-        *(f"sources/{path.name}" for path in (PACKAGE / "sources").glob("postgres*.py")),
+        *("core/sql.py", "core/mart/shape.py", "core/quality/checks.py", "core/quality/audits.py"),
+        *(f"{folder}/{path.name}" for folder in FOLDERS for path in (PACKAGE / folder).glob("*.py")),
     }
     - {
-        f"sources/postgres_{name}.py"
+        f"sources/postgres/{name}.py"
         for name in (
             "activity",
             "catalog",

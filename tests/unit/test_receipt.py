@@ -79,12 +79,12 @@ def history(*snapshots: Snapshot) -> TableHistory:
 # --- mirrors
 
 
-@given(mirror_states, st.dictionaries(texts.filter(lambda key: not key.startswith(PREFIX)), texts))
+@given(mirror_states(), st.dictionaries(texts.filter(lambda key: not key.startswith(PREFIX)), texts))
 def test_r1_a_mirrors_state_is_read_back_from_its_summary(state: MirrorState, others: dict[str, str]) -> None:
     assert mirror_state({**others, **state.summary()}) == state
 
 
-@given(mirror_states)
+@given(mirror_states())
 def test_a_summary_is_text_under_this_packages_prefix(state: MirrorState) -> None:
     for key, value in state.summary().items():
         assert key.startswith(PREFIX)

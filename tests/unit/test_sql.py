@@ -32,7 +32,7 @@ from iceberg_datamart.core.sql import (
 from support.oracles.sqlite_engine import Engine, needs_full_join
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 names = st.text(min_size=1, max_size=12)
 Row = tuple[Any, ...]
@@ -213,19 +213,18 @@ def applied(old: dict[int, Row], changes: list[Row]) -> dict[int, Row]:
     return found
 
 
+def sides(engine: Engine, new: Iterable[Row], old: Iterable[Row], **changes: Any) -> Sides:
+    """Return two tables of `id`, `a` and `b`; with `deleted`, the new one has that column as well."""
+    columns = ["id", "a", "b"]
+    marked = [*columns, *filter(None, [changes.get("deleted")])]
+    return Sides(engine.put("new", marked, new), engine.put("old", columns, old), ["id"], columns, **changes)
+
+
 @needs_full_join
 @given(old=mirror_rows, new=mirror_rows)
 def test_a_full_changeset_makes_the_mirror_equal_its_source(old: dict[int, Row], new: dict[int, Row]) -> None:
     engine = Engine()
-    select = changeset_sql(
-        Sides(
-            new=engine.put("new", ["id", "a", "b"], as_rows(new)),
-            old=engine.put("old", ["id", "a", "b"], as_rows(old)),
-            key=["id"],
-            columns=["id", "a", "b"],
-        ),
-        full=True,
-    )
+    select = changeset_sql(sides(engine, as_rows(new), as_rows(old)), full=True)
     assert applied(old, engine.rows(select)) == new
     engine.close()
 
@@ -236,16 +235,7 @@ def test_a_changeset_deletes_marked_rows_and_touches_no_other(
     old: dict[int, Row], new: dict[int, Row], *, full: bool
 ) -> None:
     engine = Engine()
-    select = changeset_sql(
-        Sides(
-            new=engine.put("new", ["id", "a", "b", "gone"], as_rows(new)),
-            old=engine.put("old", ["id", "a", "b"], as_rows(old)),
-            key=["id"],
-            columns=["id", "a", "b"],
-            deleted="gone",
-        ),
-        full=full,
-    )
+    select = changeset_sql(sides(engine, as_rows(new), as_rows(old), deleted="gone"), full=full)
     kept = {} if full else {key: values for key, values in old.items() if key not in new}
     living = {key: values[:2] for key, values in new.items() if not values[2]}
     assert applied(old, engine.rows(select)) == kept | living
@@ -258,16 +248,8 @@ def test_a_full_changeset_deletes_no_row_whose_key_is_kept(
     old: dict[int, Row], new: dict[int, Row], kept: list[int]
 ) -> None:
     engine = Engine()
-    select = changeset_sql(
-        Sides(
-            new=engine.put("new", ["id", "a", "b"], as_rows(new)),
-            old=engine.put("old", ["id", "a", "b"], as_rows(old)),
-            protected=engine.put("kept", ["id"], [(key,) for key in kept]),
-            key=["id"],
-            columns=["id", "a", "b"],
-        ),
-        full=True,
-    )
+    protected = engine.put("kept", ["id"], [(key,) for key in kept])
+    select = changeset_sql(sides(engine, as_rows(new), as_rows(old), protected=protected), full=True)
     spared = {key: values for key, values in old.items() if key in kept}
     assert applied(old, engine.rows(select)) == spared | new
     engine.close()
@@ -282,15 +264,7 @@ def test_r18_a_key_that_the_mirror_holds_more_than_once_is_replaced(
     old: list[Row], new: dict[int, Row], *, full: bool
 ) -> None:
     engine = Engine()
-    select = changeset_sql(
-        Sides(
-            new=engine.put("new", ["id", "a", "b"], as_rows(new)),
-            old=engine.put("old", ["id", "a", "b"], old),
-            key=["id"],
-            columns=["id", "a", "b"],
-        ),
-        full=full,
-    )
+    select = changeset_sql(sides(engine, as_rows(new), old), full=full)
     found = list(old)
     changes = engine.rows(select)
     assert len({row[0] for row in changes}) == len(changes), "a key is changed once"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -138,13 +139,15 @@ def test_source_and_mirror_digest_the_same_rows_alike_and_others_not(place: Plac
         assert (dict(lake.digests(QUEUE, known(lake), names, slicing)) == dict(found)) == alike
 
 
-def test_a_rejected_row_is_kept_once(place: Place, lake: Lake) -> None:
+def test_r10_a_rejected_row_is_kept_once_and_told_by_the_run_that_brought_it(place: Place) -> None:
     place.hold(QUEUE, ROWS)
     merged(place, "run-1")
     rows = [RejectedRow("no key", '{"v": "x"}'), RejectedRow("no key", '{"v": "y"}')]
-    assert sorted(lake.reject(QUEUE, rows[:1])) == rows[:1]
-    assert sorted(lake.reject(QUEUE, rows)) == rows[1:]
-    assert lake.reject(QUEUE, rows) == []
+    with closing(place.lake("run-2")) as lake:
+        assert sorted(lake.reject(QUEUE, rows[:1])) == rows[:1]
+        assert sorted(lake.reject(QUEUE, rows)) == rows
+    with closing(place.lake("run-3")) as lake:
+        assert list(lake.reject(QUEUE, rows)) == []
 
 
 def test_r8_a_mart_says_of_which_snapshots_it_is_the_join(place: Place, lake: Lake) -> None:

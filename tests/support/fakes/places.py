@@ -69,7 +69,7 @@ class InMemory:
         return self._source.open("prd", self.config.sources["prd"])
 
     def lake(self, run_id: str) -> Lake:
-        del run_id
+        self._lake.run_id = run_id
         # It lacks what only `verify` and files ask of a lake.
         return cast("Lake", self._lake)
 

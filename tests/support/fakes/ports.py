@@ -233,7 +233,10 @@ def _with_key(rows: SourceRows) -> SourceRows:
 
 
 class FakeLake:
-    """Iceberg tables in memory: rows by key, and snapshots newest first. `faults` are raised one a merge."""
+    """Iceberg tables in memory: rows by key, and snapshots newest first. `faults` are raised one a merge.
+
+    `run_id` is that of the run which opened it last.
+    """
 
     def __init__(self, source: FakeSource, effects: list[str] | None = None) -> None:
         self.rows: dict[str, SourceRows] = {}
@@ -244,6 +247,8 @@ class FakeLake:
         self.maintained: list[MartMaintenance] = []
         self.properties: dict[str, dict[str, str]] = {}
         self.closed = False
+        self.run_id = ""
+        self._brought: dict[str, list[RejectedRow]] = {}
         self._source = source
         self._lock = Lock()
 
@@ -276,8 +281,9 @@ class FakeLake:
         new = [row for row in rows if row not in kept]
         if new:
             kept.extend(new)
+            self._brought.setdefault(self.run_id, []).extend(new)
             self.effects.append(f"reject {table}")
-        return new
+        return [row for row in rows if row in self._brought.get(self.run_id, ())]
 
     def merge(self, merge: MirrorMerge) -> Merged:
         self.create_mirror(merge)
@@ -347,10 +353,11 @@ class FakeWorld:
     def new_run(self, **request: Any) -> Run:
         """Return the next run, its id greater than all before."""
         self.runs += 1
+        self.lake.run_id = f"run-{self.runs}"
         # It lacks what only `verify` and files ask of a lake.
         lake = cast("Lake", self.lake)
         adapters = Adapters(lake, self.file, self.run_counts, FakeClock(), self.source.open)
-        return Run(self.config, RunRequest(**request), adapters, f"run-{self.runs}")
+        return Run(self.config, RunRequest(**request), adapters, self.lake.run_id)
 
     def run(self, **request: Any) -> RunReport:
         """Return the report of the next run."""

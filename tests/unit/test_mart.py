@@ -200,6 +200,17 @@ def test_every_setting_that_changes_rows_changes_the_definition() -> None:
         shape(METADATA, QUEUE, mirrors=other_key),
     ]
     assert len({each.definition for each in variants}) == len(variants)
+    for each in variants:
+        assert [other for other in variants if other.is_defined_by(each.definition)] == [each]
+
+
+# The digest of the mart below as commit 72d2f93 computed it.
+BEFORE = "a243a1875a92a659"
+
+
+def test_a_definition_written_before_it_was_free_of_spark_s_text_is_still_known() -> None:
+    assert shape(METADATA, QUEUE, filter="legal_name IS NOT NULL").is_defined_by(BEFORE)
+    assert not shape(METADATA, QUEUE).is_defined_by(BEFORE)
 
 
 # --- any tree

@@ -74,7 +74,7 @@ def maintenance_as_consumed(
     """
     shape = mart_shape(step.mart, step.settings, _shapes(step, mirrors))
     saved = mart.mart_state
-    if saved is None or saved.definition != shape.definition:
+    if saved is None or not shape.is_defined_by(saved.definition):
         message = "the settings, or the mirrors' columns, have changed since the mart was maintained"
         raise LakeError(message, hint="Run once, then verify.")
     _joinable(step, shape, mart.definition(saved.definition), mirrors)
@@ -98,7 +98,7 @@ def _maintenance(
     now = {mirror.table: mirror.now for mirror in consumed if mirror.now is not None}
     untouched = base is not None and not base.foreign() and not base.is_altered
     typed = base is not None and not _has_other_types(base, shape, mirrors)
-    same = untouched and typed and saved is not None and saved.definition == shape.definition
+    same = untouched and typed and saved is not None and shape.is_defined_by(saved.definition)
     text = None if base is None or saved is None else base.definition(saved.definition)
     kinds = _joinable(step, shape, text, mirrors)
     changed: list[str] | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -117,8 +118,17 @@ class MartShape:
     @property
     def definition(self) -> str:
         """Return a digest that changes when the same mirrors would make another mart."""
-        text = self.join_sql({table: quoted(table) for table in self.tables}) + repr(self.key)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        parts = (
+            [(node.table, node.parent, node.on, node.how) for node in self.nodes],
+            [(output.name, output.table, output.column) for output in self.outputs],
+            *(self.key, self.selected, list(self.expressions.items()), self.filter),
+        )
+        return _digest(json.dumps(parts, ensure_ascii=False, separators=(",", ":")))
+
+    def is_defined_by(self, digest: str) -> bool:
+        """Return whether a digest is that of this definition; the first digests were of Spark's SQL."""
+        spark_text = self.join_sql({table: quoted(table) for table in self.tables}) + repr(self.key)
+        return digest in {self.definition, _digest(spark_text)}
 
     def joined_columns(self, table: str) -> set[str]:
         """Return the columns of a table by which it is joined with another."""
@@ -206,6 +216,10 @@ def mart_shape(name: str, config: MartConfig, mirrors: Mapping[str, MirrorShape]
         for column, _ in node.on
     )
     return replace(shape, key=key, selected=_selected(name, config, outputs, key + needed))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def changed_keys_sql(delta: Delta, key: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iceberg_datamart.app.settings_file import load_config
-from iceberg_datamart.lake.session import open_session
+from iceberg_datamart.lake.spark.session import open_session
 from iceberg_datamart.sources.postgres.jdbc import credentials_of, jdbc_url
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from iceberg_datamart.core.state.history import mirror_state
-from iceberg_datamart.lake.audited import Auditor
+from iceberg_datamart.lake.auditing import Auditor
 from support.shops.copies import open_copies
 from support.shops.shop import open_shop
 from support.shops.shop_rules import UNCHANGED, outcomes, prepared, rename

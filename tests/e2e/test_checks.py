@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from iceberg_datamart.lake.staging import Staging
+from iceberg_datamart.lake.publishing import Publishing
 from support.shops.copies import open_copies
 from support.shops.shop import open_shop
 from support.shops.shop_rules import UNCHANGED, outcomes, prepared
@@ -207,7 +207,7 @@ def test_r2_a_crash_after_a_check_rejected_and_before_the_commit_keeps_the_row_o
         "update purchase set amount = 3 - purchase_id, updated_at = now() where purchase_id in (1, 5)"
     )
     with monkeypatch.context() as broken:
-        broken.setattr(Staging, "commit", crash)
+        broken.setattr(Publishing, "commit", crash)
         with pytest.raises(KeyboardInterrupt), prepared(laptop) as run:
             run()
     assert len(rejected(laptop, "purchase")) == 1

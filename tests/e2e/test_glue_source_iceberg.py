@@ -16,8 +16,8 @@ from pyiceberg.types import DecimalType, LongType, NestedField, StringType, Time
 from iceberg_datamart.app.settings_file import load_config
 from iceberg_datamart.core.columns import Column
 from iceberg_datamart.core.source.reads import IcebergRead
-from iceberg_datamart.lake.iceberg_source import iceberg_frame
-from iceberg_datamart.lake.session import open_session
+from iceberg_datamart.lake.spark.iceberg_source import iceberg_frame
+from iceberg_datamart.lake.spark.session import open_session
 from support.oracles.oracle import assert_same
 from support.servers import aws_server, s3_server
 from support.shops.glue_shop import DATABASE

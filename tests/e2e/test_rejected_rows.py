@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from iceberg_datamart.lake.publishing import Publishing
 from iceberg_datamart.lake.rejected import RejectedRows
-from iceberg_datamart.lake.staging import Staging
 from support.oracles.oracle import Mirrored, Oracle
 from support.shops.shop_rules import UNCHANGED, measures, outcomes, prepared
 
@@ -206,7 +206,7 @@ def test_r2_a_crash_after_the_rejected_rows_and_before_the_commit_keeps_them_onc
     connection.execute("insert into measure values (null, 2, null, now()), (2, 2, null, now())")
     before = laptop.snapshot_ids(), laptop.timestamp()
     with monkeypatch.context() as broken:
-        broken.setattr(Staging, "commit", crash)
+        broken.setattr(Publishing, "commit", crash)
         with pytest.raises(KeyboardInterrupt), prepared(laptop) as run:
             run()
     assert len(rejected(laptop)) == 1

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from pyiceberg.exceptions import NoSuchTableError
 
-from iceberg_datamart.lake import changes
+from iceberg_datamart.lake.spark import staging
 from support.oracles.oracle import assert_same, rows_of
 
 if TYPE_CHECKING:
     import psycopg
 
+    from iceberg_datamart.core.changes import Merge
     from support.worlds.laptop import Laptop
 
     Connection = psycopg.Connection[Any]
@@ -148,17 +150,17 @@ def test_r8_a_merge_that_touches_fewer_rows_than_were_counted_is_not_published(
     connection.execute(
         "update a set v = 'after', at = now() where id = 2; update a set at = now() where id = 3"
     )
-    right = changes.merge_sql
+    right = staging.merge_sql
 
-    def missing_one(**clauses: Any) -> str:
-        return right(**{**clauses, "bounds": f"{clauses['bounds']} AND `_datamart_old`.`id` <> 2"})
+    def missing_one(target: str, merge: Merge) -> str:
+        return right(target, replace(merge, bounds=f"{merge.bounds} AND `_datamart_old`.`id` <> 2"))
 
-    monkeypatch.setattr(changes, "merge_sql", missing_one)
+    monkeypatch.setattr(staging, "merge_sql", missing_one)
     report = laptop.failing_run()
     assert "0 to insert, 2 to update, 0 to delete" in report["tables"]["a"]["error"]["message"]
     assert "9 rows became 10" in report["tables"]["a"]["error"]["message"]
     assert {name: laptop.rows(name) for name in ("a", "m")} == before
-    monkeypatch.setattr(changes, "merge_sql", right)
+    monkeypatch.setattr(staging, "merge_sql", right)
     laptop.run()
     assert_same("m", laptop.rows("m"), joined(connection, "inner"), ("id", "bid"))
 

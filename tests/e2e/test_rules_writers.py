@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from iceberg_datamart.lake.staging import Staging
+from iceberg_datamart.lake.publishing import Publishing
 from support.faults.other_tool import roll_back
 from support.shops.shop import open_shop
 from support.shops.shop_rules import UNCHANGED, outcomes, prepared, rename
@@ -14,6 +14,7 @@ from support.shops.shop_rules import UNCHANGED, outcomes, prepared, rename
 if TYPE_CHECKING:
     import psycopg
 
+    from iceberg_datamart.lake.engine import Staged
     from support.oracles.oracle import Oracle
     from support.worlds.laptop import Databases, Laptop
 
@@ -119,18 +120,18 @@ def test_r12_a_full_load_is_not_undone_by_an_older_reading(
 def test_r12_a_commit_between_staging_and_publishing_is_noticed(
     laptop: Laptop, connection: Connection, oracle: Oracle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publish, rivals = Staging._publish, []
+    publish, rivals = Publishing._published, []
 
-    def overtaken(staging: Staging, table: str, base: int | None) -> int:
-        if not rivals and table.endswith("`customer`"):
-            rivals.append(table)
+    def overtaken(publishing: Publishing, staged: Staged, base: int | None) -> Staged:
+        if not rivals and staged.table == "customer":
+            rivals.append(staged.table)
             rename(connection, "by the rival", "customer_id in (2, 12)")
             rivals.append(laptop.run())
-        return publish(staging, table, base)
+        return publish(publishing, staged, base)
 
     rename(connection, "by the first")
     connection.execute("insert into public.purchase (customer_id, amount, updated_at) values (3, 1, now())")
-    monkeypatch.setattr(Staging, "_publish", overtaken)
+    monkeypatch.setattr(Publishing, "_published", overtaken)
     ended = laptop.command("run")
     assert len(rivals) == 2
     assert ended.exit_code in {0, 75}
@@ -145,16 +146,16 @@ def test_r12_a_rollback_between_staging_and_publishing_is_not_undone(
     rename(connection, "merged, then rolled back")
     laptop.run()
     first = laptop.history("customer")[-1]["snapshot_id"]
-    publish, rivals = Staging._publish, []
+    publish, rivals = Publishing._published, []
 
-    def overtaken(staging: Staging, table: str, base: int | None) -> int:
-        if not rivals and table.endswith("`customer`"):
-            rivals.append(table)
+    def overtaken(publishing: Publishing, staged: Staged, base: int | None) -> Staged:
+        if not rivals and staged.table == "customer":
+            rivals.append(staged.table)
             roll_back(laptop, "customer", first)
-        return publish(staging, table, base)
+        return publish(publishing, staged, base)
 
     rename(connection, "by the run", "customer_id = 12")
-    monkeypatch.setattr(Staging, "_publish", overtaken)
+    monkeypatch.setattr(Publishing, "_published", overtaken)
     laptop.run()
     assert len(rivals) == 1
     assert [each["parent_id"] for each in laptop.history("customer")] == [first, None]

@@ -17,8 +17,8 @@ from psycopg import sql
 from iceberg_datamart.app.assemble import open_source
 from iceberg_datamart.app.settings_file import load_config
 from iceberg_datamart.core.state.watermark import ReadWindow
-from iceberg_datamart.lake.jdbc import jdbc_frame
-from iceberg_datamart.lake.session import open_session
+from iceberg_datamart.lake.spark.jdbc import jdbc_frame
+from iceberg_datamart.lake.spark.session import open_session
 from support.servers import aws_server
 from support.shops.shop import open_shop
 from support.worlds import warm_process

@@ -10,7 +10,7 @@ import pytest
 
 from iceberg_datamart.app.settings_file import load_config
 from iceberg_datamart.core.settings.model import PostgresSource
-from iceberg_datamart.lake.session import open_session
+from iceberg_datamart.lake.spark.session import open_session
 from iceberg_datamart.sources.postgres.jdbc import credentials_of, jdbc_url
 from support.servers.tls import Authority, tls_before
 from support.shops.shop import open_shop

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime, timezone
 from threading import RLock
 from typing import Any
 
 import pytest
 
 from iceberg_datamart.app.settings_file import default_config_text, parse_config
+from iceberg_datamart.core.changes import Lineage, Merge
 from iceberg_datamart.core.columns import Column
 from iceberg_datamart.core.mart.shape import (
     Delta,
@@ -89,17 +91,16 @@ def test_the_changeset_of_a_full_load_with_soft_deletes() -> None:
 
 
 def test_the_merge() -> None:
-    text = merge_sql(
-        target="`lake`.`db`.`queue`",
-        changes="`changes_of_queue`",
+    changes = Merge(
+        "queue",
+        relation="`changes_of_queue`",
         key=KEY,
         columns=COLUMNS,
+        lineage=Lineage("20260301T120000.000000Z-1a2b3c4d", datetime(2026, 3, 1, 12, tzinfo=timezone.utc)),
+        absent=[Column("old_column", "string")],
         bounds=within("queue_id", key_ranges(Column("queue_id", "long"), [7, 8, 9, 500])),
-        run_id="20260301T120000.000000Z-1a2b3c4d",
-        merged_at=1_772_366_400_000_000,
-        absent=["old_column"],
     )
-    check("merge.sql", laid_out(text))
+    check("merge.sql", laid_out(merge_sql("`lake`.`db`.`queue`", changes)))
 
 
 def test_one_row_a_key() -> None:

@@ -19,12 +19,12 @@ from iceberg_datamart.core.settings.model import TableConfig
 from iceberg_datamart.core.source.reads import FilesRead
 from iceberg_datamart.core.sql import literal
 from iceberg_datamart.errors import DatamartError
-from iceberg_datamart.lake.csv_lines import require_whole_lines
-from iceberg_datamart.lake.exact import _is_exact, exact_cast
-from iceberg_datamart.lake.failures import translating
-from iceberg_datamart.lake.files import file_patterns, files_frame
-from iceberg_datamart.lake.session import open_session
-from iceberg_datamart.lake.types import spark_type
+from iceberg_datamart.lake.spark.csv_lines import require_whole_lines
+from iceberg_datamart.lake.spark.exact import _is_exact, exact_cast
+from iceberg_datamart.lake.spark.failures import translating
+from iceberg_datamart.lake.spark.files import file_patterns, files_frame
+from iceberg_datamart.lake.spark.session import open_session
+from iceberg_datamart.lake.spark.types import spark_type
 from iceberg_datamart.sources.glue.catalog import GlueTable
 from iceberg_datamart.sources.glue.files import _columns
 from iceberg_datamart.sources.glue.formats import file_form

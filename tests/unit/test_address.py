@@ -13,7 +13,7 @@ from iceberg_datamart.core.settings.address import address_problem, shown_addres
 from iceberg_datamart.core.settings.model import CatalogConfig, PostgresSource
 from iceberg_datamart.errors import ConfigError
 from iceberg_datamart.lake.catalog import open_catalog
-from iceberg_datamart.lake.session import catalog_settings
+from iceberg_datamart.lake.spark.session import catalog_settings
 
 SECRET = "Hunter2Secret"
 MALFORMED = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from iceberg_datamart.core.source.reads import FilesRead
-from iceberg_datamart.lake.csv_lines import problem_of
+from iceberg_datamart.lake.spark.csv_lines import problem_of
 
 
 def read(**options: str) -> FilesRead:

@@ -16,7 +16,7 @@ from iceberg_datamart.errors import (
     SourceUnreachableError,
     UnfitValueError,
 )
-from iceberg_datamart.lake.failures import translated, translating
+from iceberg_datamart.lake.spark.failures import translated, translating
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

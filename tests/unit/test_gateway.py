@@ -16,8 +16,8 @@ import pytest
 
 from iceberg_datamart.embedded.java import find_java, utf8_locale
 from iceberg_datamart.errors import ConfigError, MissingPartError
-from iceberg_datamart.lake import gateway
-from iceberg_datamart.lake.gateway import java_option, java_property, start_gateway
+from iceberg_datamart.lake.spark import gateway
+from iceberg_datamart.lake.spark.gateway import java_option, java_property, start_gateway
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any, cast
 
-from iceberg_datamart.lake.java_classes import java, load_table, remember_classes
+from iceberg_datamart.lake.spark.java_classes import java, load_table, remember_classes
 
 
 class Package:

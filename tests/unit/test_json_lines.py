@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iceberg_datamart.lake.json_lines import MalformedLineError, Value, rows_in
+from iceberg_datamart.lake.spark.json_lines import MalformedLineError, Value, rows_in
 
 COLUMNS = [("id", False), ("tags", True)]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from iceberg_datamart.lake.exact import _holds
+from iceberg_datamart.lake.spark.exact import _holds
 
 
 @pytest.mark.parametrize(

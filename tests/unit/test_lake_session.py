@@ -8,7 +8,7 @@ import pytest
 
 from iceberg_datamart.core.settings.model import CatalogConfig
 from iceberg_datamart.errors import ConfigError
-from iceberg_datamart.lake.session import catalog_settings
+from iceberg_datamart.lake.spark.session import catalog_settings
 
 PREFIX = "spark.sql.catalog.datamart."
 

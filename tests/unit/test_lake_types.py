@@ -11,16 +11,11 @@ from pyiceberg.types import ListType
 
 from iceberg_datamart.core.columns import Column
 from iceberg_datamart.core.settings.model import CatalogConfig
-from iceberg_datamart.lake.marts import iceberg_type as from_spark
-from iceberg_datamart.lake.session import catalog_settings
-from iceberg_datamart.lake.types import (
-    decoded,
-    iceberg_schema,
-    iceberg_type,
-    shown,
-    spark_type,
-    widened_place,
-)
+from iceberg_datamart.core.sql import shown
+from iceberg_datamart.lake.spark.session import catalog_settings
+from iceberg_datamart.lake.spark.types import decoded, spark_type
+from iceberg_datamart.lake.spark.types import iceberg_type as from_spark
+from iceberg_datamart.lake.types import iceberg_schema, iceberg_type, widened_place
 
 plain = st.sampled_from(
     ["int", "long", "float", "double", "boolean", "string", "binary", "date", "timestamp", "timestamptz"]
@@ -104,9 +99,9 @@ def test_a_column_leaves_the_wire_under_its_own_name(kind: str, expression: str)
 
 
 def test_messages_show_times_as_text() -> None:
-    kinds = {"a`b": "timestamp", "b": "date", "c": "array<timestamp_ntz>", "d": "array<int>", "e": "binary"}
+    kinds = {"a`b": "timestamptz", "b": "date", "c": "list<timestamp>", "d": "list<int>", "e": "binary"}
     times = [f"CAST({name} AS STRING) AS {name}" for name in ("`a``b`", "`b`", "`c`")]
-    assert shown(kinds.items()) == [*times, "`d`", "`e`"]
+    assert shown(Column(*each) for each in kinds.items()) == ", ".join([*times, "`d`", "`e`"])
 
 
 # --- the catalog in Spark

@@ -24,7 +24,7 @@ from iceberg_datamart.core.mart.shape import (
 )
 from iceberg_datamart.core.settings.model import MartConfig
 from iceberg_datamart.core.sql import ROW, Sides, changeset_sql, one_of
-from iceberg_datamart.lake.changes import bounds_of
+from iceberg_datamart.lake.changeset import bounds_of
 from support.oracles.sqlite_engine import Engine, needs_full_join
 
 Row = tuple[Any, ...]

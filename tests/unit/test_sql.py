@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from iceberg_datamart.core.changes import Lineage, Merge
 from iceberg_datamart.core.columns import Column
 from iceberg_datamart.core.sql import (
     CHANGE,
     COPIES,
     NEW,
     OLD,
-    PLACE,
     KeyRange,
     Sides,
     changeset_sql,
@@ -29,6 +29,7 @@ from iceberg_datamart.core.sql import (
     quoted,
     within,
 )
+from iceberg_datamart.core.state.watermark import EPOCH
 from support.oracles.sqlite_engine import Engine, needs_full_join
 
 if TYPE_CHECKING:
@@ -346,40 +347,40 @@ def test_one_row_a_key_survives_and_it_does_not_depend_on_their_order(rows: list
 def test_the_greatest_of_all_values_breaks_a_tie(engine: Engine) -> None:
     engine.put("batch", ["id", "at", "v"], [(1, 5, "a"), (1, 5, "b"), (1, 5, None), (1, None, "z")])
     select = deduplicated_sql("batch", ["id"], ["id", "at", "v"], "at")
-    assert engine.rows(select) == [(1, 5, "b", 1)]
-    assert engine.columns(select)[-1] == PLACE
+    assert engine.rows(select) == [(1, 5, "b")]
+    assert engine.columns(select) == ["id", "at", "v"]
 
 
 def test_a_table_of_nothing_but_its_key_is_deduplicated_too(engine: Engine) -> None:
     engine.put("batch", ["id"], [(1,), (1,)])
-    assert engine.rows(deduplicated_sql("batch", ["id"], ["id"], None)) == [(1, 1)]
+    assert engine.rows(deduplicated_sql("batch", ["id"], ["id"], None)) == [(1,)]
 
 
 # --- MERGE: its text is in tests/golden; here is what every engine demands of it
 
 
-def merge(**changes: Any) -> str:
-    values: dict[str, Any] = {
-        "target": "`lake`.`db`.`queue`",
-        "changes": "`c`",
-        "key": ["id"],
-        "columns": ["id", "a"],
-        "bounds": f"({OLD}.`id` = 1)",
-        "run_id": "run-1",
-        "merged_at": 0,
-    }
-    return merge_sql(**{**values, **changes})
+def merge(*absent: str) -> str:
+    changes = Merge(
+        "queue",
+        relation="`c`",
+        key=["id"],
+        columns=["id", "a"],
+        lineage=Lineage("run-1", EPOCH),
+        absent=[Column(name, "string") for name in absent],
+        bounds=f"({OLD}.`id` = 1)",
+    )
+    return merge_sql("`lake`.`db`.`queue`", changes)
 
 
 def test_an_insert_names_every_column_of_the_target() -> None:
-    listed = re.search(r"INSERT \((.*)\) VALUES \((.*)\)$", merge(absent=["old"]))
+    listed = re.search(r"INSERT \((.*)\) VALUES \((.*)\)$", merge("old"))
     assert listed is not None
     assert listed[1] == "`id`, `a`, `_run_id`, `_merged_at`, `old`"
     assert listed[2] == f"{NEW}.`id`, {NEW}.`a`, 'run-1', timestamp_micros(0L), NULL"
 
 
 def test_an_update_leaves_the_key_and_absent_columns_as_they_are() -> None:
-    sets = re.search(r"UPDATE SET (.*?) WHEN NOT MATCHED", merge(absent=["old"]))
+    sets = re.search(r"UPDATE SET (.*?) WHEN NOT MATCHED", merge("old"))
     assert sets is not None
     values = {"a": f"{NEW}.`a`", "_run_id": "'run-1'", "_merged_at": "timestamp_micros(0L)"}
     assert sets[1] == ", ".join(f"{OLD}.`{name}` = {value}" for name, value in values.items())

@@ -77,7 +77,7 @@ def pointers_of(config: Config) -> PointerRepair:
 
 def spark_context(config: Config) -> SparkContext:
     """Return Spark's context in this process. Raises: MissingPartError."""
-    from iceberg_datamart.lake.session import spark_context as started  # noqa: PLC0415  (starts with Spark)
+    from iceberg_datamart.lake.spark.session import spark_context as started  # noqa: PLC0415  (starts with Spark)
 
     return started(config)
 

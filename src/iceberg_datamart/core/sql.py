@@ -11,9 +11,12 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from iceberg_datamart.core.columns import Column
+from iceberg_datamart.core.state.watermark import microseconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from iceberg_datamart.core.changes import Lineage, Merge
 
 RUN_ID = "_run_id"
 MERGED_AT = "_merged_at"
@@ -189,6 +192,26 @@ def changeset_sql(sides: Sides, *, full: bool) -> str:
     )
 
 
+def single_changes_sql(changes: str, columns: Sequence[str]) -> str:
+    """Return the SELECT of all changes, of each key to be replaced a delete and an insert."""
+    both = f"array('{DELETE}', '{INSERT}')"
+    change = f"explode(CASE WHEN {CHANGE} = '{REPLACE}' THEN {both} ELSE array({CHANGE}) END) AS {CHANGE}"
+    return f"SELECT {', '.join(map(quoted, columns))}, {change} FROM {changes}"
+
+
+def shown(columns: Iterable[Column]) -> str:
+    """Return a SELECT's columns as messages show their values.
+
+    Times are text: Python has none before year 1 or after 9999, and shifts them to the local zone.
+    """
+    return ", ".join(
+        f"CAST({quoted(column.name)} AS STRING) AS {quoted(column.name)}"
+        if "date" in column.type or "timestamp" in column.type
+        else quoted(column.name)
+        for column in columns
+    )
+
+
 def differences_sql(sides: Sides, *, pending: str | None = None, rejected: str | None = None) -> str:
     """Return the SELECT of the rows in which `new` and `old` differ: key as text, how, where, why.
 
@@ -254,33 +277,24 @@ def _value(name: str, *, full: bool) -> str:
     return f"CASE WHEN {NEW}.{_HERE} IS NULL THEN {OLD}.{column} ELSE {NEW}.{column} END AS {column}"
 
 
-def merge_sql(  # noqa: PLR0913  (one clause of the statement each)
-    *,
-    target: str,
-    changes: str,
-    key: Sequence[str],
-    columns: Sequence[str],
-    bounds: str,
-    run_id: str,
-    merged_at: int,
-    absent: Sequence[str] = (),
-) -> str:
+def merge_sql(target: str, merge: Merge) -> str:
     """Return the MERGE that applies a changeset. Every column is named: Iceberg 1.0 demands it.
 
-    `bounds` prunes files: Iceberg scans the whole target without literal bounds in ON. Run id and
-    time are literals: nothing nondeterministic may stand in a MERGE (iceberg issue 14585). `absent`
-    are columns that only the target has: NULL in new rows, kept in others. An insert matches nothing: of a
-    key that is replaced, the delete takes all rows that are there. Keys match null-safely: what the table
-    holds decides, which may have been written under other settings.
+    Its bounds prune files: Iceberg scans the whole target without literal bounds in ON. Run id and time are
+    literals: nothing nondeterministic may stand in a MERGE (iceberg issue 14585). Absent columns are NULL in
+    new rows, kept in others. An insert matches nothing: of a key that is replaced, the delete takes all rows
+    that are there. Keys match null-safely: what the table holds decides, which may have been written under
+    other settings.
     """
-    lineage = {RUN_ID: literal(run_id), MERGED_AT: literal(merged_at, "timestamptz")}
-    values = {name: f"{NEW}.{quoted(name)}" for name in columns} | lineage
-    sets = ", ".join(f"{OLD}.{quoted(name)} = {value}" for name, value in values.items() if name not in key)
-    inserted = values | dict.fromkeys(absent, "NULL")
+    values = {name: f"{NEW}.{quoted(name)}" for name in merge.columns} | lineage_values(merge.lineage)
+    changed = (name for name in values if name not in merge.key)
+    sets = ", ".join(f"{OLD}.{quoted(name)} = {values[name]}" for name in changed)
+    inserted = values | {column.name: "NULL" for column in merge.absent}
     names = ", ".join(quoted(name) for name in inserted)
     return (
-        f"MERGE INTO {target} AS {OLD} USING {changes} AS {NEW} "
-        f"ON {bounds} AND {matching(key, OLD, NEW, null_safe=True)} AND {NEW}.{CHANGE} <> '{INSERT}' "
+        f"MERGE INTO {target} AS {OLD} USING {merge.relation} AS {NEW} "
+        f"ON {merge.bounds} AND {matching(merge.key, OLD, NEW, null_safe=True)} AND "
+        f"{NEW}.{CHANGE} <> '{INSERT}' "
         f"WHEN MATCHED AND {NEW}.{CHANGE} = '{DELETE}' THEN DELETE "
         f"WHEN MATCHED THEN UPDATE SET {sets} "
         f"WHEN NOT MATCHED AND {NEW}.{CHANGE} <> '{DELETE}' "
@@ -288,14 +302,25 @@ def merge_sql(  # noqa: PLR0913  (one clause of the statement each)
     )
 
 
-def deduplicated_sql(batch: str, key: Sequence[str], columns: Sequence[str], cursor: str | None) -> str:
-    """Return the SELECT that keeps one row a key: the greatest cursor, then the greatest of all values."""
+def lineage_values(lineage: Lineage) -> dict[str, str]:
+    """Return the lineage columns and their values as literals."""
+    merged_at = literal(microseconds(lineage.merged_at), "timestamptz")
+    return {RUN_ID: literal(lineage.run_id), MERGED_AT: merged_at}
+
+
+def deduplicated_sql(
+    batch: str, key: Sequence[str], columns: Sequence[str], cursor: str | None, marks: Sequence[str] = ()
+) -> str:
+    """Return the SELECT of `columns` and `marks` that keeps one row a key.
+
+    That of the greatest cursor, then of the greatest of all values.
+    """
     order = [f"{quoted(cursor)} DESC NULLS LAST"] if cursor else []
     order += [f"{quoted(name)} DESC NULLS LAST" for name in columns if name not in key and name != cursor]
     by = ", ".join(quoted(name) for name in key)
     return (
-        f"SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY {by} "
-        f"ORDER BY {', '.join(order) or by}) AS {PLACE} FROM {batch}) WHERE {PLACE} = 1"
+        f"SELECT {', '.join(map(quoted, (*columns, *marks)))} FROM (SELECT *, row_number() OVER "
+        f"(PARTITION BY {by} ORDER BY {', '.join(order) or by}) AS {PLACE} FROM {batch}) WHERE {PLACE} = 1"
     )
 
 

@@ -11,7 +11,7 @@ from iceberg_datamart.core.sql import CHANGE, PLACE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pyspark.sql import DataFrame
+    from iceberg_datamart.lake.engine import Engine
 
 _MOST_SHOWN = 10
 REJECTED = "rejected"
@@ -19,22 +19,24 @@ REJECTED = "rejected"
 REJECTED_ROW = "_datamart_rejected_row"
 
 
-def counted(frame: DataFrame, key: Sequence[str]) -> Differences:
-    """Return what `sql.differences_sql` selected, computed once; rows that are pending are only counted."""
-    held = frame.persist()
+def counted(engine: Engine, select: str, key: Sequence[str]) -> Differences:
+    """Return what `sql.differences_sql` selects, computed once; rows that are pending are only counted."""
+    held = engine.hold(select)
     try:
         counts: Counter[str] = Counter()
         rejections: Counter[str] = Counter()
-        for kind, pending, rejected, rows in held.groupBy(CHANGE, PENDING, REJECTED).count().collect():
+        for kind, pending, rejected, rows in engine.fetch(
+            f"SELECT {CHANGE}, {PENDING}, {REJECTED}, count(*) FROM {held} "
+            f"GROUP BY {CHANGE}, {PENDING}, {REJECTED}"
+        ):
             counts[PENDING if pending else kind] += rows
             rejections[kind] += rows if rejected and not pending else 0
-        shown = held.where(f"NOT {PENDING}").orderBy(PLACE).limit(_MOST_SHOWN).collect()
+        first = engine.fetch(
+            f"SELECT {PLACE}, {CHANGE}, wrong FROM {held} "
+            f"WHERE NOT {PENDING} ORDER BY {PLACE} LIMIT {_MOST_SHOWN}"
+        )
     finally:
-        held.unpersist()
-    first = tuple(
-        Difference(kind, dict(zip(key, values, strict=True)), tuple(wrong) if kind == STALE else ())
-        for values, kind, wrong, *_ in shown
-    )
+        engine.give_up(held)
     return Differences(
         counts[MISSING],
         counts[STALE],
@@ -42,5 +44,8 @@ def counted(frame: DataFrame, key: Sequence[str]) -> Differences:
         counts[PENDING],
         rejected_missing=rejections[MISSING],
         rejected_stale=rejections[STALE],
-        first=first,
+        first=tuple(
+            Difference(kind, dict(zip(key, values, strict=True)), tuple(wrong) if kind == STALE else ())
+            for values, kind, wrong in first
+        ),
     )

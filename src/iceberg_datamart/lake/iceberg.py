@@ -7,10 +7,14 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from iceberg_datamart.core.plan.schema import held_columns, incompatible_columns, schema_change
-from iceberg_datamart.core.sql import LINEAGE, LINEAGE_NAMES
+from iceberg_datamart.core.sql import LINEAGE, LINEAGE_NAMES, Sides, differences_sql
 from iceberg_datamart.core.state.history import DEFINITION
 from iceberg_datamart.crash_points import crash_point
+from iceberg_datamart.lake.batch import probe_of
 from iceberg_datamart.lake.catalog import LakeCatalog
+from iceberg_datamart.lake.differences import counted
+from iceberg_datamart.lake.marts import maintain_mart, mart_columns, mart_differences
+from iceberg_datamart.lake.mirrors import Writer, merge_mirror, mirror_differences
 from iceberg_datamart.lake.rejected import RejectedRows
 from iceberg_datamart.lake.runtime import present_runtime
 
@@ -23,7 +27,7 @@ if TYPE_CHECKING:
     from iceberg_datamart.core.source.reads import LakeRead, Probe, RejectedRow, SourceTable
     from iceberg_datamart.core.source.slices import SliceDigest, Slicing
     from iceberg_datamart.core.state.history import TableHistory
-    from iceberg_datamart.lake.spark import SparkEngine
+    from iceberg_datamart.lake.engine import Engine
     from iceberg_datamart.ports import Clock, MartMaintenance, Merged, MirrorComparison, MirrorMerge
 
 # Merge-on-read: a small change writes its rows and their positions, not the files they lie in.
@@ -49,7 +53,7 @@ class IcebergLake:
         self._config, self._run_id, self._clock = config, run_id, clock
         self._catalog = LakeCatalog(config.catalog, config.database)
         self._rejected = RejectedRows(self._catalog, run_id, clock)
-        self._engine: SparkEngine | None = None
+        self._engine: Engine | None = None
         self._starting = Lock()
 
     def history(self, table: str) -> TableHistory | None:
@@ -70,7 +74,9 @@ class IcebergLake:
 
     def probe(self, table: str, source: SourceTable, read: LakeRead, cursor: str | None) -> Probe:
         """Return what a read of a table's files holds. Raises: see `ports.Lake`."""
-        return self._started().probe(table, source, read, cursor)
+        engine = self._started()
+        with engine.at_work(table):
+            return probe_of(engine, source, read, f"tables.{table}", cursor)
 
     def create_mirror(self, merge: MirrorMerge) -> None:
         """Create the mirror where it is missing, and follow its source's columns."""
@@ -80,20 +86,34 @@ class IcebergLake:
     def digests(
         self, table: str, mirror: TableHistory, columns: Sequence[str], slicing: Slicing
     ) -> Mapping[int, SliceDigest]:
-        """Return what each slice of a mirror holds in `columns` at its current snapshot."""
-        return self._started().digests(table, mirror, columns, slicing)
+        """Return what each slice of a mirror holds in `columns` at its current snapshot: one scan."""
+        if mirror.current is None:
+            return {}
+        engine, types = self._started(), {name: mirror.columns[name] for name in columns}
+        with engine.at_work(table):
+            relation = engine.table(table, mirror.current.snapshot_id)
+            return engine.slice_digests(relation, types, slicing)
 
     def mirror_differences(self, comparison: MirrorComparison) -> Differences:
         """Return which rows of a mirror's slices are not as the source has them."""
-        return self._started().mirror_differences(comparison)
+        return mirror_differences(self._started(), comparison)
 
     def mart_differences(self, maintenance: MartMaintenance) -> Verified:
         """Return how a mart compares with its join, both counted and then row by row."""
-        return self._started().mart_differences(maintenance)
+        return mart_differences(self._started(), maintenance)
 
     def snapshot_differences(self, table: str, history: TableHistory, snapshot_id: int) -> Differences:
-        """Return which rows of a table are not as an earlier snapshot has them."""
-        return self._started().snapshot_differences(table, history, snapshot_id)
+        """Return which rows of a table are not as an earlier snapshot has them, in its present columns."""
+        engine, current = self._started(), history.current
+        with engine.at_work(table):
+            sides = Sides(
+                new=engine.table(table, snapshot_id),
+                old=engine.table(table, None if current is None else current.snapshot_id),
+                key=history.key,
+                columns=[name for name in history.columns if name not in LINEAGE_NAMES],
+                null_safe=True,
+            )
+            return counted(engine, differences_sql(sides), history.key)
 
     def reject(self, table: str, rows: Sequence[RejectedRow]) -> Sequence[RejectedRow]:
         """Keep rejected rows of a mirror for good, each once; return those that this run brought.
@@ -105,16 +125,16 @@ class IcebergLake:
     def merge(self, merge: MirrorMerge) -> Merged:
         """Commit one mirror's change and its state in one snapshot (R1). Raises: see `ports.Lake`."""
         self.create_mirror(merge)
-        return self._started().merge(merge)
+        return merge_mirror(self._writer(), merge)
 
     def maintain(self, maintenance: MartMaintenance) -> Merged:
         """Commit what makes the mart equal its join again. Raises: see `ports.Lake`."""
-        shape, engine = maintenance.shape, self._started()
-        columns = engine.mart_columns(maintenance)
+        shape, writer = maintenance.shape, self._writer()
+        columns = mart_columns(writer.engine, maintenance)
         text = {DEFINITION + maintenance.state.definition: maintenance.definition}
         properties = {**maintenance.properties, **(text if maintenance.definition else {})}
         self._prepare(shape.name, columns, shape.key, maintenance.base, properties, exact=True)
-        return engine.maintain(maintenance, columns)
+        return maintain_mart(writer, maintenance, columns)
 
     def _prepare(  # noqa: PLR0913  (what a table is made of)
         self,
@@ -155,11 +175,14 @@ class IcebergLake:
             change = replace(change, dropped=(*change.absent, *unlike))
         self._catalog.evolve(table, change)
 
-    def _started(self) -> SparkEngine:
-        from iceberg_datamart.lake.spark import SparkEngine  # noqa: PLC0415  (a quiet run starts no JVM)
+    def _writer(self) -> Writer:
+        return Writer(self._started(), self._rejected, self._run_id, self._clock)
+
+    def _started(self) -> Engine:
+        from iceberg_datamart.lake.spark.engine import SparkEngine  # noqa: PLC0415  (a quiet run starts no JVM)
 
         with self._starting:
             if self._engine is None:
-                self._engine = SparkEngine(self._config, self._run_id, self._clock, self._rejected)
+                self._engine = SparkEngine(self._config, self._run_id)
                 crash_point("spark-started")
             return self._engine

@@ -28,7 +28,7 @@ class Runtime:
     `jdbc` and `embedded_aws` are properties of the Spark catalog:
     of one in a database, and of one on AWS when this package brings the jars. `resends_commits`,
     `keeps_lost_connections` and `keeps_sqlite_locked` name faults of Iceberg's JDBC catalog: see
-    `lake/jdbc_catalog.py`. `region_property` says whether Iceberg takes `client.region`.
+    `lake/spark/jdbc_catalog.py`. `region_property` says whether Iceberg takes `client.region`.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Iceberg's types as Spark SQL and PyIceberg spell them, and how values leave the JDBC wire."""
+"""Iceberg's types as PyIceberg has them."""
 
 from __future__ import annotations
 
@@ -8,50 +8,11 @@ from pyiceberg.schema import Schema
 from pyiceberg.types import IcebergType, ListType, NestedField
 
 from iceberg_datamart.core.columns import element_of
-from iceberg_datamart.core.sql import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from iceberg_datamart.core.columns import Column
-
-_SPARK_TYPES = {"long": "bigint", "timestamptz": "timestamp", "timestamp": "timestamp_ntz"}
-
-
-def spark_type(iceberg_type: str) -> str:
-    """Return the Spark SQL type of an Iceberg type."""
-    element = element_of(iceberg_type)
-    if element is not None:
-        return f"array<{spark_type(element)}>"
-    return _SPARK_TYPES.get(iceberg_type, iceberg_type)
-
-
-def decoded(column: Column, wire: str) -> str:
-    """Return the Spark expression that turns `wire` of a `core.source.reads.JdbcRead` into the column.
-
-    The session's time zone must be UTC: the cast to timestamp_ntz goes through it.
-    """
-    name, value = quoted(column.name), quoted(wire)
-    if column.type == "timestamptz":
-        return f"timestamp_micros({value}) AS {name}"
-    if column.type == "timestamp":
-        return f"CAST(timestamp_micros({value}) AS timestamp_ntz) AS {name}"
-    if column.type == "date":
-        return f"date_from_unix_date({value}) AS {name}"
-    return f"CAST({value} AS {spark_type(column.type)}) AS {name}"
-
-
-def shown(columns: Iterable[tuple[str, str]]) -> list[str]:
-    """Return the expressions of columns, by name and Spark type, as messages show their values.
-
-    Times are text: Python has none before year 1 or after 9999, and PySpark shifts them to the local zone.
-    """
-    return [
-        f"CAST({quoted(name)} AS STRING) AS {quoted(name)}"
-        if "date" in kind or "timestamp" in kind
-        else quoted(name)
-        for name, kind in columns
-    ]
 
 
 def iceberg_schema(columns: Sequence[Column], key: Iterable[str]) -> Schema:

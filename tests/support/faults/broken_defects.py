@@ -33,9 +33,9 @@ DEFECTS = (
     Broken(
         "D4",
         "changes are appended",
-        "lake/changes.py",
-        "if set(self.counts) == {INSERT}:",
-        "if True:",
+        "lake/changeset.py",
+        "if set(self.counts) == {INSERT} else",
+        "if True else",
         "tests/e2e/test_defects.py::test_d4_updates_reruns_and_full_loads_double_no_row",
     ),
     Broken(

@@ -216,9 +216,9 @@ LATER_RULES = (
     Broken(
         "R21",
         "a mart's expressions and filter are not looked at",
-        "lake/spark.py",
-        "                comparison.require_row_local()",
-        "                pass",
+        "lake/marts.py",
+        "            join.require_row_local()",
+        "            pass",
         "tests/e2e/test_rules_marts.py::test_r21_what_is_more_than_its_row_is_refused_before_anything_is_written",
     ),
     Broken(
@@ -232,7 +232,7 @@ LATER_RULES = (
     Broken(
         "R21",
         "a check is asked again of each row",
-        "lake/checked.py",
+        "lake/checking.py",
         "        self._checks = self._checks.judged",
         "        pass",
         "tests/e2e/test_rules_marts.py::test_r21_each_row_has_one_verdict_and_is_in_one_table",

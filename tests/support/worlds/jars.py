@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from iceberg_datamart.app.settings_file import Layer, default_config_text, parse_layers
 from iceberg_datamart.lake.runtime import GLUE_4_0, GLUE_5_1, present_runtime
-from iceberg_datamart.lake.session import AWS_PACKAGE, PACKAGES, _jars, spark_context
+from iceberg_datamart.lake.spark.session import AWS_PACKAGE, PACKAGES, _jars, spark_context
 
 # What Glue has for s3:// and for Avro, here from Maven: by the versions of Spark and of the Hadoop it brings.
 _OF_FILES = {

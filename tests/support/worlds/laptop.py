@@ -205,7 +205,7 @@ class Laptop:
     def spark_sql(self, text: str) -> list[Any]:
         """Run a statement of another tool, in a Spark session that knows nothing of the job."""
         from iceberg_datamart.app.settings_file import load_config  # noqa: PLC0415
-        from iceberg_datamart.lake.session import open_session  # noqa: PLC0415  (pyspark is slow to import)
+        from iceberg_datamart.lake.spark.session import open_session  # noqa: PLC0415  (pyspark is slow to import)
 
         found: list[Any] = open_session(load_config(self.file, os.environ)).sql(text).collect()
         return found

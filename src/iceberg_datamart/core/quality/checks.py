@@ -11,7 +11,7 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
 from iceberg_datamart.core.columns import decimal_size
-from iceberg_datamart.core.sql import CHANGE, DELETE, NEW, OLD, ROW, literal, matching, quoted
+from iceberg_datamart.core.sql import CHANGE, DELETE, NEW, OLD, OTHER, ROW, literal, matching, quoted
 from iceberg_datamart.core.state.watermark import EPOCH, microseconds
 from iceberg_datamart.errors import ConfigError
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 ERROR, WARN, REJECT = "error", "warn", "reject"
 FAILING, ROWS, REJECTED = "_datamart_failing", "_datamart_rows", "_datamart_rejected"
 _CHANGED, _COUNT = "_datamart_changed", "_datamart_count"
-_VERDICT = "_datamart_verdict"
+_VERDICT, _REASON, JSON = "_datamart_verdict", "_datamart_reason", "_datamart_json"
 
 
 @dataclass(frozen=True)
@@ -213,6 +213,42 @@ def tally_sql(changes: str, checks: Checks) -> str:
 def failing_sql(changes: str, fails: str) -> str:
     """Return the SELECT of a changeset's inserted and updated rows for which `fails` holds."""
     return f"SELECT * FROM {changes} WHERE {CHANGE} <> '{DELETE}' AND {fails}"
+
+
+def passing_sql(changes: str, checks: Checks) -> str:
+    """Return the SELECT of a changeset's rows but those that checks of single rows reject."""
+    return f"SELECT * FROM {changes} WHERE {CHANGE} = '{DELETE}' OR NOT {checks.rejects}"
+
+
+def of_rejected_sql(changes: str, checks: Checks, columns: Sequence[str]) -> str:
+    """Return the SELECT of the rows that checks of single rows reject: why, and the row as JSON."""
+    names = {check.fails: check.name for check in checks.rows if check.on_fail == REJECT}
+    reasons = (f"CASE WHEN {fails} THEN {literal(_reason(name))} END" for fails, name in names.items())
+    rows = failing_sql(changes, checks.rejects)
+    return (
+        f"SELECT concat_ws('; ', {', '.join(reasons)}) AS {_REASON}, {_json(columns)} AS {JSON} FROM ({rows})"
+    )
+
+
+def rejected_sql(rows: str, columns: Sequence[str], check: str) -> str:
+    """Return the SELECT of rows that the check of this name rejects: why, and the row as JSON."""
+    return f"SELECT {literal(_reason(check))} AS {_REASON}, {_json(columns)} AS {JSON} FROM {rows}"
+
+
+def _reason(check: str) -> str:
+    return f"check '{check}'"
+
+
+def _json(columns: Sequence[str]) -> str:
+    return f"to_json(struct({', '.join(map(quoted, columns))}), map('ignoreNullFields', 'false'))"
+
+
+def sharing_sql(changes: str, duplicates: str, key: Sequence[str], *, others: bool = False) -> str:
+    """Return the SELECT of a changeset's new rows whose key is in `duplicates`, or of all `others`."""
+    same = matching(key, OTHER, ROW, null_safe=True)
+    present = f"EXISTS (SELECT 1 FROM {duplicates} AS {OTHER} WHERE {same})"
+    twice = f"({ROW}.{CHANGE} <> '{DELETE}' AND {present})"
+    return f"SELECT * FROM {changes} AS {ROW} WHERE {'NOT ' if others else ''}{twice}"
 
 
 def duplicates_sql(changes: str, mirror: str | None, key: Sequence[str], check: UniqueCheck) -> str:

@@ -1,6 +1,6 @@
 """What PostgreSQL tells of a table's slices: their digests, computed by the server, and which rows they hold.
 
-A row's hash is the MD5 of its columns' texts, each behind its length; `lake/digests.py` writes the same
+A row's hash is the MD5 of its columns' texts, each behind its length; `lake/spark/digests.py` writes the same
 texts of the same values, and tests/e2e/test_reconcile.py holds both sides together.
 """
 

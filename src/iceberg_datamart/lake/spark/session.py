@@ -17,10 +17,10 @@ from sqlalchemy.engine import URL, make_url
 from iceberg_datamart.core.settings.address import SQLITE
 from iceberg_datamart.embedded.java import find_java
 from iceberg_datamart.errors import MissingPartError
-from iceberg_datamart.lake.gateway import start_gateway
-from iceberg_datamart.lake.java_classes import java, remember_classes
-from iceberg_datamart.lake.jdbc_catalog import CATALOG_NAME, never_sent_twice, unlock_sqlite
 from iceberg_datamart.lake.runtime import present_runtime
+from iceberg_datamart.lake.spark.gateway import start_gateway
+from iceberg_datamart.lake.spark.java_classes import java, remember_classes
+from iceberg_datamart.lake.spark.jdbc_catalog import CATALOG_NAME, never_sent_twice, unlock_sqlite
 from iceberg_datamart.libpq import JDBC_NAMES, demanded
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from pyspark.sql.utils import CapturedException
 
 from iceberg_datamart.core.sql import quoted
 from iceberg_datamart.errors import SourceError, SourceTableMissingError
-from iceberg_datamart.lake.java_classes import java
+from iceberg_datamart.lake.spark.java_classes import java
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

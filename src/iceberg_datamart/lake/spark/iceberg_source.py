@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from iceberg_datamart.core.sql import quoted
-from iceberg_datamart.lake.exact import exact_cast
-from iceberg_datamart.lake.files import marked
+from iceberg_datamart.lake.spark.exact import exact_cast
+from iceberg_datamart.lake.spark.files import marked
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

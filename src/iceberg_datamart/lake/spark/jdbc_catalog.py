@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from iceberg_datamart.lake.java_classes import java
+from iceberg_datamart.lake.spark.java_classes import java
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

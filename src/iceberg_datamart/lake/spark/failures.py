@@ -17,8 +17,8 @@ from iceberg_datamart.errors import (
     SourceUnreachableError,
     UnfitValueError,
 )
-from iceberg_datamart.lake.jdbc_catalog import replace_lost_connections
 from iceberg_datamart.lake.runtime import present_runtime
+from iceberg_datamart.lake.spark.jdbc_catalog import replace_lost_connections
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +49,7 @@ _NO_MEMORY = "OutOfMemoryError"
 _SERVER_ERROR = "org.postgresql.util.PSQLException"
 _MOST_CAUSES = 20
 _UNFIT = re.compile(r'invalid input syntax for type [\w ]+: "([^"]* does not fit [^"]*)"')
-# What `lake/exact.py` raises of a value, and `lake/json_lines.py` of a line.
+# What `lake/spark/exact.py` raises of a value, and `lake/spark/json_lines.py` of a line.
 _OF_FILES = re.compile(
     r"Exception: (?:\[\w+\] )?(column '.*' does not fit [^\n]*)|MalformedLineError: ([^\n]*)"
 )

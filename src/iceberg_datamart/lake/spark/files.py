@@ -15,12 +15,12 @@ from pyspark.sql.functions import broadcast, col, explode, expr, udf
 from iceberg_datamart.core.columns import element_of
 from iceberg_datamart.core.source.reads import wire_name
 from iceberg_datamart.core.sql import literal, quoted
-from iceberg_datamart.lake.analysis import require_row_local
-from iceberg_datamart.lake.exact import exact_cast
-from iceberg_datamart.lake.file_groups import groups, own_name
-from iceberg_datamart.lake.java_classes import java
-from iceberg_datamart.lake.json_lines import rows_in
-from iceberg_datamart.lake.types import spark_type
+from iceberg_datamart.lake.spark.analysis import require_row_local
+from iceberg_datamart.lake.spark.exact import exact_cast
+from iceberg_datamart.lake.spark.file_groups import groups, own_name
+from iceberg_datamart.lake.spark.java_classes import java
+from iceberg_datamart.lake.spark.json_lines import rows_in
+from iceberg_datamart.lake.spark.types import spark_type
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -8,7 +8,7 @@ from __future__ import annotations
 from iceberg_datamart.core.columns import Column, decimal_size, element_of
 from iceberg_datamart.core.sql import literal
 from iceberg_datamart.errors import SourceError
-from iceberg_datamart.lake.types import spark_type
+from iceberg_datamart.lake.spark.types import spark_type
 
 # How an error begins that `failures` knows again.
 UNFIT = "does not fit"

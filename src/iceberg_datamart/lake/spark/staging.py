@@ -1,0 +1,135 @@
+"""Snapshots that Spark and Iceberg stage: invisible until they are published, and told apart by the run's id.
+
+https://iceberg.apache.org/docs/1.10.0/branching/#audit-branch (here by `spark.wap.id`)
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from iceberg_datamart.core.changes import Append
+from iceberg_datamart.core.quality.touched import SUMMARY_FIELDS
+from iceberg_datamart.core.sql import lineage_values, merge_sql, quoted
+from iceberg_datamart.errors import CommitConflictError
+from iceberg_datamart.lake.engine import Staged
+from iceberg_datamart.lake.publishing import conflict
+from iceberg_datamart.lake.spark.java_classes import java, load_table
+from iceberg_datamart.lake.spark.types import spark_type
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pyspark.sql import DataFrame, SparkSession
+
+    from iceberg_datamart.core.changes import Change
+
+WAP_ID = "wap.id"
+_MAIN = "main"
+
+
+class Staging:
+    """Stages and publishes the snapshots of one run through one Spark session."""
+
+    def __init__(self, session: SparkSession, run_id: str) -> None:
+        """Make every write of the session to a table with `write.wap.enabled` a staged one."""
+        self._session, self._run_id = session, run_id
+        session.conf.set("spark.wap.id", run_id)
+
+    def stage(self, change: Change, target: str, summary: Mapping[str, str]) -> Staged:
+        """Write a change into table `target`, as SQL names it; `summary` goes into its snapshot's own."""
+        with commit_properties(self._session, summary):
+            if isinstance(change, Append):
+                _rows(self._session, change).writeTo(target).append()
+            else:
+                self._session.sql(merge_sql(target, change))
+        return self._newest(change.table, load_table(self._session, target))
+
+    def stamp(self, table: str, target: str, summary: Mapping[str, str]) -> Staged:
+        """Stage a snapshot without files."""
+        loaded = load_table(self._session, target)
+        append = loaded.newFastAppend().set(WAP_ID, self._run_id).stageOnly()
+        for name, value in summary.items():
+            append = append.set(name, value)
+        append.commit()
+        return self._newest(table, loaded)
+
+    def publish(self, staged: Staged, target: str) -> None:
+        """Make a snapshot the current one. Raises: CommitConflictError where its parent is not current."""
+        loaded = load_table(self._session, target)
+        if loaded.snapshot(staged.snapshot_id) is None:
+            raise CommitConflictError("the staged snapshot is gone before it was published")
+        current = loaded.currentSnapshot()
+        if (None if current is None else int(current.snapshotId())) != staged.parent:
+            raise conflict(staged.table)
+        _make_current(loaded, staged.snapshot_id, staged.parent)
+
+    def ancestors(self, target: str) -> set[int]:
+        """Return the ids of the current snapshot and its ancestors as the catalog now has them."""
+        loaded, found = load_table(self._session, target), set()
+        current = loaded.currentSnapshot()
+        while current is not None:
+            found.add(int(current.snapshotId()))
+            parent = current.parentId()
+            current = None if parent is None else loaded.snapshot(int(parent))
+        return found
+
+    def _newest(self, table: str, loaded: Any) -> Staged:
+        """Return the newest snapshot of this run: the one that was just staged."""
+        snapshots = loaded.snapshots()
+        # From the end, by position: each step is a call, and the end of Java's iterators an exception.
+        for position in reversed(range(snapshots.size())):
+            snapshot = snapshots.get(position)
+            summary, parent = snapshot.summary(), snapshot.parentId()
+            if summary.get(WAP_ID) == self._run_id:
+                return Staged(
+                    table,
+                    int(snapshot.snapshotId()),
+                    None if parent is None else int(parent),
+                    {name: summary.get(name) for name in SUMMARY_FIELDS},
+                )
+        raise CommitConflictError("the staged snapshot is gone before it was published")
+
+
+@contextmanager
+def commit_properties(session: SparkSession, properties: Mapping[str, str]) -> Iterator[None]:
+    """Put `properties` into the summary of every commit that this thread makes meanwhile.
+
+    Iceberg keeps them in a thread-local of the JVM thread that serves this Python thread; no session
+    setting does this for a MERGE in Iceberg 1.0 to 1.10.
+    """
+    jvm = java(session)
+    loader = jvm.java.lang.Thread.currentThread().getContextClassLoader()
+    holder = loader.loadClass("org.apache.iceberg.spark.CommitMetadata").getDeclaredField("COMMIT_PROPERTIES")
+    holder.setAccessible(True)
+    local = holder.get(None)
+    values = jvm.java.util.HashMap()
+    for name, value in properties.items():
+        values.put(name, value)
+    local.set(values)
+    try:
+        yield
+    finally:
+        local.remove()
+
+
+def _rows(session: SparkSession, append: Append) -> DataFrame:
+    """Return all columns of the rows to append, sorted within each file to be."""
+    lineage = lineage_values(append.lineage)
+    values = [
+        *map(quoted, append.columns),
+        *(f"CAST(NULL AS {spark_type(column.type)}) AS {quoted(column.name)}" for column in append.absent),
+        *(f"{value} AS {quoted(name)}" for name, value in lineage.items()),
+    ]
+    by = f" SORT BY {', '.join(map(quoted, append.order))}" if append.order else ""
+    return session.sql(f"SELECT {', '.join(values)} FROM {append.relation}{by}")
+
+
+def _make_current(loaded: Any, snapshot_id: int, base: int | None) -> None:
+    """Move main from `base` to the snapshot, in one metadata commit that main's moving away refuses."""
+    manage = loaded.manageSnapshots()
+    if base is None:
+        manage.createBranch(_MAIN, snapshot_id).commit()
+        return
+    tag = f"staged-{snapshot_id}"
+    manage.createTag(tag, snapshot_id).fastForwardBranch(_MAIN, tag).removeTag(tag).commit()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 RESULTS = {"wrong", "pending", "rejected"}
 # Of a hint that holds a statement.
 WORDS = {"they", "audit"}
-FOLDERS = ("lake", "sources/postgres")
+FOLDERS = ("lake", "lake/spark", "sources/postgres")
 # Whose SQL stands beside names of people's columns; the others ask system catalogs alone.
 MODULES = sorted(
     {

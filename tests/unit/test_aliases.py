@@ -29,6 +29,7 @@ MODULES = sorted(
         f"sources/postgres/{name}.py"
         for name in (
             "activity",
+            "calls",
             "catalog",
             "connection",
             "horizon",

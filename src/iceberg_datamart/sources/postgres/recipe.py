@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from iceberg_datamart.core.source.recipe import column_entry, with_hidden
+from iceberg_datamart.sources.postgres.calls import calls_of
 from iceberg_datamart.sources.postgres.relations import BELOW
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from psycopg import Connection
 
@@ -128,12 +129,10 @@ def recipe_of(
         )
         for column, wire in columns
     }
-    read = {column.name for column, _ in columns}
-    named = {
-        name: kind for name, kind in types.items() if name not in read and predicate and name in predicate
-    }
-    if named:
-        recipe["what soft_delete reads"] = with_hidden(", ".join(sorted(named)), sorted(named.items()))
+    if predicate:
+        read = {column.name for column, _ in columns}
+        unread = {name: kind for name, kind in types.items() if name not in read}
+        recipe.update(_soft_delete(connection, predicate, unread))
     if any("money" in (column.type_name, column.element) for column, _ in columns):
         # What the number means, not only how it is written: of yen there are no hundredths.
         recipe["lc_monetary"] = str(connection.execute(_MONETARY).fetchall()[0][0])
@@ -143,4 +142,16 @@ def recipe_of(
         )
     if relation.kind == "v" and (below := connection.execute(_STANDS_ON, {"oid": relation.oid}).fetchall()):
         recipe["what the view stands on"] = with_hidden("views, functions, types and rows", *sorted(below))
+    return recipe
+
+
+def _soft_delete(
+    connection: Connection[Any], predicate: str, unread: Mapping[str, tuple[str, object]]
+) -> dict[str, str]:
+    """Return what the predicate of soft deletes stands on beside columns that are read."""
+    recipe = {}
+    if named := {name: kind for name, kind in unread.items() if name in predicate}:
+        recipe["what soft_delete reads"] = with_hidden(", ".join(sorted(named)), sorted(named.items()))
+    if calls := calls_of(connection, predicate):
+        recipe["what soft_delete calls"] = with_hidden(", ".join(sorted(dict(calls))), *calls)
     return recipe

@@ -23,6 +23,7 @@ STEADY = [
     '"user" = \'today is fine\' AND "select" > 1 -- now()',
     "date_trunc('day', valid_until) < timestamptz '2020-01-01 00:00+00' /* current_date */",
     "coalesce(abs(n), 0) > 3 AND state IN ('a', 'b')",
+    'state = $x$ is_over(now()) $x$ /* a /* b */ is_over(now()) */ OR "is_over(" > 1',
 ]
 UNSTEADY = [
     "valid_until < now()",
@@ -44,6 +45,9 @@ UNSTEADY = [
     "state = current_user",
     "current_setting('a.b', true) = state",
     "nextval('counter') > n",
+    "state = '--' OR is_over(valid_until)",
+    "state = '/*' OR is_over(valid_until) OR state = '*/'",
+    r"state = E'it\'s' OR is_over(valid_until) OR state = '\'",
 ]
 
 

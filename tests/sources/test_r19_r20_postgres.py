@@ -155,6 +155,7 @@ BEHIND = {
     "alter type place rename attribute number to no": True,
     "create or replace function plus(int, int) returns int language sql stable as 'select $1 - $2'": True,
     "create or replace function sum_of(int, int) returns int language sql stable as 'select $1 * $2'": True,
+    "alter function plus(int, int) strict": True,
     "alter table t alter code set statistics 10": False,
 }
 

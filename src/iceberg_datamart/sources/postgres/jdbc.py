@@ -6,13 +6,13 @@ Parameters: https://jdbc.postgresql.org/documentation/use/#connection-parameters
 from __future__ import annotations
 
 import math
-import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 from iceberg_datamart.libpq import JDBC_NAMES
 from iceberg_datamart.sources.postgres.address import parameters_of
 from iceberg_datamart.sources.postgres.settings import APPLICATION, LEAST_VERSION
+from iceberg_datamart.sources.postgres.tokens import Kind, pieces
 
 if TYPE_CHECKING:
     from iceberg_datamart.core.settings.model import PostgresSource
@@ -33,14 +33,6 @@ _ALWAYS = {
 }
 _PAGES_PER_PARTITION = 16_384
 _MOST_PARTITIONS = 64
-# What is read as a whole, whatever signs are in it: texts, names, comments; and the sign that JDBC takes.
-_TOKEN = re.compile(
-    r"""(?<![\w$])[eE]'(?:[^'\\]|\\.|'')*' | '(?:[^']|'')*' | "(?:[^"]|"")*"
-      | (?<![\w$])\$(?P<tag>(?:[^\W\d]\w*)?)\$.*?\$(?P=tag)\$ | --[^\r\n]*
-      | (?P<comment>/\*) | (?P<question>\?)""",
-    re.DOTALL | re.VERBOSE,
-)
-_COMMENT_EDGE = re.compile(r"/\*|\*/")
 
 
 def jdbc_url(config: PostgresSource, options: str | None = None) -> str:
@@ -74,24 +66,7 @@ def jdbc_text(text: str) -> str:
 
     https://jdbc.postgresql.org/documentation/query/#using-the-statement-or-preparedstatement-interface
     """
-    parts, done = [], 0
-    while (token := _TOKEN.search(text, done)) is not None:
-        end = _end_of_comment(text, token.end()) if token["comment"] else token.end()
-        parts += [text[done : token.start()], "??" if token["question"] else text[token.start() : end]]
-        done = end
-    return "".join(parts) + text[done:]
-
-
-def _end_of_comment(text: str, start: int) -> int:
-    """Return where a comment ends that begins before `start`; comments may hold comments."""
-    depth, at = 1, start
-    while depth:
-        edge = _COMMENT_EDGE.search(text, at)
-        if edge is None:
-            return len(text)
-        depth += 1 if edge[0] == "/*" else -1
-        at = edge.end()
-    return at
+    return "".join(piece.replace("?", "??") if kind is Kind.CODE else piece for kind, piece in pieces(text))
 
 
 def ctid_ranges(pages: int, partitions: int | None) -> tuple[str, ...]:

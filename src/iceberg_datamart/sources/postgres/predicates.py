@@ -10,14 +10,12 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from iceberg_datamart.errors import SourceError
+from iceberg_datamart.sources.postgres.tokens import Kind, pieces
 
 if TYPE_CHECKING:
     from psycopg import Connection
 
-_LITERAL = re.compile(r"'((?:[^']|'')*)'")
-_DOLLARS = re.compile(r"\$(\w*)\$(.*?)\$\1\$", re.DOTALL)
-_QUOTED = re.compile(r'"[^"]*"(\s*[.(])?')
-_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
+_QUOTED = re.compile(r'"(?:[^"]|"")*"(\s*[.(])?')
 _CALL = re.compile(r'(?:"?(\w+)"?\s*\.\s*)?"?(\w+)"?\s*\(')
 # Functions that are called without parentheses; then what reads other rows.
 _WORDS = re.compile(
@@ -25,7 +23,9 @@ _WORDS = re.compile(
     re.IGNORECASE,
 )
 _SUBQUERY = re.compile(r"\b(?:select\b|table\b|values\s*\()", re.IGNORECASE)
-_MOMENT = re.compile(r"\s*(?:now|today|tomorrow|yesterday)\s*$", re.IGNORECASE)
+# As a text with any quotes is written.
+_MOMENT = re.compile(r"(?:[eE]?'|\$\w*\$)\s*(now|today|tomorrow|yesterday)\s*(?:'|\$\w*\$)$", re.IGNORECASE)
+_INSTEAD = {Kind.TEXT: "''", Kind.COMMENT: " "}
 # Stable because they ask settings of the session, which are the same in each of a run.
 _BY_SETTINGS = [
     *("date_part", "date_trunc", "extract", "timezone", "to_char", "to_date", "to_timestamp"),
@@ -55,11 +55,13 @@ def require_steady(connection: Connection[Any], table: str, predicate: str | Non
 
 def _unsteady(connection: Connection[Any], predicate: str) -> str | None:
     """Return what in a predicate may say something else of the same row."""
-    code = _DOLLARS.sub(r"'\2'", _COMMENT.sub(" ", predicate))
-    moments = [text for text in _LITERAL.findall(code) if _MOMENT.match(text)]
-    if moments:
-        return f"the clock ('{moments[0]}')"
-    code = _QUOTED.sub(lambda found: found[0] if found[1] else "_", _LITERAL.sub("''", code))
+    cut = list(pieces(predicate))
+    for kind, text in cut:
+        moment = _MOMENT.match(text) if kind is Kind.TEXT else None
+        if moment is not None:
+            return f"the clock ('{moment[1]}')"
+    code = "".join(_INSTEAD.get(kind, text) for kind, text in cut)
+    code = _QUOTED.sub(lambda found: found[0] if found[1] else "_", code)
     word = _WORDS.search(code)
     if word is not None:
         return word[1].lower()

@@ -95,7 +95,8 @@ _STANDS_ON = f"""
 )
 select query from views where oid <> %(oid)s::oid
 union
-select concat_ws(' ', p.oid, p.prosrc, to_jsonb(p) ->> 'prosqlbody', p.probin, p.proconfig)
+select concat_ws(' ', p.oid, p.prosrc, to_jsonb(p) ->> 'prosqlbody', p.probin, p.proconfig, p.proisstrict,
+                 to_jsonb(p) ->> 'proargdefaults')
 from called join pg_proc p using (oid) where p.oid >= 16384
 union
 select array[t.oid::text, {_MADE_OF}]::text from used join pg_type t on t.oid = used.type where t.oid >= 16384

@@ -12,6 +12,7 @@ from psycopg import sql
 from iceberg_datamart.demo.changes import change, clustered_change, late_commit, scattered_change
 from iceberg_datamart.demo.seed import create_tables, load
 from iceberg_datamart.embedded import postgres
+from support.shops.settlements import KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,14 +21,6 @@ if TYPE_CHECKING:
     Opened = Callable[[], Connection]
 
 ROWS = 2000
-KEYS = {
-    "account": "account_id",
-    "account_metadata": "account_id",
-    "account_risk": "account_id",
-    "queue": "queue_id",
-    "settlement_transaction": "transaction_id",
-    "adjustment": "adjustment_id",
-}
 JOIN = """
     from account join account_metadata using (account_id) join account_risk using (account_id)
     join queue using (account_id) join settlement_transaction using (queue_id)

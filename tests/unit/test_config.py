@@ -22,22 +22,15 @@ from iceberg_datamart.core.settings.model import (
     TableConfig,
     settings_of,
 )
+from support.settings import working
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "configuration.md"
 PARTS = st.text(min_size=1)
 
 
 def raw(**changes: Any) -> dict[str, Any]:
-    """Return settings that work, with some blocks replaced."""
-    settings = {
-        "version": 1,
-        "catalog": {"type": "sql", "uri": "sqlite:///catalog.db", "warehouse": "file:///lake"},
-        "database": "datamart",
-        "state": {"timestamp_file": "last.csv"},
-        "sources": {"prd": {"type": "postgres", "url": "postgresql://reader@db/prd"}},
-        "tables": {"account": table(), "queue": table(), "old": table(enabled=False)},
-    }
-    return {**settings, **changes}
+    tables = {"account": table(), "queue": table(), "old": table(enabled=False)}
+    return working(**{"tables": tables, **changes})
 
 
 def table(**settings: Any) -> dict[str, Any]:

@@ -8,19 +8,11 @@ import pytest
 from pydantic import ValidationError
 
 from iceberg_datamart.core.settings.model import Config, GlueSource
+from support.settings import working
 
 
 def raw(**changes: Any) -> dict[str, Any]:
-    """Return settings that work, with some blocks replaced."""
-    settings = {
-        "version": 1,
-        "catalog": {"type": "sql", "uri": "sqlite:///catalog.db", "warehouse": "file:///lake"},
-        "database": "datamart",
-        "state": {"timestamp_file": "last.csv"},
-        "sources": {"prd": {"type": "postgres", "url": "postgresql://reader@db/prd"}},
-        "tables": {"account": {"source": "prd", "from": "account"}},
-    }
-    return {**settings, **changes}
+    return working(**{"tables": {"account": {"source": "prd", "from": "account"}}, **changes})
 
 
 def problems(settings: dict[str, Any]) -> dict[str, str]:

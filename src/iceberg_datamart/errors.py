@@ -1,4 +1,4 @@
-"""Every deliberate error of this package: what went wrong, with the values, and the mend.
+"""Every deliberate error of this package: what went wrong, with the values, and the fix.
 
 DatamartError                    1  something failed
 ├── ConfigError                  2  settings that cannot work; nothing was read or written
@@ -18,7 +18,7 @@ DatamartError                    1  something failed
 │   ├── SchemaChangeError        1  a column changed in a way that Iceberg cannot follow
 │   ├── DeleteGuardError         1  a run would remove more rows than allowed
 │   ├── AuditError               1  a staged snapshot is not as audits want it; it was not published
-│   ├── MetadataMissingError     1  the catalog points to a metadata file that is gone; `repair` mends it
+│   ├── MetadataMissingError     1  the catalog points to a metadata file that is gone; `repair` corrects it
 │   ├── CatalogUnreachableError 75  the catalog does not answer, so nothing was published (retryable)
 │   ├── CommitUnknownError      75  a commit was sent, and the catalog cannot be asked about it (retryable)
 │   └── CommitConflictError     75  another writer committed first (retryable)
@@ -32,7 +32,7 @@ from __future__ import annotations
 
 
 class DatamartError(Exception):
-    """Something failed that a person can mend; `hint` says how."""
+    """Something failed that a person can correct; `hint` says how."""
 
     exit_code = 1
     retryable = False

@@ -1,4 +1,4 @@
-"""What Glue and S3 refuse, or do not answer, is an error of this package that names the mend."""
+"""What Glue and S3 refuse, or do not answer, is an error of this package that names the fix."""
 
 from __future__ import annotations
 

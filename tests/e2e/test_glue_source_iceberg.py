@@ -78,7 +78,7 @@ class Ledger:
         laptop.save()
 
     def create(self) -> Table:
-        """Make the source anew, without rows."""
+        """Make the source again, without rows."""
         with suppress(NoSuchTableError):
             self.catalog.drop_table((DATABASE, "ledger"))
         return self.catalog.create_table(
@@ -205,7 +205,7 @@ def test_a_compaction_between_two_appends_is_passed_over(laptop: Laptop) -> None
     assert sorted(row[0] for row in iceberg_frame(session, read).collect()) == [2, 3]
 
 
-def test_a_table_made_anew_under_the_same_name_is_refused(ledger: Ledger) -> None:
+def test_a_table_recreated_under_the_same_name_is_refused(ledger: Ledger) -> None:
     ledger.table.append(ledger.rows(1))
     ledger.run()
     ledger.table = ledger.create()

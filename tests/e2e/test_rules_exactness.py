@@ -115,8 +115,8 @@ def test_r9_a_failing_table_changes_no_state_but_the_others(
     assert mart["iceberg-datamart.failed_inputs"] == "purchase"
     oracle.follow(full=False, tables=["customer"])
     oracle.check(laptop)
-    mended = "numeric(12, 2) using replace(amount, ' EUR', '')::numeric"
-    connection.execute(f"alter table public.purchase alter amount type {mended}")
+    corrected = "numeric(12, 2) using replace(amount, ' EUR', '')::numeric"
+    connection.execute(f"alter table public.purchase alter amount type {corrected}")
     laptop.run()
     oracle.check(laptop, against_source=True)
     assert laptop.status()["marts"]["customer_purchases"]["failed_inputs"] == []

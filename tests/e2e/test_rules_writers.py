@@ -191,11 +191,11 @@ def test_r13_another_database_is_refused_unless_accepted(
         moved.check(laptop, against_source=True)
 
 
-def test_r13_a_table_made_anew_is_another_source(
+def test_r13_a_table_recreated_is_another_source(
     laptop: Laptop, connection: Connection, oracle: Oracle
 ) -> None:
-    connection.execute("create table anew (like purchase including all)")
-    connection.execute("drop table purchase; alter table anew rename to purchase")
+    connection.execute("create table again (like purchase including all)")
+    connection.execute("drop table purchase; alter table again rename to purchase")
     error = laptop.failing_run()["tables"]["purchase"]["error"]
     assert error["type"] == "SourceIdentityError"
     oracle.check(laptop)

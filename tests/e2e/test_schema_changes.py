@@ -175,23 +175,23 @@ CHANGES = {
         ),
     ),
     "dropped": ("drop v_{t}", {"columns_absent": ["v_dropped"]}, None),
-    "anew": (
+    "again": (
         "drop v_{t}, add v_{t} int default 5",
-        {"columns_made_anew": ["v_anew"]},
-        "column 'v_anew' was dropped and made anew",
+        {"columns_recreated": ["v_anew"]},
+        "column 'v_anew' was dropped and recreated",
     ),
     "wider": (
         "drop v_{t}, add v_{t} bigint default 5000000000",
-        {"columns_made_anew": ["v_wider"], "columns_widened": ["v_wider long"]},
-        "column 'v_wider' was dropped and made anew",
+        {"columns_recreated": ["v_wider"], "columns_widened": ["v_wider long"]},
+        "column 'v_wider' was dropped and recreated",
     ),
     "narrower": (
         "drop v_{t}, add v_{t} smallint",
-        {"columns_made_anew": ["v_narrower"]},
-        "column 'v_narrower' was dropped and made anew",
+        {"columns_recreated": ["v_narrower"]},
+        "column 'v_narrower' was dropped and recreated",
     ),
 }
-_KINDS = ("columns_added", "columns_widened", "columns_absent", "columns_renamed", "columns_made_anew")
+_KINDS = ("columns_added", "columns_widened", "columns_absent", "columns_renamed", "columns_recreated")
 
 
 @pytest.mark.runtime
@@ -233,7 +233,7 @@ def test_a_column_that_comes_goes_or_changes_its_name_is_followed_by_mirror_and_
     assert (laptop.files(), laptop.snapshot_ids()) == before
 
 
-def test_a_column_that_comes_back_or_is_made_anew_as_it_was_is_a_full_load_once(
+def test_a_column_that_comes_back_or_is_recreated_as_it_was_is_a_full_load_once(
     laptop: Laptop, connection: Connection
 ) -> None:
     laptop.configure(make(connection, "gone", "back", "same"), {})

@@ -71,7 +71,7 @@ POLICIES = {
         "f_wider": ("alter v_{t} type bigint", "widens 'v_f_wider' int to long"),
         "f_dropped": ("drop v_{t}", "'v_f_dropped' is gone from the source"),
         "f_renamed": ("rename v_{t} to w", "renames 'v_f_renamed' to 'w'"),
-        "f_anew": ("drop v_{t}, add v_{t} int", "makes 'v_f_anew' anew"),
+        "f_anew": ("drop v_{t}, add v_{t} int", "recreates 'v_f_anew'"),
         "f_same": ("alter v_{t} set default 3", None),
     },
     "ignore": {

@@ -1,4 +1,4 @@
-"""A table whose current metadata file is gone: said, mended by `repair`, and read again from there (R4, R9).
+"""A table whose current metadata file is gone: told, corrected by `repair`, read again from there (R4, R9).
 
 So Iceberg leaves a table where it takes its own commit for a failed one (iceberg issues 7151 and 9411).
 """

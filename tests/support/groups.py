@@ -1,6 +1,6 @@
 """Tests that share a fixture of their module or folder stay on one worker of xdist; all others go to any.
 
-Loaded by `tests/conftest.py`, for `--dist loadgroup`. Else each worker would make such a fixture anew, which
+Loaded by `tests/conftest.py`, for `--dist loadgroup`. Else each worker would make such a fixture again, which
 may be a demo, the job's whole life on AWS, or Terraform's plans.
 """
 

@@ -84,7 +84,7 @@ def test_columns_and_key_are_those_of_the_metadata() -> None:
     assert (read.metadata, read.columns) == (PLACE, source.columns)
 
 
-def test_a_table_made_anew_is_another_source() -> None:
+def test_a_table_recreated_is_another_source() -> None:
     assert described(written())[0].identity != described(written())[0].identity
 
 
@@ -94,12 +94,12 @@ def test_another_soft_delete_is_another_position() -> None:
     assert found[0] != found[1]
 
 
-def test_a_column_made_anew_under_the_same_name_is_another_position() -> None:
+def test_a_column_recreated_under_the_same_name_is_another_position() -> None:
     plain = written(LongType())
-    anew = plain.replace(b'"id":2,', b'"id":3,')
-    assert anew != plain
+    again = plain.replace(b'"id":2,', b'"id":3,')
+    assert again != plain
     assert described(plain)[0].snapshots == described(plain)[0].snapshots
-    assert described(anew)[0].snapshots != described(plain)[0].snapshots
+    assert described(again)[0].snapshots != described(plain)[0].snapshots
 
 
 @pytest.mark.parametrize(

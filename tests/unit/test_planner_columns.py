@@ -109,8 +109,8 @@ def test_r19_a_column_that_the_mirror_lacks_makes_a_full_load_that_is_told() -> 
         ({"id": 1, "v": 2}, None),
         ({}, None),
         ({"id": 1}, None),
-        ({"id": 1, "v": 3}, "column 'v' was dropped and made anew"),
-        ({"id": 1, "v": 0}, "column 'v' was dropped and made anew"),
+        ({"id": 1, "v": 3}, "column 'v' was dropped and recreated"),
+        ({"id": 1, "v": 0}, "column 'v' was dropped and recreated"),
         ({"id": 1, "w": 2}, "column 'v' is new under this name: it was 'w'"),
     ],
 )
@@ -128,7 +128,7 @@ def test_the_numbers_of_another_source_tell_nothing() -> None:
     assert step.change.full_load_reason is None
 
 
-def test_a_reconcile_of_columns_made_anew_is_a_full_load() -> None:
+def test_a_reconcile_of_recreated_columns_is_a_full_load() -> None:
     assert planned(mirror({"id": 1, "v": 3}), load_type="reconcile").load_type == "full"
 
 
@@ -142,7 +142,7 @@ def test_a_reconcile_of_columns_made_anew_is_a_full_load() -> None:
         ({**MIRROR_COLUMNS, "old": "int"}, {**NUMBERED.column_ids, "old": 3}, "'old' is gone"),
         ({**MIRROR_COLUMNS, "old": "int"}, {}, "'old' is gone"),
         ({**MIRROR_COLUMNS, "id": "int"}, NUMBERED.column_ids, "widens 'id' int to long"),
-        (MIRROR_COLUMNS, {"id": 1, "v": 3}, "makes 'v' anew"),
+        (MIRROR_COLUMNS, {"id": 1, "v": 3}, "recreates 'v'"),
     ],
 )
 def test_on_schema_change_fail_refuses_the_table(
@@ -191,7 +191,7 @@ def test_a_backfill_of_a_table_without_cursor_is_no_full_load_either() -> None:
     assert step.load_type == "backfill"
 
 
-def test_a_backfill_reads_columns_made_anew_as_well() -> None:
+def test_a_backfill_reads_recreated_columns_as_well() -> None:
     assert planned(mirror({"id": 1, "v": 3}), load_type="backfill").load_type == "backfill"
 
 

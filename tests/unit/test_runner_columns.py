@@ -33,7 +33,7 @@ def state(found: FakeWorld) -> MirrorState:
     return history.mirror_states[0]
 
 
-def test_a_column_made_anew_is_a_full_load_once_even_where_no_row_differs() -> None:
+def test_a_column_recreated_is_a_full_load_once_even_where_no_row_differs() -> None:
     found = filled(NUMBERS)
     found.source.column_ids = ANEW
     found.run()
@@ -44,7 +44,7 @@ def test_a_column_made_anew_is_a_full_load_once_even_where_no_row_differs() -> N
     assert found.effects == []
 
 
-def test_a_backfill_records_a_column_made_anew_too() -> None:
+def test_a_backfill_records_a_column_recreated_too() -> None:
     found = filled(NUMBERS)
     found.source.column_ids = ANEW
     found.run(load_type="backfill", tables=("queue",))

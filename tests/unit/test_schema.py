@@ -108,7 +108,7 @@ def test_without_its_unlike_columns_any_change_is_followed(
     change(wanted, {name: kind for name, kind in present.items() if name not in unlike})
 
 
-def test_a_key_column_is_never_made_anew() -> None:
+def test_a_key_column_is_never_recreated() -> None:
     assert incompatible_columns(
         [Column("id", "string"), Column("v", "int")], {"id": "int", "v": "date"}, ["id"]
     ) == ("v",)
@@ -186,7 +186,7 @@ NUMBERS = {"id": 1, "a": 2, "b": 3}
 
 
 @pytest.mark.parametrize(
-    ("recorded", "present", "renamed", "made_anew"),
+    ("recorded", "present", "renamed", "recreated"),
     [
         (NUMBERS, NUMBERS, (), ()),
         (NUMBERS, {"id": 1, "b": 3, "a": 2}, (), ()),
@@ -202,20 +202,20 @@ NUMBERS = {"id": 1, "a": 2, "b": 3}
         (NUMBERS, {}, (), ()),
     ],
     ids=[
-        *("the same", "in another order", "a new one", "one dropped", "one renamed", "one made anew"),
+        *("the same", "in another order", "a new one", "one dropped", "one renamed", "one recreated"),
         *("swapped", "renamed, and another of its old name", "dropped, and another renamed to it"),
         *("one that was gone", "nothing recorded", "no numbers in the source"),
     ],
 )
-def test_numbers_tell_which_columns_were_renamed_or_made_anew(
+def test_numbers_tell_which_columns_were_renamed_or_recreated(
     recorded: dict[str, int],
     present: dict[str, int],
     renamed: tuple[tuple[str, str], ...],
-    made_anew: tuple[str, ...],
+    recreated: tuple[str, ...],
 ) -> None:
     found = renumbered(SchemaChange(), recorded, present)
-    assert (found.renamed, found.made_anew) == (renamed, made_anew)
-    assert (found.full_load_reason is None) == (not renamed and not made_anew)
+    assert (found.renamed, found.recreated) == (renamed, recreated)
+    assert (found.full_load_reason is None) == (not renamed and not recreated)
 
 
 @given(st.permutations("abc"), st.sets(st.sampled_from("abc")), st.sets(st.sampled_from("abc")))
@@ -234,9 +234,9 @@ def test_a_source_without_numbers_records_none() -> None:
 
 
 def test_why_all_rows_are_read_names_each_column() -> None:
-    found = SchemaChange(renamed=(("a", "b"),), made_anew=("c",))
+    found = SchemaChange(renamed=(("a", "b"),), recreated=("c",))
     assert found.full_load_reason == (
-        "column 'b' is new under this name: it was 'a'; column 'c' was dropped and made anew"
+        "column 'b' is new under this name: it was 'a'; column 'c' was dropped and recreated"
     )
 
 
@@ -245,7 +245,7 @@ CHANGE = SchemaChange(
     widened=(Column("amount", "decimal(12, 2)"),),
     absent=("a", "old"),
     renamed=(("a", "b"),),
-    made_anew=("c",),
+    recreated=("c",),
 )
 PRESENT = {"amount": "decimal(10, 2)", "a": "int", "c": "int", "old": "date"}
 
@@ -254,7 +254,7 @@ def test_each_change_is_said_once() -> None:
     assert CHANGE.new == ("memo",)
     assert CHANGE.sentences(PRESENT) == (
         "renames 'a' to 'b'",
-        "makes 'c' anew",
+        "recreates 'c'",
         "adds 'memo' string",
         "widens 'amount' decimal(10, 2) to decimal(12, 2)",
         "'old' is gone from the source",
@@ -278,7 +278,7 @@ def test_ignore_refuses_what_would_lose_values_alone() -> None:
     with pytest.raises(SchemaChangeError, match=r"widens 'amount'.*the mirror keeps its types") as caught:
         require_allowed("queue", CHANGE, PRESENT, IGNORE)
     assert "memo" not in caught.value.message
-    require_allowed("queue", SchemaChange(absent=("old",), made_anew=("c",)), PRESENT, IGNORE)
+    require_allowed("queue", SchemaChange(absent=("old",), recreated=("c",)), PRESENT, IGNORE)
 
 
 def test_where_new_columns_are_ignored_key_and_cursor_are_read_all_the_same() -> None:

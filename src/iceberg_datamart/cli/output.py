@@ -37,7 +37,7 @@ def console() -> Console:
 
 
 def print_error(error: DatamartError) -> None:
-    """Print what failed and its mend on standard error."""
+    """Print what failed and its fix on standard error."""
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     console.print(Text("error: ", "bold red") + Text(error.message))
     if error.hint:

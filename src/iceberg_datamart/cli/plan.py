@@ -85,7 +85,7 @@ def _merge(session: SourceSession, step: MergeWindow) -> dict[str, Any]:
         "columns_widened": [f"{column.name} {column.type}" for column in step.change.widened],
         "columns_absent": list(step.change.absent),
         "columns_renamed": [{"from": old, "to": new} for old, new in step.change.renamed],
-        "columns_made_anew": list(step.change.made_anew),
+        "columns_recreated": list(step.change.recreated),
         "sql": read.relation if isinstance(read, JdbcRead) else None,
     }
 

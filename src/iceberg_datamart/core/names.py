@@ -25,7 +25,7 @@ class SourceName:
     def parse(cls, text: str) -> SourceName:
         """Return the name that `text` means: `table`, `schema.table`, or with parts in double quotes.
 
-        Raises ValueError, with the mend, where the text can be read in two ways or in none.
+        Raises ValueError, with the fix, where the text can be read in two ways or in none.
         """
         match = re.fullmatch(rf"(?:{_PART}\.)?{_PART}", text)
         parts = match.groups() if match else ()

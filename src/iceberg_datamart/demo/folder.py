@@ -59,7 +59,7 @@ class DemoFolder:
         if self.is_made:
             message = f"{self.directory} holds a demo already."
             hint = (
-                "Choose another folder with --directory, or start anew with --fresh, which removes this one."
+                "Choose another folder with --directory, or start again with --fresh, which removes this one."
             )
             raise DatamartError(message, hint=hint)
         try:

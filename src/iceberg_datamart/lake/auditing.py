@@ -106,7 +106,7 @@ class Auditor:
             f"Nothing was published: the table and its {kept} are as they were, and the next run takes up "
             "the same rows again. `history` does not show what was staged; to look at it: SELECT * FROM "
             f"{self._engine.table(self._table)} VERSION AS OF {snapshot_id} in Spark, FOR VERSION AS OF in "
-            "Athena. Then mend the rows, or the audit."
+            "Athena. Then correct the rows, or the audit."
         )
 
 

@@ -63,7 +63,7 @@ def checked(engine: Engine, changes: Changeset, checks: Checks, held: int) -> Pa
         if text is not None:
             inspection.findings.add(check.on_fail, text)
     if inspection.findings.errors:
-        hint = f"{_NOTHING_COMMITTED} Mend the rows, or the check."
+        hint = f"{_NOTHING_COMMITTED} Correct the rows, or the check."
         raise CheckError("; ".join(inspection.findings.errors), hint=hint)
     warnings = tuple(f"table '{changes.table}': {text}" for text in inspection.findings.warnings)
     return Passed(kept, inspection.rejected, warnings)
@@ -166,11 +166,11 @@ class _Inspection:
             message = (
                 f"rows of {length // 1024**2} MB of JSON would be rejected, which is more than memory has"
             )
-            raise CheckError(message, hint=f"Mend the rows or the check. {_NOTHING_COMMITTED}")
+            raise CheckError(message, hint=f"Correct the rows or the check. {_NOTHING_COMMITTED}")
         self.rejected += [RejectedRow(*each) for each in self._engine.fetch(limited)]
         if len(self.rejected) > MOST_REJECTED:
             message = f"more than {MOST_REJECTED} rows would be rejected: {self.rejected[0].reason}"
-            raise CheckError(message, hint=f"Mend the rows or the check. {_NOTHING_COMMITTED}")
+            raise CheckError(message, hint=f"Correct the rows or the check. {_NOTHING_COMMITTED}")
 
     def _first(self, rows: str) -> list[dict[str, Any]]:
         names = ", ".join(map(quoted, self._key))

@@ -148,7 +148,7 @@ class IcebergLake:
     ) -> None:
         """Bring the table's columns to what its rows need, and its properties to the settings.
 
-        `exact` drops all others, and makes anew what cannot be widened.
+        `exact` drops all others, and recreates what cannot be widened.
 
         Raises: SchemaChangeError.
         """
@@ -167,7 +167,7 @@ class IcebergLake:
         if base.has_required and (optional or null_keys):
             self._catalog.make_optional(table)
         present = {name: kind for name, kind in base.columns.items() if name not in LINEAGE_NAMES}
-        # What is computed anew need not be followed.
+        # What is computed again need not be followed.
         unlike = incompatible_columns(columns, present, key) if exact else ()
         present = {name: kind for name, kind in present.items() if name not in unlike}
         change = schema_change(table, columns, present, key)

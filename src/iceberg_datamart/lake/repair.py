@@ -30,7 +30,7 @@ class PointerRepair:
         self._pointers = pointers_of(self._catalog, database)
 
     def repaired(self, table: str, *, dry_run: bool) -> Finding:
-        """Return what was found of a table, mended unless `dry_run`.
+        """Return what was found of a table, corrected unless `dry_run`.
 
         The next run reads from the watermark that the older state records (R4), so nothing is lost.
         Raises: MetadataMissingError where the file before it is gone as well, CommitConflictError where
@@ -63,6 +63,6 @@ def _beyond_repair(table: str, current: str, previous: str | None) -> MetadataMi
     message = f"{table}: the metadata file {current} is gone, and {also}"
     hint = (
         f"Restore one of them (S3: an older version of the object). Else drop the table from the catalog, "
-        f"keeping its files, and run with --load-type full: '{table}' is filled anew."
+        f"keeping its files, and run with --load-type full: '{table}' is filled again."
     )
     return MetadataMissingError(message, hint=hint)

@@ -90,7 +90,7 @@ class Merging:
         return {self._source(name) for name in lost} & set(self.points.sessions)
 
     def _move_to_fresh_point(self, sources: set[str]) -> None:
-        """Read the facts of all tables of the sources at a point taken now, and plan anew."""
+        """Read the facts of all tables of the sources at a point taken now, and plan again."""
         for name in sources:
             log.warning("the consistent point of source '%s' was lost; its tables are read again", name)
             self.points.give_up(name)

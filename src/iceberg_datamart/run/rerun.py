@@ -1,4 +1,4 @@
-"""A run repeated by a snapshot id: a mirror read from the state recorded there, a mart computed anew."""
+"""A run repeated by a snapshot id: a mirror read from the state recorded there, a mart computed again."""
 
 from __future__ import annotations
 

@@ -87,9 +87,7 @@ class LocalTimestampFile:
             self._replace(instant, expected)
         except OSError as error:
             message = f"timestamp file {self._path} cannot be written: {error.strerror}"
-            hint = (
-                "Mend the folder and run again; the tables are committed, and nothing is read twice for it."
-            )
+            hint = "Correct the folder and run again: the tables are committed, nothing is read twice."
             raise TimestampFileError(message, hint=hint) from error
 
     def _replace(self, instant: datetime, expected: datetime | None) -> None:

@@ -45,7 +45,7 @@ ALTERS = (
     "widen",
     "rewrite",
     "make_illegal",
-    "make_anew",
+    "recreate",
     "relabel",
     "move_partition",
     "replace_view",
@@ -73,7 +73,7 @@ class Alterations(Statements):
         if table.remedy is not None:
             return
         if any(table.columns[name].unfit for name in table.columns):
-            self.mend(table)
+            self.correct(table)
         self._some_of(ALTERS, table)
 
     def default(self, database: str, role: str) -> None:
@@ -128,7 +128,7 @@ class Alterations(Statements):
             table.illegal, table.remedy = name, f"alter table {table.place} drop {column}"
             table.exact = True
 
-    def make_anew(self, table: Table) -> None:
+    def recreate(self, table: Table) -> None:
         """Put a table of the same rows in its place, which is another source."""
         if table.layout == "plain" and (table.cursor is None or table.columns[table.cursor].sql != "int8"):
             self.say(f"create table {table.part('new')} (like {table.place} including all)")
@@ -173,12 +173,12 @@ class Alterations(Statements):
     def exclude(self, table: Table) -> None:
         """Read a column no more, or read it again; which the settings say, no statement."""
         if table.excluded:
-            self.mend(table)
+            self.correct(table)
             table.columns |= table.excluded
             table.excluded = {}
             table.exact = True
             return
-        self.mend(table)
+        self.correct(table)
         for name in self._loose(table)[:1]:
             table.excluded = {name: table.columns.pop(name)}
 

@@ -139,7 +139,7 @@ class Statements:
             sets = self._set(table, table.clock) | {name: table.columns[name].unfit_value}
             self._told(table, self._change(table, sets, 1))
 
-    def mend(self, table: Table) -> None:
+    def correct(self, table: Table) -> None:
         """Take all values away that no mirror can hold."""
         for name, kind in table.columns.items():
             if kind.unfit and name in table.plain:

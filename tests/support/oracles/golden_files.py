@@ -1,4 +1,4 @@
-"""Texts that are compared exactly with files; UPDATE_GOLDEN=1 writes the files anew."""
+"""Texts that are compared exactly with files; UPDATE_GOLDEN=1 writes the files again."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class StormyColumns:
         self._alter(table, f"alter {name} type {_KINDS[_kind(name)][1]}")
 
     def remake(self, table: str) -> None:
-        """Drop a column and make it anew, NULL in all rows, narrow or wide."""
+        """Drop a column and make it again, NULL in all rows, narrow or wide."""
         name = self._any(table)
         self._alter(table, f"drop {name}, add {name} {self.dice.choice(_KINDS[_kind(name)][:2])}")
 

@@ -312,7 +312,7 @@ class Storm:
         ]
 
     def _look_back(self) -> None:
-        """Know that a column made anew is not noticed where the mirror's history says nothing any more."""
+        """Know that a column recreated is not noticed where the mirror's history says nothing any more."""
         for table in self.remade:
             if not any(snapshot["run_id"] for snapshot in self.laptop.history(table)):
                 self._hide()

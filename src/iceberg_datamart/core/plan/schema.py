@@ -29,7 +29,7 @@ class SchemaChange:
     """What must happen to a table before rows of a new shape are written: columns to add and to widen.
 
     `absent` names the columns that only the table still has; their new rows hold NULL. `dropped` names
-    those that go. `renamed` pairs names, the old one first; these columns and those that were `made_anew`
+    those that go. `renamed` pairs names, the old one first; these columns and those that were `recreated`
     hold other values than the table has under their names, also in rows that no window reads.
     """
 
@@ -38,26 +38,26 @@ class SchemaChange:
     absent: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     renamed: tuple[tuple[str, str], ...] = ()
-    made_anew: tuple[str, ...] = ()
+    recreated: tuple[str, ...] = ()
 
     @property
     def new(self) -> tuple[str, ...]:
         """Return the added columns that are no old ones under a new name."""
-        others = {*(name for _, name in self.renamed), *self.made_anew}
+        others = {*(name for _, name in self.renamed), *self.recreated}
         return tuple(column.name for column in self.added if column.name not in others)
 
     @property
     def full_load_reason(self) -> str | None:
         """Return why all rows have to be read again; None where no column needs it."""
         found = [f"column '{new}' is new under this name: it was '{old}'" for old, new in self.renamed]
-        found += [f"column '{name}' was dropped and made anew" for name in self.made_anew]
+        found += [f"column '{name}' was dropped and recreated" for name in self.recreated]
         return "; ".join(found) or None
 
     def sentences(self, present: Mapping[str, str]) -> tuple[str, ...]:
         """Return each change in words; `present` are the table's columns, name to Iceberg type."""
         return (
             *(f"renames '{old}' to '{new}'" for old, new in self.renamed),
-            *(f"makes '{name}' anew" for name in self.made_anew),
+            *(f"recreates '{name}'" for name in self.recreated),
             *(f"adds '{column.name}' {column.type}" for column in self.added if column.name in self.new),
             *(f"widens '{c.name}' {present[c.name]} to {c.type}" for c in self.widened),
             *(f"'{name}' is gone from the source" for name in self._gone),
@@ -85,7 +85,7 @@ def schema_change(
     missing_key = [name for name in key if present and name not in present]
     if missing_key:
         message = f"the key column '{missing_key[0]}' is not in table '{table}', which has another key"
-        raise SchemaChangeError(message, hint=f"Drop the table '{table}': the next run makes it anew.")
+        raise SchemaChangeError(message, hint=f"Drop the table '{table}': the next run creates it again.")
     return SchemaChange(
         added=tuple(column for column in columns if column.name not in present),
         widened=tuple(column for column, old in known if not fits(column.type, old)),
@@ -109,15 +109,15 @@ def incompatible_columns(
 def renumbered(change: SchemaChange, recorded: Mapping[str, int], numbers: Mapping[str, int]) -> SchemaChange:
     """Return the change with what the source's numbers tell of columns since they were recorded.
 
-    A column that has the number of another name was renamed; one whose own is another was made anew.
+    A column that has the number of another name was renamed; one whose own is another was recreated.
     """
     names = {number: name for name, number in recorded.items() if number != _GONE}
     renamed = [(names[number], name) for name, number in numbers.items() if names.get(number, name) != name]
     known = {name for _, name in renamed}
-    made_anew = [
+    recreated = [
         name for name, number in numbers.items() if name not in known and recorded.get(name, number) != number
     ]
-    return replace(change, renamed=tuple(renamed), made_anew=tuple(made_anew))
+    return replace(change, renamed=tuple(renamed), recreated=tuple(recreated))
 
 
 def recorded_column_ids(numbers: Mapping[str, int], mirrored: Iterable[str]) -> dict[str, int]:
@@ -137,7 +137,7 @@ def unread_columns(source: SourceTable, present: Iterable[str], cursor: str | No
 def require_allowed(table: str, change: SchemaChange, present: Mapping[str, str], policy: str) -> None:
     """Raise SchemaChangeError where `policy`, the setting on_schema_change, has no room for the change."""
     setting = f"tables.{table}.on_schema_change"
-    refused = replace(change, added=(), absent=(), renamed=(), made_anew=()) if policy == IGNORE else change
+    refused = replace(change, added=(), absent=(), renamed=(), recreated=()) if policy == IGNORE else change
     said = refused.sentences(present) if policy in {FAIL, IGNORE} else ()
     if not said:
         return

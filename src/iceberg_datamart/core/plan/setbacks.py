@@ -1,4 +1,4 @@
-"""Signs that a source went back or was filled anew since a mirror was read from it (R20)."""
+"""Signs that a source went back or was filled again since a mirror was read from it (R20)."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ class Probe:
     shared: SharedKeys = field(default_factory=SharedKeys)
 
 
-# More than a person can mend: the type, the key or the check is at fault, and the table fails.
+# More than a person can correct: the type, the key or the check is at fault, and the table fails.
 MOST_REJECTED = 10_000
 # Characters of JSON: with all their values, rejected rows pass through the memory of this process.
 MOST_REJECTED_TEXT = 256 * 1024**2

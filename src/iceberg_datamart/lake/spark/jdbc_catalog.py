@@ -1,4 +1,4 @@
-"""Faults of Iceberg's JDBC catalog, mended from outside by reflection.
+"""Faults of Iceberg's JDBC catalog, corrected from outside by reflection.
 
 https://github.com/apache/iceberg/blob/apache-iceberg-1.10.0/core/src/main/java/org/apache/iceberg/jdbc/JdbcClientPool.java
 """
@@ -49,7 +49,7 @@ def replace_lost_connections(session: SparkSession) -> None:
 
 
 def unlock_sqlite(session: SparkSession, catalog: str) -> None:
-    """Open the pool's connection to a SQLite file anew.
+    """Open the pool's connection to a SQLite file again.
 
     Iceberg 1.0 looks for its own tables at the start and leaves the result open, which holds a read lock:
     no other process could write.

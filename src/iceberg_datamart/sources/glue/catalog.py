@@ -134,7 +134,7 @@ class GlueCatalog:
         missing = SourceError(
             f"there is no Glue connection '{connection}', through which tables of source '{self._name}' "
             "were crawled",
-            hint="Make it anew, or run the crawler with the one that there is.",
+            hint="Create it again, or run the crawler with the one that there is.",
         )
         found: Mapping[str, str] = self._asked(
             f"Glue connection '{connection}'",

@@ -169,7 +169,7 @@ def _recipe(schema: Schema, columns: tuple[Column, ...]) -> dict[str, str]:
 def _digest(schema: Schema, columns: tuple[Column, ...], config: TableConfig) -> str:
     """Return what changes with columns and settings, which make no snapshot.
 
-    A column's id tells one that was renamed, or dropped and made anew: its old rows have other values then.
+    A column's id tells one that was renamed, or dropped and recreated: its old rows have other values then.
     """
     ids = {field.name: field.field_id for field in schema.fields}
     read = [(ids[column.name], column.name, column.type) for column in columns]

@@ -53,7 +53,7 @@ _UNTRUSTED = (
     "private key file",
 )
 # The connection is gone, or was not to be had: https://www.postgresql.org/docs/current/errcodes-appendix.html
-# A standby ends what its primary's cleaning overtakes with 40001; a fresh point is the mend there, too.
+# A standby ends what its primary's cleaning overtakes with 40001; a fresh point is the fix there, too.
 # A reader waits for locks only behind DDL that waits for the snapshot's session.
 _LOST = ("08", "57P", "53300", "40001", "40P01", "55P03")
 _ATTEMPTS = 5

@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iceberg_datamart.core.plan.planner import MergeWindow
-from iceberg_datamart.core.source.reads import StoredPart
+from iceberg_datamart.core.settings.model import TableConfig
+from iceberg_datamart.core.source.reads import SourceTable, StoredPart
+from iceberg_datamart.core.source.recipe import whole_recipe, with_hidden
 from iceberg_datamart.core.state.history import Snapshot
 from support.fakes.ports import MINUTE, NOON, table
 from support.fakes.runs import world
@@ -89,6 +91,14 @@ def test_r19_a_setting_that_changes_what_a_mirror_holds_compares_it(
     rewrite(found)
     assert told(found.run()) == reason
     assert equal(found)
+
+
+def test_r19_a_check_is_recorded_as_it_is_set_so_that_a_later_setting_of_checks_changes_nothing() -> None:
+    check = {"type": "not_null", "columns": ["v"], "on_fail": "reject"}
+    table = TableConfig.model_validate({"source": "prd", "from": "queue", "checks": [check]})
+    said = '{"type":"not_null","on_fail":"reject","columns":["v"]}'
+    recorded = whole_recipe(SourceTable("id", (), ("id",), True), table)["checks"]
+    assert recorded == with_hidden("those that reject rows", said)
 
 
 def test_r19_a_column_that_is_left_out_and_taken_in_again_holds_what_the_source_has() -> None:

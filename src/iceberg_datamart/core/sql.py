@@ -1,6 +1,6 @@
 """The SQL text that Spark runs: quoting, literals, key ranges, changesets and MERGE.
 
-SELECTs keep to what Spark and DuckDB share. Names are always quoted, values always literals.
+Names are always quoted, values always literals. The pure tests run most of it on SQLite.
 """
 
 from __future__ import annotations

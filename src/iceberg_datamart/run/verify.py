@@ -67,7 +67,7 @@ def _mirror(lake: Lake, session: SourceSession, step: MergeWindow) -> Verified:
     if step.mirror is None or step.mirror.current is None:
         found = Differences(missing=rows, rejected_missing=unfit)
         return Verified(rows, 0, found, notes=(*notes, *notes_of(step.table, found, reads_all=True)))
-    _refuse_uneven(step)
+    _refuse_incomparable(step)
     names = [column.name for column in step.source.columns]
     held = lake.digests(step.table, step.mirror, names, slicing)
     slices = differing(slicing, fitting, held)
@@ -116,7 +116,7 @@ def pending_from(session: SourceSession, step: MergeWindow) -> Watermark | None:
     return least_cursor(kind, step.settings.cursor_timezone, state.complete_through)
 
 
-def _refuse_uneven(step: MergeWindow) -> None:
+def _refuse_incomparable(step: MergeWindow) -> None:
     """Raise where the two sides cannot be compared row by row."""
     if step.change.added:
         names = ", ".join(column.name for column in step.change.added)

@@ -33,7 +33,10 @@ def with_hidden(shown: str, *hidden: object) -> str:
 def whole_recipe(source: SourceTable, table: TableConfig) -> dict[str, str]:
     """Return what the source told with its columns, and the settings that decide what the mirror holds."""
     configured = {f"columns.{name}.type": found.type for name, found in table.columns.items()}
-    rejecting = [check.model_dump_json() for check in table.checks if check.on_fail == "reject"]
+    # What is not set is left out, so that a setting which checks get later changes no recipe.
+    rejecting = [
+        check.model_dump_json(exclude_defaults=True) for check in table.checks if check.on_fail == "reject"
+    ]
     zoned = source.cursor is CursorKind.TIMESTAMP
     settings = {
         "primary_key": ", ".join(sorted(source.primary_key)),

@@ -177,8 +177,8 @@ CHANGES = {
     "dropped": ("drop v_{t}", {"columns_absent": ["v_dropped"]}, None),
     "again": (
         "drop v_{t}, add v_{t} int default 5",
-        {"columns_recreated": ["v_anew"]},
-        "column 'v_anew' was dropped and recreated",
+        {"columns_recreated": ["v_again"]},
+        "column 'v_again' was dropped and recreated",
     ),
     "wider": (
         "drop v_{t}, add v_{t} bigint default 5000000000",

@@ -84,8 +84,8 @@ $(GLUE_4_0)/.made: requirements/glue-4.0.txt pyproject.toml
 .venv/classes.jsa: .venv/.jars
 	PYTHONPATH=tests $(BIN)/python -m support.worlds.shared_classes
 
-check: setup  ## Format, lint, types and pure tests, in seconds
-	@+$(SUB) -j2 --output-sync=target style pure
+check: setup  ## Format, lint, types and pure tests with few examples, in seconds
+	@+HYPOTHESIS_PROFILE=quick $(SUB) -j2 --output-sync=target style pure
 
 style: setup
 	$(BIN)/ruff format --check .

@@ -31,6 +31,8 @@ pytest_plugins = ["support.timings", "support.groups"]
 hypothesis_settings.register_profile("steady", deadline=None)
 # The same examples each time: `make test` asks for them where each is a run.
 hypothesis_settings.register_profile("repeatable", deadline=None, derandomize=True)
+# Fewer of them: `make check` asks for them, and `make test` for all.
+hypothesis_settings.register_profile("quick", deadline=None, max_examples=10)
 hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 shared_classes.share()

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from iceberg_datamart.errors import CommitConflictError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AbstractContextManager
@@ -100,3 +102,9 @@ class Engine(Protocol):
 
     def ancestors(self, table: str) -> set[int]:
         """Return the ids of the current snapshot and its ancestors, as the catalog has them now."""
+
+
+def conflict(table: str) -> CommitConflictError:
+    """Return what to raise where another writer came first."""
+    message = f"another run committed to {table} while this one was merging"
+    return CommitConflictError(message, hint="Run again: it starts from what the other run committed.")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Protocol
 
-from iceberg_datamart.core.quality.touched import SUMMARY_FIELDS
 from iceberg_datamart.core.sql import RUN_ID, literal, quoted
 from iceberg_datamart.crash_points import crash_point
 from iceberg_datamart.errors import (
@@ -16,6 +15,7 @@ from iceberg_datamart.errors import (
     LakeError,
 )
 from iceberg_datamart.lake.catalog import while_unreachable
+from iceberg_datamart.lake.engine import conflict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -82,7 +82,7 @@ class Publishing:
         MERGE itself tells nothing: a row that it does not find is inserted or forgotten, one that is there
         twice is changed twice.
         """
-        if touched.accounts_for({name: staged.summary.get(name) for name in SUMMARY_FIELDS}):
+        if touched.accounts_for(staged.summary):
             return
         before = (0, 0) if staged.parent is None else self._rows(staged.table, staged.parent, run_id)
         after = self._rows(staged.table, staged.snapshot_id, run_id)
@@ -150,9 +150,3 @@ def _not_published(table: str, error: DatamartError) -> DatamartError:
         return error
     message = f"the catalog was lost before {table} was committed; nothing was published"
     return CommitConflictError(message, hint="Run again when the catalog is up.")
-
-
-def conflict(table: str) -> CommitConflictError:
-    """Return what to raise where another writer came first."""
-    message = f"another run committed to {table} while this one was merging"
-    return CommitConflictError(message, hint="Run again: it starts from what the other run committed.")

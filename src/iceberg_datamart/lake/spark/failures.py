@@ -11,12 +11,12 @@ from pyspark.sql.utils import CapturedException
 
 from iceberg_datamart.errors import (
     CatalogUnreachableError,
-    CommitConflictError,
     DatamartError,
     LakeError,
     SourceUnreachableError,
     UnfitValueError,
 )
+from iceberg_datamart.lake.engine import conflict
 from iceberg_datamart.lake.runtime import present_runtime
 from iceberg_datamart.lake.spark.jdbc_catalog import replace_lost_connections
 
@@ -82,8 +82,7 @@ def translated(table: str, error: Exception) -> DatamartError:
     if unfit is not None:
         return unfit
     if any(name in text for name in _CONFLICTS):
-        message = f"another run committed to {table} while this one was merging"
-        return CommitConflictError(message, hint="Run again: it starts from what the other run committed.")
+        return conflict(table)
     if any(name in text for name in _UNANSWERED):
         message = f"the catalog did not answer while {table} was written: {_root_cause(text)}"
         return CatalogUnreachableError(message, hint="Run again when the catalog is up; nothing is lost.")

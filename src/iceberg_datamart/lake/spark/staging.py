@@ -12,8 +12,7 @@ from iceberg_datamart.core.changes import Append
 from iceberg_datamart.core.quality.touched import SUMMARY_FIELDS
 from iceberg_datamart.core.sql import lineage_values, merge_sql, quoted
 from iceberg_datamart.errors import CommitConflictError
-from iceberg_datamart.lake.engine import Staged
-from iceberg_datamart.lake.publishing import conflict
+from iceberg_datamart.lake.engine import Staged, conflict
 from iceberg_datamart.lake.spark.java_classes import java, load_table
 from iceberg_datamart.lake.spark.types import spark_type
 

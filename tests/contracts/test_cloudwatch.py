@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -55,12 +55,13 @@ def test_a_metric_keeps_its_value_unit_and_dimensions(server: AwsServer) -> None
     of_database = [{"Name": "Database", "Value": "datamart"}]
     of_table = [*of_database, {"Name": "Table", "Value": "table_7"}]
     assert found == {"RowsRead": of_table, "RunSeconds": of_database}
+    minute = NOW.replace(second=0)
     (point,) = server.client("cloudwatch").get_metric_statistics(
         Namespace=NAMESPACE,
         MetricName="RunSeconds",
         Dimensions=of_database,
-        StartTime=NOW.replace(second=0),
-        EndTime=NOW.replace(second=59),
+        StartTime=minute,
+        EndTime=minute + timedelta(minutes=1),
         Period=60,
         Statistics=["Maximum", "SampleCount"],
     )["Datapoints"]

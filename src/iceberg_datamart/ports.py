@@ -58,8 +58,7 @@ class MirrorMerge:
 class MirrorComparison:
     """Some slices of a mirror beside the rows that the source has there: `read` marks pending ones.
 
-    `protected_keys` reads the keys of rejected rows, as in `MirrorMerge`; `rejects` is the predicate of the
-    rows that checks reject.
+    `protected_keys` reads the keys of rejected rows, as in `MirrorMerge`; `checks` say which rows are.
     """
 
     table: str
@@ -68,7 +67,7 @@ class MirrorComparison:
     slices: Slices
     base: TableHistory
     protected_keys: JdbcRead | None = None
-    rejects: str = "false"
+    checks: Checks = NO_CHECKS
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pytest
 
 from iceberg_datamart.app.settings_file import load_config
 from iceberg_datamart.core.columns import Column
-from iceberg_datamart.core.sql import LINEAGE
+from iceberg_datamart.core.sql.reserved import LINEAGE
 from iceberg_datamart.lake.catalog import LakeCatalog
 from iceberg_datamart.lake.runtime import present_runtime
 from support.shops.changing_tables import MOMENT, alter, check, make, touch

@@ -23,15 +23,11 @@ from iceberg_datamart.core.mart.shape import (
 )
 from iceberg_datamart.core.settings.model import MartConfig, TableConfig
 from iceberg_datamart.core.source.reads import SourceTable
-from iceberg_datamart.core.sql import (
-    Sides,
-    changeset_sql,
-    deduplicated_sql,
-    key_ranges,
-    merge_sql,
-    within,
-    without_older_sql,
-)
+from iceberg_datamart.core.sql.bounds import within
+from iceberg_datamart.core.sql.changeset import Sides, changeset_sql
+from iceberg_datamart.core.sql.keys import Batch, deduplicated_sql, without_older_sql
+from iceberg_datamart.core.sql.merge import merge_sql
+from iceberg_datamart.core.sql.spark import SPARK
 from iceberg_datamart.core.state.watermark import CursorKind, ReadWindow, Watermark
 from iceberg_datamart.sources.postgres import catalog, rejects, widths
 from iceberg_datamart.sources.postgres import settings as postgres_settings
@@ -73,15 +69,18 @@ def shipped(how: str = "inner") -> MartShape:
 
 
 def test_the_changeset_of_a_window() -> None:
-    bounds = within("queue_id", key_ranges(Column("queue_id", "long"), [7, 8, 9, 500]))
+    bounds = within(SPARK, Column("queue_id", "long"), [(7, 9), (500, 500)])
     text = changeset_sql(
-        Sides(new="`batch`", old="`lake`.`db`.`queue`", key=KEY, columns=COLUMNS, bounds=bounds), full=False
+        SPARK,
+        Sides(new="`batch`", old="`lake`.`db`.`queue`", key=KEY, columns=COLUMNS, bounds=bounds),
+        full=False,
     )
     check("changeset_of_a_window.sql", laid_out(text))
 
 
 def test_the_changeset_of_a_full_load_with_soft_deletes() -> None:
     text = changeset_sql(
+        SPARK,
         Sides(
             new="`batch`", old="`lake`.`db`.`queue`", key=KEY, columns=COLUMNS, deleted="_datamart_deleted"
         ),
@@ -98,24 +97,26 @@ def test_the_merge() -> None:
         columns=COLUMNS,
         lineage=Lineage("20260301T120000.000000Z-1a2b3c4d", datetime(2026, 3, 1, 12, tzinfo=timezone.utc)),
         absent=[Column("old_column", "string")],
-        bounds=within("queue_id", key_ranges(Column("queue_id", "long"), [7, 8, 9, 500])),
+        bounds=within(SPARK, Column("queue_id", "long"), [(7, 9), (500, 500)]),
     )
-    check("merge.sql", laid_out(merge_sql("`lake`.`db`.`queue`", changes)))
+    check("merge.sql", laid_out(merge_sql(SPARK, "`lake`.`db`.`queue`", changes)))
 
 
 def test_one_row_a_key() -> None:
-    check("one_row_a_key.sql", laid_out(deduplicated_sql("`batch`", KEY, COLUMNS, "updated_at")))
+    check(
+        "one_row_a_key.sql", laid_out(deduplicated_sql(SPARK, Batch("`batch`", KEY, COLUMNS, "updated_at")))
+    )
 
 
 def test_no_row_older_than_the_mirrors() -> None:
-    text = without_older_sql("`batch`", "`mirror`", KEY, "updated_at")
+    text = without_older_sql(SPARK, "`batch`", "`mirror`", KEY, "updated_at")
     check("no_row_older_than_the_mirrors.sql", laid_out(text))
 
 
 @pytest.mark.parametrize("how", ["inner", "left"])
 def test_the_join_of_the_shipped_mart(how: str) -> None:
     found = shipped(how)
-    check(f"join_{how}.sql", laid_out(found.join_sql({table: f"`{table}`" for table in found.tables})))
+    check(f"join_{how}.sql", laid_out(found.join_sql(SPARK, {table: f"`{table}`" for table in found.tables})))
 
 
 @pytest.mark.parametrize("how", ["inner", "left"])
@@ -125,10 +126,13 @@ def test_the_mart_rows_that_two_changed_tables_touch(how: str) -> None:
     for name in ("queue", "settlement_transaction"):
         node = next(node for node in found.nodes if node.table == name)
         delta = Delta(f"`{name}`@now", f"`{name}`@before", ("run-1", "run-2"), deletes=True)
-        arms.append(found.arm(name, delta, f"({changed_keys_sql(delta, node.shape.primary_key)})"))
-    taken = [arm.taken(f"({arm.keys})") for arm in joined_arms(arms)]
+        arms.append(
+            found.arm(SPARK, name, delta, f"({changed_keys_sql(SPARK, delta, node.shape.primary_key)})")
+        )
+    taken = [arm.taken(SPARK, f"({arm.keys})") for arm in joined_arms(arms)]
     check(
-        f"touched_rows_{how}.sql", laid_out(restricted_sql("`mart`", ["queue_id", "transaction_id"], taken))
+        f"touched_rows_{how}.sql",
+        laid_out(restricted_sql(SPARK, "`mart`", ["queue_id", "transaction_id"], taken)),
     )
 
 

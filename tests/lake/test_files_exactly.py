@@ -17,7 +17,7 @@ from iceberg_datamart.app.settings_file import Layer, default_config_text, parse
 from iceberg_datamart.core.columns import Column
 from iceberg_datamart.core.settings.model import TableConfig
 from iceberg_datamart.core.source.reads import FilesRead
-from iceberg_datamart.core.sql import literal
+from iceberg_datamart.core.sql.spark import literal
 from iceberg_datamart.errors import DatamartError
 from iceberg_datamart.lake.spark.csv_lines import require_whole_lines
 from iceberg_datamart.lake.spark.exact import _is_exact, exact_cast

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from iceberg_datamart.core.sql import is_taken
+from iceberg_datamart.core.sql.reserved import is_taken
 from support.shops.taken_names import PACKAGE, internal_aliases
 
 if TYPE_CHECKING:
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 RESULTS = {"wrong", "pending", "rejected"}
 # Of a hint that holds a statement.
 WORDS = {"they", "audit"}
-FOLDERS = ("lake", "lake/spark", "sources/postgres")
+FOLDERS = ("core/sql", "lake", "lake/spark", "sources/postgres")
 # Whose SQL stands beside names of people's columns; the others ask system catalogs alone.
 MODULES = sorted(
     {
-        *("core/sql.py", "core/mart/shape.py", "core/quality/checks.py", "core/quality/audits.py"),
+        *("core/mart/shape.py", "core/quality/checks.py", "core/quality/audits.py"),
         *(f"{folder}/{path.name}" for folder in FOLDERS for path in (PACKAGE / folder).glob("*.py")),
     }
     - {

@@ -23,7 +23,7 @@ from iceberg_datamart.core.quality.audits import (
 from iceberg_datamart.core.settings.audits import AuditConfig
 from iceberg_datamart.errors import ConfigError
 from support.fakes.ports import configured, table
-from support.oracles.sqlite_engine import Engine
+from support.oracles.sqlite_engine import SQLITE, Engine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +51,7 @@ def test_a_key_is_doubled_where_two_rows_have_it_also_where_it_holds_nulls(
     engine: Engine, rows: list[tuple[Any, ...]]
 ) -> None:
     relations = {"t": engine.put("t", ["id", "b c"], rows)}
-    found = engine.rows(KeyAudit(*SAID, "t", ("id", "b c")).failing_sql(relations))
+    found = engine.rows(KeyAudit(*SAID, "t", ("id", "b c")).failing_sql(SQLITE, relations))
     assert sorted(found, key=repr) == sorted((k for k, n in Counter(rows).items() if n > 1), key=repr)
 
 
@@ -69,7 +69,7 @@ def test_a_row_points_to_nothing_where_it_has_no_null_and_no_row_there_has_its_v
     width = len(columns)
     there = [parent[:width] for parent in parents]
     expected = [row[: 1 + width] for row in numbered if None not in row[1 : 1 + width]]
-    assert sorted(engine.rows(audit.failing_sql(relations))) == sorted(
+    assert sorted(engine.rows(audit.failing_sql(SQLITE, relations))) == sorted(
         row for row in expected if row[1:] not in there
     )
 
@@ -77,16 +77,16 @@ def test_a_row_points_to_nothing_where_it_has_no_null_and_no_row_there_has_its_v
 def test_a_foreign_key_may_point_to_the_table_itself(engine: Engine) -> None:
     relations = {"t": engine.put("t", ["id", "a", "b c"], [(1, None, ""), (2, 1, ""), (3, 9, "")])}
     audit = ForeignKeyAudit(*SAID, "t", ("id",), "t", (("a", "id"),))
-    assert engine.rows(audit.failing_sql(relations)) == [(3, 9)]
+    assert engine.rows(audit.failing_sql(SQLITE, relations)) == [(3, 9)]
 
 
 def test_a_statement_of_people_reads_the_relations_and_may_end_in_a_comment(engine: Engine) -> None:
     relations = {"t": engine.put("staged", ["id"], [(1,), (2,)]), "o": engine.put("o", ["id"], [(2,)])}
     audit = SqlAudit(*SAID, "SELECT id FROM {t} WHERE id IN (SELECT id FROM {o}) -- only {{these}}")
     assert audit.tables == ("t", "o")
-    assert engine.rows(audit.failing_sql(relations)) == [(2,)]
+    assert engine.rows(audit.failing_sql(SQLITE, relations)) == [(2,)]
     listed = SqlAudit(*SAID, "WITH x AS (SELECT 7 AS y) SELECT * FROM x")
-    assert engine.rows(listed.failing_sql({})) == [(7,)]
+    assert engine.rows(listed.failing_sql(SQLITE, {})) == [(7,)]
 
 
 @pytest.mark.parametrize(

@@ -21,12 +21,13 @@ from iceberg_datamart.core.quality.checks import (
     failing_sql,
     finding,
     tally_sql,
-    typed_literal,
 )
+from iceberg_datamart.core.quality.predicates import typed_value
 from iceberg_datamart.core.settings.checks import CheckConfig
-from iceberg_datamart.core.sql import CHANGE, DELETE, INSERT, UPDATE
+from iceberg_datamart.core.sql.reserved import CHANGE, DELETE, INSERT, UPDATE
+from iceberg_datamart.core.sql.spark import SPARK
 from iceberg_datamart.errors import ConfigError
-from support.oracles.sqlite_engine import Engine
+from support.oracles.sqlite_engine import SQLITE, Engine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,7 +76,8 @@ def test_the_failing_rows_are_those_that_the_rule_names(
     engine: Engine, check: dict[str, Any], passes: Any, changes: dict[int, tuple[Any, ...]]
 ) -> None:
     (compiled_check,) = compiled(check).rows
-    found = {row[0] for row in engine.rows(failing_sql(put(engine, changes), compiled_check.fails))}
+    text = failing_sql(put(engine, changes), compiled_check.fails(SQLITE))
+    found = {row[0] for row in engine.rows(text)}
     expected = {key for key, (a, b, change) in changes.items() if change != DELETE and not passes(a, b)}
     assert found == expected
 
@@ -83,7 +85,7 @@ def test_the_failing_rows_are_those_that_the_rule_names(
 def test_a_comment_at_the_end_of_an_expression_hides_nothing(engine: Engine) -> None:
     (check,) = compiled({"type": "expression", "sql": "a > id -- a comment"}).rows
     changes = put(engine, {1: (2, None, INSERT), 2: (2, None, INSERT), 3: (None, None, INSERT)})
-    assert [row[0] for row in engine.rows(failing_sql(changes, check.fails))] == [2]
+    assert [row[0] for row in engine.rows(failing_sql(changes, check.fails(SQLITE)))] == [2]
 
 
 @given(changes=changesets)
@@ -101,7 +103,7 @@ def test_one_pass_counts_what_is_kept_what_is_rejected_and_what_then_fails(
         counted = expected.setdefault((change, any(wrong[1:])), [0, 0, 0, 0])
         for index, number in enumerate([1, *wrong]):
             counted[index] += number
-    rows = engine.rows(tally_sql(put(engine, changes), checks))
+    rows = engine.rows(tally_sql(SQLITE, put(engine, changes), checks))
     assert {(row[0], bool(row[1])): list(row[2:]) for row in rows} == expected
 
 
@@ -123,13 +125,13 @@ def test_a_row_is_not_unique_where_the_table_would_hold_its_values_twice(
     }
     old = engine.put("mirror", NAMES, [(key, *row) for key, row in mirror.items()])
     check = UniqueCheck("u", "error", columns)
-    found = [row[0] for row in engine.rows(duplicates_sql(put(engine, changes), old, ["id"], check))]
+    found = [row[0] for row in engine.rows(duplicates_sql(SQLITE, put(engine, changes), old, ["id"], check))]
     assert sorted(found) == sorted(expected)
 
 
 def test_the_rows_of_a_first_load_are_unique_among_themselves(engine: Engine) -> None:
     changes = put(engine, {1: (1, None, INSERT), 2: (1, None, INSERT), 3: (2, None, INSERT)})
-    text = duplicates_sql(changes, None, ["id"], UniqueCheck("u", "error", ("a",)))
+    text = duplicates_sql(SQLITE, changes, None, ["id"], UniqueCheck("u", "error", ("a",)))
     assert sorted(row[0] for row in engine.rows(text)) == [1, 2]
 
 
@@ -169,7 +171,7 @@ def test_a_limit_that_is_not_set_limits_nothing() -> None:
     ],
 )
 def test_a_value_is_read_by_the_type_of_its_column(text: str, kind: str, literal: str) -> None:
-    assert typed_literal("here", text, kind) == literal
+    assert SPARK.literal(typed_value("here", text, kind), kind) == literal
 
 
 @pytest.mark.parametrize(
@@ -189,13 +191,14 @@ def test_a_value_is_read_by_the_type_of_its_column(text: str, kind: str, literal
 )
 def test_a_value_that_is_none_of_its_column_is_refused_by_name(text: str, kind: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        typed_literal("tables.t.checks[0]", text, kind)
+        typed_value("tables.t.checks[0]", text, kind)
     assert caught.value.message == f"tables.t.checks[0]: {text!r} is no value of a column of type {kind}"
 
 
 @given(number=st.decimals(allow_nan=False, allow_infinity=False, places=4))
 def test_no_decimal_is_written_with_an_exponent(number: Decimal) -> None:
-    text = typed_literal("here", str(number), "decimal(38, 4)")
+    kind = "decimal(38, 4)"
+    text = SPARK.literal(typed_value("here", str(number), kind), kind)
     assert "E" not in text
     assert Decimal(text.removesuffix("BD")) == number
 

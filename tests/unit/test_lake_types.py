@@ -11,7 +11,8 @@ from pyiceberg.types import ListType
 
 from iceberg_datamart.core.columns import Column
 from iceberg_datamart.core.settings.model import CatalogConfig
-from iceberg_datamart.core.sql import shown
+from iceberg_datamart.core.sql.changeset import shown
+from iceberg_datamart.core.sql.spark import SPARK
 from iceberg_datamart.lake.spark.session import catalog_settings
 from iceberg_datamart.lake.spark.types import decoded, spark_type
 from iceberg_datamart.lake.spark.types import iceberg_type as from_spark
@@ -101,7 +102,7 @@ def test_a_column_leaves_the_wire_under_its_own_name(kind: str, expression: str)
 def test_messages_show_times_as_text() -> None:
     kinds = {"a`b": "timestamptz", "b": "date", "c": "list<timestamp>", "d": "list<int>", "e": "binary"}
     times = [f"CAST({name} AS STRING) AS {name}" for name in ("`a``b`", "`b`", "`c`")]
-    assert shown(Column(*each) for each in kinds.items()) == ", ".join([*times, "`d`", "`e`"])
+    assert shown(SPARK, [Column(*each) for each in kinds.items()]) == ", ".join([*times, "`d`", "`e`"])
 
 
 # --- the catalog in Spark

@@ -23,9 +23,11 @@ from iceberg_datamart.core.mart.shape import (
     restricted_sql,
 )
 from iceberg_datamart.core.settings.model import MartConfig
-from iceberg_datamart.core.sql import ROW, Sides, changeset_sql, one_of
+from iceberg_datamart.core.sql.bounds import one_of
+from iceberg_datamart.core.sql.changeset import Sides, changeset_sql
+from iceberg_datamart.core.sql.reserved import ROW
 from iceberg_datamart.lake.changeset import bounds_of
-from support.oracles.sqlite_engine import Engine, needs_full_join
+from support.oracles.sqlite_engine import SQLITE, Engine, needs_full_join
 
 Row = tuple[Any, ...]
 Tables = dict[str, dict[Row, Row]]
@@ -106,7 +108,7 @@ class MaintainedMart:
         return self.engine.rows(self.join(when))
 
     def join(self, when: str) -> str:
-        return self.shape.join_sql({table: f"`{table}_{when}`" for table in self.shape.tables})
+        return self.shape.join_sql(SQLITE, {table: f"`{table}_{when}`" for table in self.shape.tables})
 
     def arms(self) -> list[Taken]:
         changed = [node for node in self.shape.nodes if self.before[node.table] != self.now[node.table]]
@@ -116,13 +118,18 @@ class MaintainedMart:
     def _arm(self, node: Node) -> Arm:
         deletes = bool(set(self.before[node.table]) - set(self.now[node.table]))
         delta = Delta(f"`{node.table}_now`", f"`{node.table}_before`", ("new",), deletes)
-        return self.shape.arm(node.table, delta, f"({changed_keys_sql(delta, node.shape.primary_key)})")
+        return self.shape.arm(
+            SQLITE, node.table, delta, f"({changed_keys_sql(SQLITE, delta, node.shape.primary_key)})"
+        )
 
     def _taken(self, arm: Arm) -> Taken:
         columns = [Column(name, "int") for name in arm.outputs]
         rows = self.engine.rows(arm.keys)
-        listed = one_of(columns, rows, ROW) if self.lists else None
-        return arm.taken(f"({arm.keys})", bounds_of(columns, rows, ROW), listed)
+        bounds = bounds_of(SQLITE, columns, rows, ROW)
+        listed = one_of(SQLITE, columns, rows, ROW) if self.lists else None
+        if listed is not None:
+            return Taken.of_literals(bounds, listed)
+        return arm.taken(SQLITE, f"({arm.keys})", bounds)
 
     def changes(self) -> list[Row]:
         """Return the changeset that the lake merges, each row with its change."""
@@ -130,9 +137,10 @@ class MaintainedMart:
         if not arms:
             return []
         names = self.shape.columns
-        new = restricted_sql(f"({self.join('now')})", names, arms)
-        old = restricted_sql("`mart`", names, arms)
+        new = restricted_sql(SQLITE, f"({self.join('now')})", names, arms)
+        old = restricted_sql(SQLITE, "`mart`", names, arms)
         select = changeset_sql(
+            SQLITE,
             Sides(new=f"({new})", old=f"({old})", key=self.shape.key, columns=names, null_safe=True),
             full=True,
         )
@@ -141,7 +149,7 @@ class MaintainedMart:
     def taken(self, relation: str) -> set[Row]:
         """Return the rows of a relation that any arm takes; refuse a row that is taken twice."""
         arms = self.arms()
-        rows = self.engine.rows(restricted_sql(relation, self.shape.columns, arms)) if arms else []
+        rows = self.engine.rows(restricted_sql(SQLITE, relation, self.shape.columns, arms)) if arms else []
         assert len(set(rows)) == len(rows)
         return set(rows)
 
@@ -277,4 +285,7 @@ def test_a_change_takes_only_the_rows_it_can_touch() -> None:
 
 
 def test_without_arms_everything_is_compared() -> None:
-    assert restricted_sql("`mart`", ["a", "b"], []) == f"SELECT {ROW}.`a`, {ROW}.`b` FROM `mart` AS {ROW}"
+    assert (
+        restricted_sql(SQLITE, "`mart`", ["a", "b"], [])
+        == f"SELECT {ROW}.`a`, {ROW}.`b` FROM `mart` AS {ROW}"
+    )

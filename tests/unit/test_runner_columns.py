@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from iceberg_datamart.core.sql import LINEAGE
+from iceberg_datamart.core.sql.reserved import LINEAGE
 from support.fakes.ports import COLUMNS, FakeWorld, configured, table
 from support.fakes.runs import outcomes, world
 

@@ -12,25 +12,15 @@ from hypothesis import strategies as st
 
 from iceberg_datamart.core.changes import Lineage, Merge
 from iceberg_datamart.core.columns import Column
-from iceberg_datamart.core.sql import (
-    CHANGE,
-    COPIES,
-    NEW,
-    OLD,
-    KeyRange,
-    Sides,
-    changeset_sql,
-    deduplicated_sql,
-    key_ranges,
-    literal,
-    matching,
-    merge_sql,
-    one_of,
-    quoted,
-    within,
-)
+from iceberg_datamart.core.sql.bounds import key_ranges, one_of, within
+from iceberg_datamart.core.sql.changeset import Sides, changeset_sql
+from iceberg_datamart.core.sql.dialect import matching
+from iceberg_datamart.core.sql.keys import Batch, deduplicated_sql
+from iceberg_datamart.core.sql.merge import merge_sql
+from iceberg_datamart.core.sql.reserved import CHANGE, COPIES, NEW, OLD
+from iceberg_datamart.core.sql.spark import SPARK, literal, quoted
 from iceberg_datamart.core.state.watermark import EPOCH
-from support.oracles.sqlite_engine import Engine, needs_full_join
+from support.oracles.sqlite_engine import SQLITE, Engine, needs_full_join
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -93,8 +83,8 @@ def test_a_literal_has_the_type_of_its_column(value: object, kind: str, text: st
 numbers = st.integers(-(2**63), 2**63 - 1) | st.integers(-300, 300)
 
 
-def held(ranges: tuple[KeyRange, ...], value: int) -> bool:
-    return any(int(part.low.rstrip("L")) <= value <= int(part.high.rstrip("L")) for part in ranges)
+def held(ranges: list[tuple[int, int]], value: int) -> bool:
+    return any(low <= value <= high for low, high in ranges)
 
 
 @given(st.lists(st.none() | numbers, max_size=200))
@@ -108,7 +98,7 @@ def test_key_ranges_hold_every_value_in_at_most_31_parts(values: list[int | None
 @given(st.lists(numbers, min_size=1, max_size=200))
 def test_key_ranges_are_apart_in_order_and_begin_and_end_at_values(values: list[int]) -> None:
     ranges = key_ranges(Column("id", "long"), values)
-    edges = [int(edge.rstrip("L")) for part in ranges for edge in (part.low, part.high)]
+    edges = [edge for ends in ranges for edge in ends]
     assert edges == sorted(edges)
     assert set(edges) <= set(values)
     assert all(high < low for high, low in zip(edges[1:-1:2], edges[2::2], strict=True))
@@ -117,42 +107,39 @@ def test_key_ranges_are_apart_in_order_and_begin_and_end_at_values(values: list[
 @given(st.lists(st.integers(0, 10**6), min_size=1, max_size=30, unique=True))
 def test_up_to_thirty_scattered_keys_bound_nothing_but_themselves(values: list[int]) -> None:
     ranges = key_ranges(Column("id", "int"), values)
-    assert sum(int(part.high) - int(part.low) + 1 for part in ranges) == len(values)
+    assert sum(high - low + 1 for low, high in ranges) == len(values)
 
 
 def test_the_largest_gaps_are_cut_first() -> None:
     clumps = [base + step for base in range(0, 40_000_000, 1_000_000) for step in (0, 2, 4)]
     ranges = key_ranges(Column("id", "int"), clumps)
     assert len(ranges) == 31
-    assert all(int(part.high) % 1_000_000 == 4 for part in ranges)
+    assert all(high % 1_000_000 == 4 for _, high in ranges)
 
 
 @given(st.lists(st.text(), min_size=1, max_size=50))
 def test_text_makes_one_range_from_the_least_to_the_greatest(values: list[str]) -> None:
-    assert key_ranges(Column("id", "string"), values) == (
-        KeyRange(literal(min(values)), literal(max(values))),
-    )
+    assert key_ranges(Column("id", "string"), values) == [(min(values), max(values))]
 
 
 @given(st.lists(st.decimals(-(10**6), 10**6, places=2), min_size=1, max_size=60))
 def test_decimals_are_held_too(values: list[Decimal]) -> None:
-    ranges = key_ranges(Column("id", "decimal(12, 2)"), values)
-    spans = [(Decimal(part.low[:-2]), Decimal(part.high[:-2])) for part in ranges]
+    spans = key_ranges(Column("id", "decimal(12, 2)"), values)
     assert len(spans) <= 31
     assert all(any(low <= value <= high for low, high in spans) for value in values)
 
 
 @pytest.mark.parametrize("kind", ["boolean", "double", "float", "binary", "timestamp", "list<int>"])
 def test_a_type_without_useful_literals_has_no_ranges(kind: str) -> None:
-    assert key_ranges(Column("id", kind), [True, False]) == ()
-    assert key_ranges(Column("id", kind), [[1, 2], bytearray(b"x")]) == (), "not even hashed"
+    assert key_ranges(Column("id", kind), [True, False]) == []
+    assert key_ranges(Column("id", kind), [[1, 2], bytearray(b"x")]) == [], "not even hashed"
 
 
 def test_few_keys_are_listed_as_literals() -> None:
     number, text = Column("id", "long"), Column("it's", "string")
-    assert one_of([number], [], "r") == "false"
-    assert one_of([number], [(1,), (-2,)], "r") == "r.`id` IN (1L, -2L)"
-    both = one_of([number, text], [(1, "a"), (2, "b'")], "r")
+    assert one_of(SPARK, [number], [], "r") == "false"
+    assert one_of(SPARK, [number], [(1,), (-2,)], "r") == "r.`id` IN (1L, -2L)"
+    both = one_of(SPARK, [number, text], [(1, "a"), (2, "b'")], "r")
     assert both == "((r.`id` = 1L AND r.`it's` = 'a') OR (r.`id` = 2L AND r.`it's` = 'b\\''))"
 
 
@@ -162,28 +149,28 @@ def test_few_keys_are_listed_as_literals() -> None:
     ids=["a NULL", "no literals", "too many"],
 )
 def test_other_keys_are_not_listed(kinds: list[str], rows: list[tuple[Any, ...]]) -> None:
-    assert one_of([Column(f"c{n}", kind) for n, kind in enumerate(kinds)], rows, "r") is None
+    assert one_of(SPARK, [Column(f"c{n}", kind) for n, kind in enumerate(kinds)], rows, "r") is None
 
 
 def test_nulls_alone_have_no_ranges() -> None:
-    assert key_ranges(Column("id", "long"), [None, None]) == ()
+    assert key_ranges(Column("id", "long"), [None, None]) == []
 
 
 @pytest.mark.parametrize(
     ("ranges", "text"),
     [
         ([], "true"),
-        ([KeyRange("1L", "1L")], "(a.`id` = 1L)"),
-        ([KeyRange("1L", "3L"), KeyRange("9L", "9L")], "((a.`id` >= 1L AND a.`id` <= 3L) OR a.`id` = 9L)"),
+        ([(1, 1)], "(a.`id` = 1L)"),
+        ([(1, 3), (9, 9)], "((a.`id` >= 1L AND a.`id` <= 3L) OR a.`id` = 9L)"),
     ],
 )
-def test_ranges_become_one_predicate(ranges: list[KeyRange], text: str) -> None:
-    assert within("id", ranges, "a") == text
+def test_ranges_become_one_predicate(ranges: list[tuple[int, int]], text: str) -> None:
+    assert within(SPARK, Column("id", "long"), ranges, "a") == text
 
 
 def test_rows_match_by_every_column_of_the_key() -> None:
-    assert matching(["a", "b"], "t", "s") == "t.`a` = s.`a` AND t.`b` = s.`b`"
-    assert matching(["a"], "t", "s", null_safe=True) == "t.`a` <=> s.`a`"
+    assert matching(SPARK, ["a", "b"], "t", "s") == "t.`a` = s.`a` AND t.`b` = s.`b`"
+    assert matching(SPARK, ["a"], "t", "s", null_safe=True) == "t.`a` <=> s.`a`"
 
 
 # --- changesets, run by SQLite
@@ -225,7 +212,7 @@ def sides(engine: Engine, new: Iterable[Row], old: Iterable[Row], **changes: Any
 @given(old=mirror_rows, new=mirror_rows)
 def test_a_full_changeset_makes_the_mirror_equal_its_source(old: dict[int, Row], new: dict[int, Row]) -> None:
     engine = Engine()
-    select = changeset_sql(sides(engine, as_rows(new), as_rows(old)), full=True)
+    select = changeset_sql(SQLITE, sides(engine, as_rows(new), as_rows(old)), full=True)
     assert applied(old, engine.rows(select)) == new
     engine.close()
 
@@ -236,7 +223,7 @@ def test_a_changeset_deletes_marked_rows_and_touches_no_other(
     old: dict[int, Row], new: dict[int, Row], *, full: bool
 ) -> None:
     engine = Engine()
-    select = changeset_sql(sides(engine, as_rows(new), as_rows(old), deleted="gone"), full=full)
+    select = changeset_sql(SQLITE, sides(engine, as_rows(new), as_rows(old), deleted="gone"), full=full)
     kept = {} if full else {key: values for key, values in old.items() if key not in new}
     living = {key: values[:2] for key, values in new.items() if not values[2]}
     assert applied(old, engine.rows(select)) == kept | living
@@ -250,7 +237,7 @@ def test_a_full_changeset_deletes_no_row_whose_key_is_kept(
 ) -> None:
     engine = Engine()
     protected = engine.put("kept", ["id"], [(key,) for key in kept])
-    select = changeset_sql(sides(engine, as_rows(new), as_rows(old), protected=protected), full=True)
+    select = changeset_sql(SQLITE, sides(engine, as_rows(new), as_rows(old), protected=protected), full=True)
     spared = {key: values for key, values in old.items() if key in kept}
     assert applied(old, engine.rows(select)) == spared | new
     engine.close()
@@ -265,7 +252,7 @@ def test_r18_a_key_that_the_mirror_holds_more_than_once_is_replaced(
     old: list[Row], new: dict[int, Row], *, full: bool
 ) -> None:
     engine = Engine()
-    select = changeset_sql(sides(engine, as_rows(new), old), full=full)
+    select = changeset_sql(SQLITE, sides(engine, as_rows(new), old), full=full)
     found = list(old)
     changes = engine.rows(select)
     assert len({row[0] for row in changes}) == len(changes), "a key is changed once"
@@ -282,6 +269,7 @@ def test_r18_a_key_that_the_mirror_holds_more_than_once_is_replaced(
 
 def test_a_changeset_ends_with_the_change(engine: Engine) -> None:
     select = changeset_sql(
+        SQLITE,
         Sides(
             new=engine.put("new", ["id", "a"], [(1, 2)]),
             old=engine.put("old", ["id", "a"], []),
@@ -296,6 +284,7 @@ def test_a_changeset_ends_with_the_change(engine: Engine) -> None:
 
 def test_only_rows_within_the_bounds_are_compared(engine: Engine) -> None:
     select = changeset_sql(
+        SQLITE,
         Sides(
             new=engine.put("new", ["id", "a"], [(1, 0), (2, 0)]),
             old=engine.put("old", ["id", "a"], [(1, 9), (2, 9)]),
@@ -311,6 +300,7 @@ def test_only_rows_within_the_bounds_are_compared(engine: Engine) -> None:
 @needs_full_join
 def test_a_null_in_the_key_matches_itself_where_asked_for(engine: Engine) -> None:
     select = changeset_sql(
+        SQLITE,
         Sides(
             new=engine.put("new", ["a", "b", "v"], [(1, None, 5), (2, None, 6)]),
             old=engine.put("old", ["a", "b", "v"], [(1, None, 5), (3, None, 7)]),
@@ -331,7 +321,7 @@ versions = st.lists(st.tuples(st.integers(0, 3), small, st.none() | st.text("ab"
 @given(rows=versions, order=st.randoms(use_true_random=False))
 def test_one_row_a_key_survives_and_it_does_not_depend_on_their_order(rows: list[Row], order: Any) -> None:
     engine = Engine()
-    select = deduplicated_sql("batch", ["id"], ["id", "at", "v"], "at")
+    select = deduplicated_sql(SQLITE, Batch("batch", ["id"], ["id", "at", "v"], "at"))
     engine.put("batch", ["id", "at", "v"], rows)
     found = {row[:3] for row in engine.rows(select)}
     order.shuffle(rows)
@@ -346,14 +336,14 @@ def test_one_row_a_key_survives_and_it_does_not_depend_on_their_order(rows: list
 
 def test_the_greatest_of_all_values_breaks_a_tie(engine: Engine) -> None:
     engine.put("batch", ["id", "at", "v"], [(1, 5, "a"), (1, 5, "b"), (1, 5, None), (1, None, "z")])
-    select = deduplicated_sql("batch", ["id"], ["id", "at", "v"], "at")
+    select = deduplicated_sql(SQLITE, Batch("batch", ["id"], ["id", "at", "v"], "at"))
     assert engine.rows(select) == [(1, 5, "b")]
     assert engine.columns(select) == ["id", "at", "v"]
 
 
 def test_a_table_of_nothing_but_its_key_is_deduplicated_too(engine: Engine) -> None:
     engine.put("batch", ["id"], [(1,), (1,)])
-    assert engine.rows(deduplicated_sql("batch", ["id"], ["id"], None)) == [(1,)]
+    assert engine.rows(deduplicated_sql(SQLITE, Batch("batch", ["id"], ["id"], None))) == [(1,)]
 
 
 # --- MERGE: its text is in tests/golden; here is what every engine demands of it
@@ -369,7 +359,7 @@ def merge(*absent: str) -> str:
         absent=[Column(name, "string") for name in absent],
         bounds=f"({OLD}.`id` = 1)",
     )
-    return merge_sql("`lake`.`db`.`queue`", changes)
+    return merge_sql(SPARK, "`lake`.`db`.`queue`", changes)
 
 
 def test_an_insert_names_every_column_of_the_target() -> None:

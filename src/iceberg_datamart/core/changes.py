@@ -37,7 +37,7 @@ class Append:
 
 @dataclass(frozen=True)
 class Merge:
-    """Changed rows, as `core.sql.changeset_sql` selects them, and a predicate that bounds their keys."""
+    """Changed rows, as `core.sql.changeset` selects them, and a predicate that bounds their keys."""
 
     table: str
     relation: str

@@ -8,7 +8,8 @@ from iceberg_datamart.core.columns import Column
 from iceberg_datamart.core.quality.audits import CountAudit, first_failures
 from iceberg_datamart.core.quality.checks import Findings
 from iceberg_datamart.core.source.reads import wire_name
-from iceberg_datamart.core.sql import ROW, shown
+from iceberg_datamart.core.sql.changeset import shown
+from iceberg_datamart.core.sql.reserved import ROW
 from iceberg_datamart.errors import AuditError, ConfigError, LakeError
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Auditor:
             relations = self._relations(audit, self._engine.table(self._table))
             try:
                 with self._engine.at_work(self._table):
-                    self._engine.columns(_select(audit, relations))
+                    self._engine.columns(self._select(audit, relations))
             except LakeError as error:
                 if error.retryable:
                     raise
@@ -63,8 +64,13 @@ class Auditor:
             raise AuditError(message, hint=self._hint(snapshot_id), staged_snapshot_id=snapshot_id)
         self.warnings = tuple(f"table '{self._table}': {text}" for text in findings.warnings)
 
+    def _select(self, audit: Audit, relations: Mapping[str, str]) -> str:
+        if isinstance(audit, CountAudit):
+            return audit.count_sql(relations)
+        return audit.failing_sql(self._engine.dialect, relations)
+
     def _finding(self, audit: Audit, own: str) -> str | None:
-        select = _select(audit, self._relations(audit, own))
+        select = self._select(audit, self._relations(audit, own))
         if isinstance(audit, CountAudit):
             return audit.finding(int(self._engine.fetch(select)[0][0]))
         return self._failures(audit, select)
@@ -81,7 +87,11 @@ class Auditor:
             count = int(self._engine.fetch(f"SELECT count(*) FROM {held}")[0][0])
             by = f" ORDER BY {', '.join(order)}" if order else ""
             few = f"SELECT * FROM {held}{by} LIMIT {_SHOWN}"
-            first = self._engine.fetch(f"SELECT {shown(places)} FROM ({few})") if count else []
+            first = (
+                self._engine.fetch(f"SELECT {shown(self._engine.dialect, places)} FROM ({few})")
+                if count
+                else []
+            )
         finally:
             self._engine.give_up(held)
         text = first_failures(zip(names, row, strict=True) for row in first)
@@ -108,7 +118,3 @@ class Auditor:
             f"{self._engine.table(self._table)} VERSION AS OF {snapshot_id} in Spark, FOR VERSION AS OF in "
             "Athena. Then correct the rows, or the audit."
         )
-
-
-def _select(audit: Audit, relations: Mapping[str, str]) -> str:
-    return audit.count_sql(relations) if isinstance(audit, CountAudit) else audit.failing_sql(relations)

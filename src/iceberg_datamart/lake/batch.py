@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from iceberg_datamart.core.source.reads import FilesRead, IcebergRead, JdbcRead, Probe, SharedKeys
-from iceberg_datamart.core.sql import (
+from iceberg_datamart.core.sql.keys import (
+    Batch,
     deduplicated_sql,
-    quoted,
     shared_keys_sql,
     versions_sql,
     without_older_sql,
@@ -21,11 +21,7 @@ if TYPE_CHECKING:
     from iceberg_datamart.lake.engine import Engine
     from iceberg_datamart.ports import MirrorMerge
 
-_NUMBERS = {
-    CursorKind.TIMESTAMPTZ: "unix_micros({})",
-    CursorKind.DATE: "unix_date({})",
-    CursorKind.INTEGER: "CAST({} AS bigint)",
-}
+_CURSOR_TYPES = {CursorKind.TIMESTAMPTZ: "timestamptz", CursorKind.DATE: "date", CursorKind.INTEGER: "long"}
 
 
 def batch_of(engine: Engine, merge: MirrorMerge) -> str:
@@ -38,11 +34,10 @@ def batch_of(engine: Engine, merge: MirrorMerge) -> str:
     if isinstance(read, IcebergRead) and read.after is not None and read.deleted:
         # Of a row that is marked as deleted, the mirror keeps nothing that says how new it was.
         whole = engine.read(replace(read, after=None), source)
-        rows = engine.define(versions_sql(whole, rows, source.primary_key))
-    columns = [column.name for column in source.columns]
+        rows = engine.define(versions_sql(engine.dialect, whole, rows, source.primary_key))
     marks = [mark for mark in (read.deleted, read.pending) if mark is not None]
-    cursor = merge.cursor if merge.cursor in columns else None
-    return engine.define(deduplicated_sql(rows, source.primary_key, columns, cursor, marks))
+    batch = _batch(rows, source, merge.cursor)
+    return engine.define(deduplicated_sql(engine.dialect, batch, marks))
 
 
 def probe_of(engine: Engine, source: SourceTable, read: LakeRead, place: str, cursor: str | None) -> Probe:
@@ -53,21 +48,26 @@ def probe_of(engine: Engine, source: SourceTable, read: LakeRead, place: str, cu
     """
     if isinstance(read, FilesRead) and read.format == "csv" and read.folders:
         engine.require_whole_lines(read)
-    keys = " OR ".join(f"{quoted(name)} IS NULL" for name in source.primary_key)
+    dialect = engine.dialect
+    keys = " OR ".join(f"{dialect.quoted(name)} IS NULL" for name in source.primary_key)
     greatest = "CAST(NULL AS bigint)"
     if cursor is not None and source.cursor is not None:
-        greatest = f"max({_NUMBERS[source.cursor].format(quoted(cursor))})"
+        greatest = f"max({dialect.number(dialect.quoted(cursor), _CURSOR_TYPES[source.cursor])})"
     rows = engine.read(read, source)
     number, newest, without = engine.fetch(f"SELECT count(*), {greatest}, count_if({keys}) FROM {rows}")[0]
     if without:
         message = f"{without} rows have NULL in their key ({', '.join(source.primary_key)})"
         raise UnfitValueError(message, hint=f"Correct the source, or {place}.primary_key.")
     mark = None if newest is None or source.cursor is None else Watermark(source.cursor, int(newest))
-    names = [column.name for column in source.columns]
-    text = shared_keys_sql(rows, source.primary_key, names, cursor if cursor in names else None)
+    text = shared_keys_sql(dialect, _batch(rows, source, cursor))
     shared, doubled, undecided, example = engine.fetch(text)[0]
     found = SharedKeys(shared, doubled, undecided, example or "")
     return Probe(int(number), mark, settled=mark, shared=found)
+
+
+def _batch(rows: str, source: SourceTable, cursor: str | None) -> Batch:
+    columns = [column.name for column in source.columns]
+    return Batch(rows, source.primary_key, columns, cursor if cursor in columns else None)
 
 
 def without_older(engine: Engine, merge: MirrorMerge, batch: str, base: int) -> str:
@@ -79,4 +79,6 @@ def without_older(engine: Engine, merge: MirrorMerge, batch: str, base: int) -> 
     if merge.full or merge.cursor is None or isinstance(merge.read, JdbcRead):
         return batch
     mirror = engine.table(merge.table, base)
-    return engine.define(without_older_sql(batch, mirror, merge.source.primary_key, merge.cursor))
+    return engine.define(
+        without_older_sql(engine.dialect, batch, mirror, merge.source.primary_key, merge.cursor)
+    )

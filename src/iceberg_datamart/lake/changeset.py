@@ -7,20 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from iceberg_datamart.core.changes import Append, Merge
 from iceberg_datamart.core.quality.touched import Touched
-from iceberg_datamart.core.sql import (
-    CHANGE,
-    COPIES,
-    DELETE,
-    INSERT,
-    OLD,
-    REPLACE,
-    UPDATE,
-    has_ranges,
-    key_ranges,
-    quoted,
-    single_changes_sql,
-    within,
-)
+from iceberg_datamart.core.sql.bounds import has_ranges, key_ranges, within
+from iceberg_datamart.core.sql.changeset import single_changes_sql
+from iceberg_datamart.core.sql.dialect import listed
+from iceberg_datamart.core.sql.reserved import CHANGE, COPIES, DELETE, INSERT, OLD, REPLACE, UPDATE
 from iceberg_datamart.core.state.history import PREFIX, CommitReceipt
 from iceberg_datamart.crash_points import crash_point
 
@@ -29,6 +19,7 @@ if TYPE_CHECKING:
 
     from iceberg_datamart.core.changes import Lineage
     from iceberg_datamart.core.columns import Column
+    from iceberg_datamart.core.sql.dialect import Dialect
     from iceberg_datamart.lake.engine import Engine
     from iceberg_datamart.lake.publishing import Publishing
 
@@ -135,7 +126,7 @@ class Changeset:
         if self.rows > FEW_KEYS:
             return "true"
         ranged = [column for column in self.target.key if has_ranges(column)]
-        return bounds_of(ranged, few_rows(engine, self.relation, ranged) or ())
+        return bounds_of(engine.dialect, ranged, few_rows(engine, self.relation, ranged) or ())
 
     def release(self, engine: Engine) -> None:
         """Give the memory back."""
@@ -143,12 +134,12 @@ class Changeset:
 
 
 def computed(engine: Engine, target: Target, select: str) -> Changeset:
-    """Return the changeset that `core.sql.changeset_sql` selects, computed and counted in one pass."""
+    """Return the changeset that `changeset_sql` selects, computed and counted in one pass."""
     held = engine.hold(select)
     found = engine.fetch(f"SELECT {CHANGE}, count(*), sum({COPIES}) FROM {held} GROUP BY {CHANGE}")
     crash_point("changes-held")
     counts, replaced = _rows_changed({change: (keys, copies) for change, keys, copies in found})
-    relation = engine.define(single_changes_sql(held, target.columns)) if replaced else held
+    relation = engine.define(single_changes_sql(engine.dialect, held, target.columns)) if replaced else held
     return Changeset(target, relation, counts, replaced, held)
 
 
@@ -167,31 +158,28 @@ def _rows_changed(found: Mapping[str, tuple[int, int]]) -> tuple[dict[str, int],
     return {change: number for change, number in counts.items() if number}, replaced
 
 
-def inserts_sql(relation: str, columns: Sequence[str]) -> str:
+def inserts_sql(dialect: Dialect, relation: str, columns: Sequence[str]) -> str:
     """Return the SELECT of rows that are all new as those of a changeset."""
-    return f"SELECT {', '.join(map(quoted, columns))}, 0 AS {COPIES}, '{INSERT}' AS {CHANGE} FROM {relation}"
+    return f"SELECT {listed(dialect, columns)}, 0 AS {COPIES}, '{INSERT}' AS {CHANGE} FROM {relation}"
 
 
 def few_rows(engine: Engine, relation: str, key: Sequence[Column]) -> list[tuple[Any, ...]] | None:
-    """Return the values of columns that have ranges, as `sql.literal` takes them; None for many rows."""
+    """Return the values of columns that have ranges, as literals take them; None for many rows."""
     if not key:
         return []
-    values = ", ".join(map(_numbered, key))
+    dialect = engine.dialect
+    values = ", ".join(dialect.number(dialect.quoted(column.name), column.type) for column in key)
     rows = engine.fetch(f"SELECT {values} FROM {relation} LIMIT {FEW_KEYS + 1}")
     return rows if len(rows) <= FEW_KEYS else None
 
 
-def _numbered(column: Column) -> str:
-    """Return a key's value as `sql.literal` takes it: Python has no dates before year 1 or after 9999."""
-    number = {"timestamptz": "unix_micros({})", "date": "unix_date({})"}.get(column.type, "{}")
-    return number.format(quoted(column.name))
-
-
-def bounds_of(key: Sequence[Column], rows: Sequence[Sequence[Any]], alias: str = OLD) -> str:
+def bounds_of(
+    dialect: Dialect, key: Sequence[Column], rows: Sequence[Sequence[Any]], alias: str = OLD
+) -> str:
     """Return the predicate that each key column lies near one of `rows`; columns with a NULL are left out."""
     parts = []
     for position, column in enumerate(key):
         values = [row[position] for row in rows]
         if None not in values:
-            parts.append(within(column.name, key_ranges(column, values), alias))
+            parts.append(within(dialect, column, key_ranges(column, values), alias))
     return " AND ".join(part for part in parts if part != "true") or "true"

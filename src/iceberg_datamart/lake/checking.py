@@ -21,7 +21,9 @@ from iceberg_datamart.core.quality.checks import (
     verdicts_sql,
 )
 from iceberg_datamart.core.source.reads import MOST_REJECTED, MOST_REJECTED_TEXT, RejectedRow
-from iceberg_datamart.core.sql import CHANGE, DELETE, INSERT, quoted, shown
+from iceberg_datamart.core.sql.changeset import shown
+from iceberg_datamart.core.sql.dialect import listed
+from iceberg_datamart.core.sql.reserved import CHANGE, DELETE, INSERT
 from iceberg_datamart.errors import CheckError
 
 if TYPE_CHECKING:
@@ -75,7 +77,7 @@ class _Inspection:
     def __init__(self, engine: Engine, changes: Changeset, checks: Checks) -> None:
         self.changes, self.findings = changes, Findings()
         self.rejected: list[RejectedRow] = []
-        self._engine, self._checks = engine, checks
+        self._engine, self._dialect, self._checks = engine, engine.dialect, checks
         self._key = [column.name for column in changes.target.key]
 
     def inspect(self) -> None:
@@ -89,7 +91,7 @@ class _Inspection:
         What is rejected and what is kept are two statements, and an engine may lose rows that it holds and
         compute them again.
         """
-        judged = self._engine.settle(verdicts_sql(self.changes.relation, self._checks))
+        judged = self._engine.settle(verdicts_sql(self._dialect, self.changes.relation, self._checks))
         self.changes.release(self._engine)
         self.changes = replace(self.changes, relation=judged)
         self._checks = self._checks.judged
@@ -112,7 +114,7 @@ class _Inspection:
         """Return the rows by rejection and change, and how many of those not rejected fail each check."""
         counts: dict[bool, dict[str, int]] = defaultdict(dict)
         failing: dict[int, int] = defaultdict(int)
-        tally = self._engine.fetch(tally_sql(self.changes.relation, self._checks))
+        tally = self._engine.fetch(tally_sql(self._dialect, self.changes.relation, self._checks))
         for change, rejected, rows, *failures in tally:
             counts[rejected][change] = rows
             for index, number in enumerate(failures):
@@ -123,8 +125,9 @@ class _Inspection:
         """Reject by checks of single rows; return how many of the others fail each check."""
         counts, failing = self._tally()
         if counts[True]:
-            self._reject(of_rejected_sql(self.changes.relation, self._checks, self.changes.target.columns))
-            kept = self._engine.define(passing_sql(self.changes.relation, self._checks))
+            relation, columns = self.changes.relation, self.changes.target.columns
+            self._reject(of_rejected_sql(self._dialect, relation, self._checks, columns))
+            kept = self._engine.define(passing_sql(self._dialect, relation, self._checks))
             self.changes = replace(self.changes, relation=kept, counts=counts[False])
         return failing
 
@@ -135,9 +138,9 @@ class _Inspection:
         if not self._engine.fetch(f"SELECT 1 FROM {duplicates} LIMIT 1"):
             return False
         changes, columns = self.changes.relation, self.changes.target.columns
-        sharing = f"({sharing_sql(changes, duplicates, self._key)})"
-        self._reject(rejected_sql(sharing, columns, check.name))
-        kept = self._engine.define(sharing_sql(changes, duplicates, self._key, others=True))
+        sharing = f"({sharing_sql(self._dialect, changes, duplicates, self._key)})"
+        self._reject(rejected_sql(self._dialect, sharing, columns, check.name))
+        kept = self._engine.define(sharing_sql(self._dialect, changes, duplicates, self._key, others=True))
         counts = self._engine.fetch(f"SELECT {CHANGE}, count(*) FROM {kept} GROUP BY {CHANGE}")
         self.changes = replace(self.changes, relation=kept, counts=dict(counts))
         return True
@@ -145,7 +148,7 @@ class _Inspection:
     def _find_rows(self, failing: dict[int, int]) -> None:
         for index, check in enumerate(self._checks.rows):
             if check.on_fail != REJECT and failing.get(index):
-                rows = failing_sql(self.changes.relation, check.fails)
+                rows = failing_sql(self.changes.relation, check.fails(self._dialect))
                 text = finding(check.name, failing[index], self._first(rows))
                 self.findings.add(check.on_fail, text)
 
@@ -157,7 +160,7 @@ class _Inspection:
     def _duplicates(self, check: UniqueCheck) -> str:
         base, table = self.changes.target.base, self.changes.table
         mirror = None if base is None else self._engine.table(table, base)
-        return duplicates_sql(self.changes.relation, mirror, self._key, check)
+        return duplicates_sql(self._dialect, self.changes.relation, mirror, self._key, check)
 
     def _reject(self, rows: str) -> None:
         limited = f"{rows} LIMIT {MOST_REJECTED + 1}"
@@ -173,7 +176,7 @@ class _Inspection:
             raise CheckError(message, hint=f"Correct the rows or the check. {_NOTHING_COMMITTED}")
 
     def _first(self, rows: str) -> list[dict[str, Any]]:
-        names = ", ".join(map(quoted, self._key))
+        names = listed(self._dialect, self._key)
         first = f"SELECT {names} FROM ({rows}) ORDER BY {names} LIMIT {_SHOWN}"
-        values = self._engine.fetch(f"SELECT {shown(self.changes.target.key)} FROM ({first})")
+        values = self._engine.fetch(f"SELECT {shown(self._dialect, self.changes.target.key)} FROM ({first})")
         return [dict(zip(self._key, row, strict=True)) for row in values]

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from iceberg_datamart.core.report.verification import EXTRA, MISSING, PENDING, STALE, Difference, Differences
-from iceberg_datamart.core.sql import CHANGE, PLACE
+from iceberg_datamart.core.sql.reserved import CHANGE, PLACE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from iceberg_datamart.core.columns import Column
     from iceberg_datamart.core.source.reads import FilesRead, Read, SourceTable
     from iceberg_datamart.core.source.slices import SliceDigest, Slices, Slicing
+    from iceberg_datamart.core.sql.dialect import Dialect
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,10 @@ class Engine(Protocol):
     """Computes relations and writes snapshots, for all threads of one run.
 
     A relation is text that may stand behind FROM: a table, or what one of these methods returned. It is
-    read when something asks for its rows.
+    read when something asks for its rows. All SQL that it is given is in its `dialect`.
     """
+
+    dialect: Dialect
 
     def at_work(self, table: str) -> AbstractContextManager[None]:
         """Work on `table` in this thread; what the engine raises becomes a DatamartError that names it."""

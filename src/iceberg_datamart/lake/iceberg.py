@@ -7,7 +7,8 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from iceberg_datamart.core.plan.schema import held_columns, incompatible_columns, schema_change
-from iceberg_datamart.core.sql import LINEAGE, LINEAGE_NAMES, Sides, differences_sql
+from iceberg_datamart.core.sql.changeset import Sides, differences_sql
+from iceberg_datamart.core.sql.reserved import LINEAGE, LINEAGE_NAMES
 from iceberg_datamart.core.state.history import DEFINITION
 from iceberg_datamart.crash_points import crash_point
 from iceberg_datamart.lake.batch import probe_of
@@ -113,7 +114,7 @@ class IcebergLake:
                 columns=[name for name in history.columns if name not in LINEAGE_NAMES],
                 null_safe=True,
             )
-            return counted(engine, differences_sql(sides), history.key)
+            return counted(engine, differences_sql(engine.dialect, sides), history.key)
 
     def reject(self, table: str, rows: Sequence[RejectedRow]) -> Sequence[RejectedRow]:
         """Keep rejected rows of a mirror for good, each once; return those that this run brought.

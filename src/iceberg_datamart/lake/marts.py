@@ -6,19 +6,14 @@ from typing import TYPE_CHECKING
 
 from iceberg_datamart.core.changes import Append
 from iceberg_datamart.core.columns import Column
-from iceberg_datamart.core.mart.shape import Delta, changed_keys_sql, joined_arms, restricted_sql
+from iceberg_datamart.core.mart.shape import Delta, Taken, changed_keys_sql, joined_arms, restricted_sql
 from iceberg_datamart.core.quality.audits import audits_of
 from iceberg_datamart.core.quality.checks import checks_of
 from iceberg_datamart.core.report.verification import Verified
-from iceberg_datamart.core.sql import (
-    ROW,
-    Sides,
-    changeset_sql,
-    differences_sql,
-    has_ranges,
-    one_of,
-    repeated_key_sql,
-)
+from iceberg_datamart.core.sql.bounds import has_ranges, one_of
+from iceberg_datamart.core.sql.changeset import Sides, changeset_sql, differences_sql
+from iceberg_datamart.core.sql.keys import repeated_key_sql
+from iceberg_datamart.core.sql.reserved import ROW
 from iceberg_datamart.errors import ConfigError, LakeError
 from iceberg_datamart.lake.auditing import Auditor
 from iceberg_datamart.lake.changeset import Target, bounds_of, computed, few_rows, inserts_sql
@@ -31,7 +26,7 @@ from iceberg_datamart.ports import Merged
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from iceberg_datamart.core.mart.shape import Arm, Taken
+    from iceberg_datamart.core.mart.shape import Arm
     from iceberg_datamart.lake.changeset import Changeset
     from iceberg_datamart.lake.engine import Engine
     from iceberg_datamart.lake.mirrors import Writer
@@ -101,6 +96,7 @@ class MartJoin:
     def __init__(self, engine: Engine, maintenance: MartMaintenance) -> None:
         """Take the snapshots from `maintenance`; no row is read yet."""
         self._engine, self._maintenance, self._shape = engine, maintenance, maintenance.shape
+        self._dialect = engine.dialect
         at = engine.as_it_was if maintenance.as_it_was else engine.table
         self._pinned = {
             mirror.table: f"(SELECT * FROM {engine.table(mirror.table)} WHERE false)"
@@ -112,7 +108,7 @@ class MartJoin:
         self._base = None if base is None or base.current is None else base.current.snapshot_id
         name = self._shape.name
         self._held = engine.table(name) if self._base is None else at(name, self._base)
-        self._join = f"({self._shape.join_sql(self._pinned)})"
+        self._join = f"({self._shape.join_sql(self._dialect, self._pinned)})"
 
     @property
     def order(self) -> tuple[str, ...]:
@@ -121,7 +117,7 @@ class MartJoin:
 
     def require_row_local(self) -> None:
         """Refuse expressions and a filter that depend on more than a row (R21). Raises: ConfigError."""
-        shape, rows = self._shape, self._shape.outputs_sql(self._pinned)
+        shape, rows = self._shape, self._shape.outputs_sql(self._dialect, self._pinned)
         for name, text in shape.expressions.items():
             self._engine.require_row_local(rows, text, f"marts.{shape.name}.expressions.{name}")
         if shape.filter is not None:
@@ -131,7 +127,9 @@ class MartJoin:
     def require_one_row_a_key(self) -> None:
         """Raise LakeError where another tool wrote a mirror's key twice, so that the join has one twice."""
         doubtful, shape = self._maintenance.doubtful, self._shape
-        for row in self._engine.fetch(repeated_key_sql(self._join, shape.key)) if doubtful else ():
+        for row in (
+            self._engine.fetch(repeated_key_sql(self._dialect, self._join, shape.key)) if doubtful else ()
+        ):
             key = ", ".join(f"{name}={value}" for name, value in zip(shape.key, row, strict=True))
             message = f"mart '{shape.name}' would have the key {key} twice: another tool wrote a key twice"
             tables = " ".join(f"--table {table}" for table in doubtful)
@@ -159,21 +157,21 @@ class MartJoin:
 
     def rows_sql(self) -> str:
         """Return the SELECT of all rows of the mart."""
-        return restricted_sql(self._join, self._shape.columns, [])
+        return restricted_sql(self._dialect, self._join, self._shape.columns, [])
 
     def first(self, columns: Sequence[Column]) -> Changeset:
         """Return all rows of the mart as the changeset of an empty one."""
-        rows = inserts_sql(f"({self.rows_sql()})", self._shape.columns)
+        rows = inserts_sql(self._dialect, f"({self.rows_sql()})", self._shape.columns)
         return computed(self._engine, self._target(columns, self.order), rows)
 
     def changeset(self, columns: Sequence[Column]) -> Changeset:
         """Return what must change in the mart, restricted to what the mirrors' changes can touch (R8)."""
         shape = self._shape
         arms = self._arms(columns)
-        new = restricted_sql(self._join, shape.columns, arms)
-        old = restricted_sql(self._engine.table(shape.name, self._base), shape.columns, arms)
+        new = restricted_sql(self._dialect, self._join, shape.columns, arms)
+        old = restricted_sql(self._dialect, self._engine.table(shape.name, self._base), shape.columns, arms)
         sides = Sides(new=f"({new})", old=f"({old})", key=shape.key, columns=shape.columns, null_safe=True)
-        return computed(self._engine, self._target(columns), changeset_sql(sides, full=True))
+        return computed(self._engine, self._target(columns), changeset_sql(self._dialect, sides, full=True))
 
     def _target(self, columns: Sequence[Column], order: Sequence[str] = ()) -> Target:
         key = tuple(column for column in columns if column.name in self._shape.key)
@@ -191,9 +189,8 @@ class MartJoin:
         """Return the SELECT of the rows in which the mart is not its join."""
         shape = self._shape
         rows = f"({self.rows_sql()})"
-        return differences_sql(
-            Sides(new=rows, old=self._held, key=shape.key, columns=shape.columns, null_safe=True)
-        )
+        sides = Sides(new=rows, old=self._held, key=shape.key, columns=shape.columns, null_safe=True)
+        return differences_sql(self._dialect, sides)
 
     def _arms(self, columns: Sequence[Column]) -> list[Taken]:
         """Return how to find the rows that each arm takes."""
@@ -210,15 +207,18 @@ class MartJoin:
             deletes=mirror.deletes,
         )
         node = next(node for node in self._shape.nodes if node.table == mirror.table)
-        keys = changed_keys_sql(delta, node.shape.primary_key)
-        return self._shape.arm(mirror.table, delta, self._engine.define(keys))
+        keys = changed_keys_sql(self._dialect, delta, node.shape.primary_key)
+        return self._shape.arm(self._dialect, mirror.table, delta, self._engine.define(keys))
 
     def _taken(self, arm: Arm, types: dict[str, Column]) -> Taken:
         # A key of another type than the column that it is compared with has other literals.
         alike = [types[c.name] for c in self._engine.columns(arm.keys) if c.type == types[c.name].type]
         ranged = [column for column in alike if has_ranges(column)]
         rows = few_rows(self._engine, f"({arm.keys})", ranged)
-        listed = one_of(ranged, rows, ROW) if rows is not None and len(ranged) == len(arm.outputs) else None
-        # Keys that are listed are not read again.
-        keys = self._engine.hold(arm.keys) if listed is None else f"({arm.keys})"
-        return arm.taken(keys, bounds_of(ranged, rows or (), ROW), listed)
+        bounds = bounds_of(self._dialect, ranged, rows or (), ROW)
+        if rows is not None and len(ranged) == len(arm.outputs):
+            listed = one_of(self._dialect, ranged, rows, ROW)
+            if listed is not None:
+                # These keys are not read again.
+                return Taken.of_literals(bounds, listed)
+        return arm.taken(self._dialect, self._engine.hold(arm.keys), bounds)

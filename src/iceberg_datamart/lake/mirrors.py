@@ -7,16 +7,10 @@ from typing import TYPE_CHECKING
 
 from iceberg_datamart.core.changes import Append, Lineage
 from iceberg_datamart.core.columns import Column
-from iceberg_datamart.core.sql import (
-    LINEAGE,
-    OLD,
-    Sides,
-    changeset_sql,
-    differences_sql,
-    key_ranges,
-    quoted,
-    within,
-)
+from iceberg_datamart.core.sql.bounds import has_ranges, key_ranges, within
+from iceberg_datamart.core.sql.changeset import Sides, changeset_sql, differences_sql
+from iceberg_datamart.core.sql.dialect import listed
+from iceberg_datamart.core.sql.reserved import LINEAGE, OLD
 from iceberg_datamart.core.state.history import CommitReceipt
 from iceberg_datamart.errors import DeleteGuardError
 from iceberg_datamart.lake.auditing import Auditor
@@ -85,7 +79,7 @@ def merge_mirror(writer: Writer, merge: MirrorMerge) -> Merged:
         batch = batch_of(engine, merge)
         if current is None and not merge.checks.look_at_rows:
             # The rows stream from the source into files.
-            columns, rows = _names(merge.source), engine.define(_new_rows_sql(merge, batch))
+            columns, rows = _names(merge.source), engine.define(_new_rows_sql(engine, merge, batch))
             change = Append(
                 merge.table,
                 rows,
@@ -128,17 +122,18 @@ def mirror_differences(engine: Engine, comparison: MirrorComparison) -> Differen
     source, read, current = comparison.source, comparison.read, comparison.base.current
     protected = comparison.protected_keys
     with engine.at_work(comparison.table):
-        judged = f"(SELECT *, {comparison.rejects} AS {REJECTED_ROW} FROM {engine.read(read, source)})"
+        rejects = comparison.checks.rejects(engine.dialect)
+        judged = f"(SELECT *, {rejects} AS {REJECTED_ROW} FROM {engine.read(read, source)})"
         sides = Sides(
             new=judged,
             old=engine.table(comparison.table, None if current is None else current.snapshot_id),
             key=source.primary_key,
             columns=_names(source),
-            bounds=_slice_bounds(engine, source, comparison.slices),
+            bounds=_slice_bounds(engine, comparison.slices),
             deleted=read.deleted,
             protected=None if protected is None else engine.read(protected, source),
         )
-        text = differences_sql(sides, pending=read.pending, rejected=REJECTED_ROW)
+        text = differences_sql(engine.dialect, sides, pending=read.pending, rejected=REJECTED_ROW)
         return counted(engine, text, source.primary_key)
 
 
@@ -153,16 +148,18 @@ def _first(engine: Engine, merge: MirrorMerge, batch: str) -> Changeset:
         absent=_absent(merge),
         order=source.primary_key,
     )
-    rows = f"({_new_rows_sql(merge, batch)})"
-    return computed(engine, target, inserts_sql(rows, target.columns))
+    rows = f"({_new_rows_sql(engine, merge, batch)})"
+    return computed(engine, target, inserts_sql(engine.dialect, rows, target.columns))
 
 
 def _compared(engine: Engine, merge: MirrorMerge, batch: str, base: int) -> Changeset:
     source, protected = merge.source, merge.protected_keys
     first = next(column for column in source.columns if column.name == source.primary_key[0])
-    bounds = within(first.name, key_ranges(first, [values[0] for values in merge.probe.keys or ()]))
+    bounds = within(
+        engine.dialect, first, key_ranges(first, [values[0] for values in merge.probe.keys or ()])
+    )
     if merge.slices is not None:
-        bounds = _slice_bounds(engine, source, merge.slices)
+        bounds = _slice_bounds(engine, merge.slices)
     sides = Sides(
         new=without_older(engine, merge, batch, base),
         old=engine.table(merge.table, base),
@@ -180,7 +177,7 @@ def _compared(engine: Engine, merge: MirrorMerge, batch: str, base: int) -> Chan
         absent=_absent(merge),
         known_bounds=None if merge.probe.keys is None else bounds,
     )
-    return computed(engine, target, changeset_sql(sides, full=merge.full))
+    return computed(engine, target, changeset_sql(engine.dialect, sides, full=merge.full))
 
 
 def _names(source: SourceTable) -> list[str]:
@@ -191,17 +188,17 @@ def _key(source: SourceTable) -> tuple[Column, ...]:
     return tuple(column for column in source.columns if column.name in source.primary_key)
 
 
-def _slice_bounds(engine: Engine, source: SourceTable, slices: Slices) -> str:
+def _slice_bounds(engine: Engine, slices: Slices) -> str:
     """Return the predicate that a mirror's row lies in one of `slices`; literal ranges prune files."""
-    first = source.primary_key[0]
-    ranges = within(first, slices.key_ranges())
-    return f"({ranges} OR {OLD}.{quoted(first)} IS NULL) AND {engine.in_slices(slices)}"
+    first, dialect = slices.slicing.column, engine.dialect
+    ranges = within(dialect, first, slices.ranges() if has_ranges(first) else ())
+    return f"({ranges} OR {OLD}.{dialect.quoted(first.name)} IS NULL) AND {engine.in_slices(slices)}"
 
 
-def _new_rows_sql(merge: MirrorMerge, batch: str) -> str:
+def _new_rows_sql(engine: Engine, merge: MirrorMerge, batch: str) -> str:
     deleted = merge.read.deleted
-    where = "" if deleted is None else f" WHERE NOT {quoted(deleted)}"
-    return f"SELECT {', '.join(map(quoted, _names(merge.source)))} FROM {batch}{where}"
+    where = "" if deleted is None else f" WHERE NOT {engine.dialect.quoted(deleted)}"
+    return f"SELECT {listed(engine.dialect, _names(merge.source))} FROM {batch}{where}"
 
 
 def _absent(merge: MirrorMerge) -> list[Column]:

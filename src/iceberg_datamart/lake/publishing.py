@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Protocol
 
-from iceberg_datamart.core.sql import RUN_ID, literal, quoted
+from iceberg_datamart.core.sql.reserved import RUN_ID
 from iceberg_datamart.crash_points import crash_point
 from iceberg_datamart.errors import (
     CatalogUnreachableError,
@@ -100,7 +100,8 @@ class Publishing:
 
     def _rows(self, table: str, snapshot_id: int, run_id: str) -> tuple[int, int]:
         """Return how many rows a snapshot holds, and how many of them this run wrote."""
-        own = f"count_if({quoted(RUN_ID)} = {literal(run_id)})"
+        dialect = self._engine.dialect
+        own = f"count_if({dialect.quoted(RUN_ID)} = {dialect.literal(run_id)})"
         found = self._engine.fetch(f"SELECT count(*), {own} FROM {self._engine.table(table, snapshot_id)}")[0]
         return int(found[0]), int(found[1])
 

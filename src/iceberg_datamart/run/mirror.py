@@ -16,7 +16,7 @@ from iceberg_datamart.core.source.reads import JdbcRead
 from iceberg_datamart.core.source.recipe import recipe_digest, recipe_text, whole_recipe
 from iceberg_datamart.core.source.slices import Slices, differing
 from iceberg_datamart.core.source.widths import table_properties
-from iceberg_datamart.core.sql import LINEAGE_NAMES
+from iceberg_datamart.core.sql.reserved import LINEAGE_NAMES
 from iceberg_datamart.core.state.fingerprint import Fingerprint
 from iceberg_datamart.core.state.history import RECIPE, MirrorState
 from iceberg_datamart.core.state.watermark import (

@@ -75,8 +75,7 @@ def _mirror(lake: Lake, session: SourceSession, step: MergeWindow) -> Verified:
     if slices.numbers:
         read = session.read_slices(step.table, slices, pending_from(session, step))
         kept = session.rejected_keys(step.table) if unfit else None
-        rejects = step.checks.rejects
-        comparison = MirrorComparison(step.table, step.source, read, slices, step.mirror, kept, rejects)
+        comparison = MirrorComparison(step.table, step.source, read, slices, step.mirror, kept, step.checks)
         found = lake.mirror_differences(comparison)
     found = found.with_unfit(unfit)
     notes += notes_of(step.table, found, reads_all=step.source.cursor is None)

@@ -13,7 +13,7 @@ from iceberg_datamart.core.plan.planner import RunRequest
 from iceberg_datamart.core.settings.model import Config
 from iceberg_datamart.core.source.reads import JdbcRead, Probe, RejectedRow, SourceTable, StoredPart
 from iceberg_datamart.core.source.slices import SliceDigest, Slices, Slicing
-from iceberg_datamart.core.sql import LINEAGE
+from iceberg_datamart.core.sql.reserved import LINEAGE
 from iceberg_datamart.core.state.history import DEFINITION, CommitReceipt, Snapshot, TableHistory
 from iceberg_datamart.core.state.watermark import CursorKind, Horizon, Watermark, microseconds
 from iceberg_datamart.errors import CommitConflictError, TimestampFileConflictError

@@ -24,9 +24,9 @@ LATER_RULES = (
     Broken(
         "R18",
         "a key that is held twice is left so where its rows are right",
-        "core/sql.py",
-        'differs = f"{doubled} OR {_differs(columns, gone)}"',
-        "differs = _differs(columns, gone)",
+        "core/sql/changeset.py",
+        'differs = f"{doubled} OR {_differs(dialect, sides.columns, gone)}"',
+        "differs = _differs(dialect, sides.columns, gone)",
         "tests/unit/test_sql.py::test_r18_a_key_that_the_mirror_holds_more_than_once_is_replaced",
     ),
     Broken(

@@ -32,7 +32,7 @@ FIRST_RULES = (
     Broken(
         "R3",
         "rows equal to the mirror's are merged again",
-        "core/sql.py",
+        "core/sql/changeset.py",
         "OR ({OLD}.{_HERE} AND ({gone} OR NOT ({same})))",
         "OR ({OLD}.{_HERE} AND ({gone} OR NOT ({same}) OR true))",
         "tests/e2e/test_rules_state.py::test_r3_a_rerun_commits_nothing_and_writes_no_file",
@@ -91,9 +91,9 @@ FIRST_RULES = (
     Broken(
         "R8",
         "a row with NULL in its key is not found by the MERGE that deletes it",
-        "core/sql.py",
-        'f"ON {merge.bounds} AND {matching(merge.key, OLD, NEW, null_safe=True)} AND',
-        'f"ON {merge.bounds} AND {matching(merge.key, OLD, NEW)} AND',
+        "core/sql/merge.py",
+        'f"ON {merge.bounds} AND {matching(dialect, merge.key, OLD, NEW, null_safe=True)} AND',
+        'f"ON {merge.bounds} AND {matching(dialect, merge.key, OLD, NEW)} AND',
         "tests/e2e/test_rules_marts.py::test_r8_an_inner_join_made_left_has_rows_without_a_match_and_made_inner_again_loses_them",
     ),
     Broken(

@@ -8,13 +8,16 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from iceberg_datamart.core.sql import OTHER, ROW, RUN_ID, is_taken, literal, matching, quoted
+from iceberg_datamart.core.sql.dialect import listed, matching
+from iceberg_datamart.core.sql.reserved import OTHER, ROW, RUN_ID, is_taken
+from iceberg_datamart.core.sql.spark import SPARK
 from iceberg_datamart.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from iceberg_datamart.core.settings.model import JoinConfig, MartConfig
+    from iceberg_datamart.core.sql.dialect import Dialect
 
 
 @dataclass(frozen=True)
@@ -52,14 +55,12 @@ class Arm:
     outputs: tuple[str, ...]
     keys: str
 
-    def taken(self, keys: str, bounds: str = "true", listed: str | None = None) -> Taken:
-        """Return how to find its rows: where `listed` says their keys as literals, by that, else in `keys`.
+    def taken(self, dialect: Dialect, keys: str, bounds: str = "true") -> Taken:
+        """Return how to find its rows by `keys`, a relation of what the arm's own select.
 
-        `keys` is a relation that holds what the arm's own select, `bounds` the predicate in which all lie.
+        All of them lie within the predicate `bounds`.
         """
-        if listed is not None:
-            return Taken(f"{bounds} AND {listed}", f"NOT coalesce({listed}, false)")
-        shared = matching(self.outputs, OTHER, ROW, null_safe=True)
+        shared = matching(dialect, self.outputs, OTHER, ROW, null_safe=True)
         found = f"EXISTS (SELECT 1 FROM {keys} AS {OTHER} WHERE {shared})"
         return Taken(f"{bounds} AND {found}", f"NOT {found}")
 
@@ -70,6 +71,11 @@ class Taken:
 
     test: str
     fails: str
+
+    @classmethod
+    def of_literals(cls, bounds: str, keys: str) -> Taken:
+        """Return those of an arm whose rows are found by a predicate that names their `keys` as literals."""
+        return cls(f"{bounds} AND {keys}", f"NOT coalesce({keys}, false)")
 
 
 @dataclass(frozen=True)
@@ -127,8 +133,10 @@ class MartShape:
 
     def is_defined_by(self, digest: str) -> bool:
         """Return whether a digest is that of this definition; the first digests were of Spark's SQL."""
-        spark_text = self.join_sql({table: quoted(table) for table in self.tables}) + repr(self.key)
-        return digest in {self.definition, _digest(spark_text)}
+        if digest == self.definition:
+            return True
+        relations = {table: SPARK.quoted(table) for table in self.tables}
+        return digest == _digest(self.join_sql(SPARK, relations) + repr(self.key))
 
     def joined_columns(self, table: str) -> set[str]:
         """Return the columns of a table by which it is joined with another."""
@@ -144,15 +152,16 @@ class MartShape:
                 return self.output_of(node.parent, parents)
         return next(o.name for o in self.outputs if (o.table, o.column) == (table, column))
 
-    def join_sql(self, relations: Mapping[str, str]) -> str:
+    def join_sql(self, dialect: Dialect, relations: Mapping[str, str]) -> str:
         """Return the SELECT of the whole mart from `relations`, a relation for each table."""
-        values = [quoted(name) for name in self.selected]
-        values += [f"{_closed(text)} AS {quoted(name)}" for name, text in self.expressions.items()]
+        values = [dialect.quoted(name) for name in self.selected]
+        values += [f"{_closed(text)} AS {dialect.quoted(name)}" for name, text in self.expressions.items()]
         where = f" WHERE {_closed(self.filter)}" if self.filter else ""
-        return f"SELECT {', '.join(values)} FROM ({self.outputs_sql(relations)}) AS {ROW}{where}"
+        return f"SELECT {', '.join(values)} FROM ({self.outputs_sql(dialect, relations)}) AS {ROW}{where}"
 
-    def outputs_sql(self, relations: Mapping[str, str]) -> str:
+    def outputs_sql(self, dialect: Dialect, relations: Mapping[str, str]) -> str:
         """Return the SELECT of all columns that the mart can show; expressions and filter stand on it."""
+        quoted = dialect.quoted
         aliases = {table: f"_datamart_{position}" for position, table in enumerate(self.tables)}
         shown = ", ".join(f"{aliases[o.table]}.{quoted(o.column)} AS {quoted(o.name)}" for o in self.outputs)
         root, *others = self.nodes
@@ -165,7 +174,7 @@ class MartShape:
             joins.append(f"{node.how.upper()} JOIN {relations[node.table]} AS {aliases[node.table]} ON {on}")
         return f"SELECT {shown} FROM {' '.join(joins)}"
 
-    def arm(self, table: str, delta: Delta, changed: str) -> Arm:
+    def arm(self, dialect: Dialect, table: str, delta: Delta, changed: str) -> Arm:
         """Return the mart rows that the changed rows of `table` can touch; `changed` holds their keys.
 
         An inner-joined table's rows are found by its own key. A left-joined one's first match replaces
@@ -174,22 +183,24 @@ class MartShape:
         """
         node = self._node(table)
         if node.how == "inner":
-            return self._arm(node.table, node.shape.primary_key, node.shape.primary_key, changed)
+            pairs = [(name, name) for name in node.shape.primary_key]
+            return self._arm(dialect, node.table, pairs, changed)
         own = tuple(own for _, own in node.on)
-        by_key = matching(node.shape.primary_key, OTHER, ROW, null_safe=True)
-        matches = " AND ".join(f"{ROW}.{quoted(name)} IS NOT NULL" for name in own)
+        by_key = matching(dialect, node.shape.primary_key, OTHER, ROW, null_safe=True)
+        matches = " AND ".join(f"{ROW}.{dialect.quoted(name)} IS NOT NULL" for name in own)
         values = " UNION ".join(
-            f"SELECT {_names(own, ROW)} FROM {relation} AS {ROW} "
+            f"SELECT {listed(dialect, own, ROW)} FROM {relation} AS {ROW} "
             f"WHERE {matches} AND EXISTS (SELECT 1 FROM {changed} AS {OTHER} WHERE {by_key})"
             for relation in (delta.now, delta.before)
         )
-        parents = tuple(parents for parents, _ in node.on)
-        return self._arm(node.parent or "", parents, own, f"({values})")
+        return self._arm(dialect, node.parent or "", node.on, f"({values})")
 
-    def _arm(self, table: str, columns: Sequence[str], source: Sequence[str], relation: str) -> Arm:
-        outputs = tuple(self.output_of(table, column) for column in columns)
+    def _arm(self, dialect: Dialect, table: str, pairs: Sequence[tuple[str, str]], relation: str) -> Arm:
+        """Return the arm of the rows whose columns of `table` are those of `relation` paired with them."""
+        outputs = tuple(self.output_of(table, column) for column, _ in pairs)
         shown = ", ".join(
-            f"{quoted(own)} AS {quoted(output)}" for own, output in zip(source, outputs, strict=True)
+            f"{dialect.quoted(own)} AS {dialect.quoted(output)}"
+            for output, (_, own) in zip(outputs, pairs, strict=True)
         )
         return Arm(outputs, f"SELECT DISTINCT {shown} FROM {relation} AS {ROW}")
 
@@ -222,14 +233,15 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def changed_keys_sql(delta: Delta, key: Sequence[str]) -> str:
+def changed_keys_sql(dialect: Dialect, delta: Delta, key: Sequence[str]) -> str:
     """Return the SELECT of the primary keys written, or deleted, since the mart consumed the mirror."""
-    runs = ", ".join(literal(run_id) for run_id in delta.run_ids)
-    names = _names(key, ROW)
-    written = f"SELECT {names} FROM {delta.now} AS {ROW} WHERE {ROW}.{quoted(RUN_ID)} IN ({runs})"
+    runs = ", ".join(dialect.literal(run_id) for run_id in delta.run_ids)
+    names = listed(dialect, key, ROW)
+    written = f"SELECT {names} FROM {delta.now} AS {ROW} WHERE {ROW}.{dialect.quoted(RUN_ID)} IN ({runs})"
     if not delta.deletes:
         return written
-    present = f"SELECT 1 FROM {delta.now} AS {OTHER} WHERE {matching(key, OTHER, ROW, null_safe=True)}"
+    same = matching(dialect, key, OTHER, ROW, null_safe=True)
+    present = f"SELECT 1 FROM {delta.now} AS {OTHER} WHERE {same}"
     return f"{written} UNION ALL SELECT {names} FROM {delta.before} AS {ROW} WHERE NOT EXISTS ({present})"
 
 
@@ -241,12 +253,12 @@ def joined_arms(arms: Iterable[Arm]) -> tuple[Arm, ...]:
     return tuple(Arm(outputs, " UNION ".join(selects)) for outputs, selects in keys.items())
 
 
-def restricted_sql(relation: str, columns: Sequence[str], arms: Sequence[Taken]) -> str:
+def restricted_sql(dialect: Dialect, relation: str, columns: Sequence[str], arms: Sequence[Taken]) -> str:
     """Return the SELECT of the rows of `relation` that any arm takes, once each; all without arms.
 
     Spark moves each arm's test below the joins of `relation`, which an OR of them would prevent.
     """
-    select = f"SELECT {_names(columns, ROW)} FROM {relation} AS {ROW}"
+    select = f"SELECT {listed(dialect, columns, ROW)} FROM {relation} AS {ROW}"
     if not arms:
         return select
     parts = []
@@ -329,10 +341,6 @@ def _selected(
 def _closed(text: str) -> str:
     """Return SQL of the settings so that a comment at its end hides nothing behind it."""
     return f"{text}\n" if "--" in text.rpartition("\n")[2] else text
-
-
-def _names(columns: Iterable[str], alias: str) -> str:
-    return ", ".join(f"{alias}.{quoted(name)}" for name in columns)
 
 
 def _distinct(names: Iterable[str]) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from iceberg_datamart.core.plan.schema import (
 from iceberg_datamart.core.plan.windows import Witnesses, next_start
 from iceberg_datamart.core.quality.audits import audits_of
 from iceberg_datamart.core.quality.checks import NO_CHECKS, checks_of
-from iceberg_datamart.core.sql import LINEAGE_NAMES, is_taken
+from iceberg_datamart.core.sql.reserved import LINEAGE_NAMES, is_taken
 from iceberg_datamart.core.state.watermark import ReadWindow
 from iceberg_datamart.errors import DatamartError, SchemaChangeError, SourceError, SourceIdentityError
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from iceberg_datamart.core.settings.audits import filled, tables_in
-from iceberg_datamart.core.sql import OTHER, ROW, quoted
+from iceberg_datamart.core.sql.dialect import listed
+from iceberg_datamart.core.sql.reserved import OTHER, ROW
 from iceberg_datamart.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from iceberg_datamart.core.columns import Column
     from iceberg_datamart.core.settings.audits import AuditConfig
+    from iceberg_datamart.core.sql.dialect import Dialect
 
 _LONGEST_VALUE = 60
 
@@ -42,9 +44,9 @@ class KeyAudit:
         """Return the columns by which the first failures are chosen."""
         return self.key
 
-    def failing_sql(self, relations: Mapping[str, str]) -> str:
+    def failing_sql(self, dialect: Dialect, relations: Mapping[str, str]) -> str:
         """Return the SELECT of the keys that several rows have."""
-        key = ", ".join(map(quoted, self.key))
+        key = listed(dialect, self.key)
         return f"SELECT {key} FROM {relations[self.table]} GROUP BY {key} HAVING count(*) > 1"
 
     def finding(self, count: int, first: str) -> str:
@@ -75,10 +77,10 @@ class ForeignKeyAudit:
         """Return the columns by which the first failures are chosen."""
         return self.key
 
-    def failing_sql(self, relations: Mapping[str, str]) -> str:
+    def failing_sql(self, dialect: Dialect, relations: Mapping[str, str]) -> str:
         """Return the SELECT of the rows that point to no row: their key and their columns."""
-        own = [own for own, _ in self.pairs]
-        shown = ", ".join(f"{ROW}.{quoted(name)}" for name in dict.fromkeys((*self.key, *own)))
+        quoted, own = dialect.quoted, [own for own, _ in self.pairs]
+        shown = listed(dialect, dict.fromkeys((*self.key, *own)), ROW)
         present = " AND ".join(f"{ROW}.{quoted(name)} IS NOT NULL" for name in own)
         same = " AND ".join(f"{OTHER}.{quoted(other)} = {ROW}.{quoted(own)}" for own, other in self.pairs)
         return (
@@ -107,7 +109,7 @@ class SqlAudit:
         """Return the tables whose relations the SELECT needs."""
         return tables_in(self.sql)
 
-    def failing_sql(self, relations: Mapping[str, str]) -> str:
+    def failing_sql(self, dialect: Dialect, relations: Mapping[str, str]) -> str:  # noqa: ARG002
         """Return the SELECT with the relations in it."""
         # On lines of its own, so that a comment at its end hides nothing.
         return f"SELECT * FROM (\n{filled(self.sql, relations)}\n) AS {ROW}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from iceberg_datamart.core.sql import KeyRange, literal, runs
+from iceberg_datamart.core.sql.bounds import ranges_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,17 +61,10 @@ class Slices:
         # Past the ends of the type there is no value, and no literal.
         bits = 31 if self.slicing.column.type in _HALF else 63
         low, high = -(2**bits), 2**bits - 1
-        found = runs(self.numbers)
+        found = ranges_of(self.numbers)
         return tuple(
             (max(_least(first, width), low), min(_greatest(last, width), high)) for first, last in found
         )
-
-    def key_ranges(self) -> tuple[KeyRange, ...]:
-        """Return `ranges` as literals; none for a timestamp without zone, which has no literal."""
-        kind = self.slicing.column.type
-        if kind == "timestamp":
-            return ()
-        return tuple(KeyRange(literal(low, kind), literal(high, kind)) for low, high in self.ranges())
 
 
 @dataclass(frozen=True)

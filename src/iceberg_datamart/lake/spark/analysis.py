@@ -9,7 +9,7 @@ from pyspark.sql import functions as f
 from pyspark.sql.utils import AnalysisException, ParseException
 
 from iceberg_datamart.core.mart.row_local import Part, fault_in
-from iceberg_datamart.core.sql import ROW
+from iceberg_datamart.core.sql.reserved import ROW
 from iceberg_datamart.errors import ConfigError
 
 if TYPE_CHECKING:

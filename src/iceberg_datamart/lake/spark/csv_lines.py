@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from iceberg_datamart.core.sql import literal
+from iceberg_datamart.core.sql.spark import literal
 from iceberg_datamart.errors import UnfitValueError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from iceberg_datamart.core.columns import decimal_size, element_of
 from iceberg_datamart.core.source.slices import SliceDigest
-from iceberg_datamart.core.sql import quoted
+from iceberg_datamart.core.sql.spark import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

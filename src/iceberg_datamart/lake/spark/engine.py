@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from iceberg_datamart.core.columns import Column
 from iceberg_datamart.core.source.reads import IcebergRead, JdbcRead, as_held
+from iceberg_datamart.core.sql.spark import SPARK
 from iceberg_datamart.lake.spark.analysis import require_row_local
 from iceberg_datamart.lake.spark.csv_lines import require_whole_lines
 from iceberg_datamart.lake.spark.digests import in_slices, slice_digests
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 class SparkEngine:
     """One Spark session; see `lake.engine.Engine` for what each method does."""
+
+    dialect = SPARK
 
     def __init__(self, config: Config, run_id: str) -> None:
         """Start Spark, or join the session that is there. Raises: MissingPartError."""

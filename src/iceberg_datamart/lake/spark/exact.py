@@ -6,7 +6,7 @@ Spark's own casts of text round decimals and floats, cut digits of time, and tak
 from __future__ import annotations
 
 from iceberg_datamart.core.columns import Column, decimal_size, element_of
-from iceberg_datamart.core.sql import literal
+from iceberg_datamart.core.sql.spark import literal
 from iceberg_datamart.errors import SourceError
 from iceberg_datamart.lake.spark.types import spark_type
 

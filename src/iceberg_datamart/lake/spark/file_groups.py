@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from py4j.protocol import Py4JError
 from pyspark.sql.utils import CapturedException
 
-from iceberg_datamart.core.sql import quoted
+from iceberg_datamart.core.sql.spark import quoted
 from iceberg_datamart.errors import SourceError, SourceTableMissingError
 from iceberg_datamart.lake.spark.java_classes import java
 

@@ -14,7 +14,7 @@ from pyspark.sql.functions import broadcast, col, explode, expr, udf
 
 from iceberg_datamart.core.columns import element_of
 from iceberg_datamart.core.source.reads import wire_name
-from iceberg_datamart.core.sql import literal, quoted
+from iceberg_datamart.core.sql.spark import literal, quoted
 from iceberg_datamart.lake.spark.analysis import require_row_local
 from iceberg_datamart.lake.spark.exact import exact_cast
 from iceberg_datamart.lake.spark.file_groups import groups, own_name

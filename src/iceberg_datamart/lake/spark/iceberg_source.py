@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from iceberg_datamart.core.sql import quoted
+from iceberg_datamart.core.sql.spark import quoted
 from iceberg_datamart.lake.spark.exact import exact_cast
 from iceberg_datamart.lake.spark.files import marked
 

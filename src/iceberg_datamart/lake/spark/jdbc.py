@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from iceberg_datamart.core.source.reads import wire_name
 from iceberg_datamart.core.source.widths import WIDE, fetch_size
-from iceberg_datamart.core.sql import quoted
+from iceberg_datamart.core.sql.spark import quoted
 from iceberg_datamart.lake.spark.types import decoded
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from iceberg_datamart.core.changes import Append
 from iceberg_datamart.core.quality.touched import SUMMARY_FIELDS
-from iceberg_datamart.core.sql import lineage_values, merge_sql, quoted
+from iceberg_datamart.core.sql.merge import lineage_values, merge_sql
+from iceberg_datamart.core.sql.spark import SPARK, quoted
 from iceberg_datamart.errors import CommitConflictError
 from iceberg_datamart.lake.engine import Staged, conflict
 from iceberg_datamart.lake.spark.java_classes import java, load_table
@@ -41,7 +42,7 @@ class Staging:
             if isinstance(change, Append):
                 _rows(self._session, change).writeTo(target).append()
             else:
-                self._session.sql(merge_sql(target, change))
+                self._session.sql(merge_sql(SPARK, target, change))
         return self._newest(change.table, load_table(self._session, target))
 
     def stamp(self, table: str, target: str, summary: Mapping[str, str]) -> Staged:
@@ -114,7 +115,7 @@ def commit_properties(session: SparkSession, properties: Mapping[str, str]) -> I
 
 def _rows(session: SparkSession, append: Append) -> DataFrame:
     """Return all columns of the rows to append, sorted within each file to be."""
-    lineage = lineage_values(append.lineage)
+    lineage = lineage_values(SPARK, append.lineage)
     values = [
         *map(quoted, append.columns),
         *(f"CAST(NULL AS {spark_type(column.type)}) AS {quoted(column.name)}" for column in append.absent),

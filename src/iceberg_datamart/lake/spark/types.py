@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from iceberg_datamart.core.columns import decimal_size, element_of, list_of
-from iceberg_datamart.core.sql import quoted
+from iceberg_datamart.core.sql.spark import quoted
 
 if TYPE_CHECKING:
     from iceberg_datamart.core.columns import Column

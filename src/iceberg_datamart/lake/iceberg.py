@@ -14,7 +14,7 @@ from iceberg_datamart.crash_points import crash_point
 from iceberg_datamart.lake.batch import probe_of
 from iceberg_datamart.lake.catalog import LakeCatalog
 from iceberg_datamart.lake.differences import counted
-from iceberg_datamart.lake.marts import maintain_mart, mart_columns, mart_differences
+from iceberg_datamart.lake.marts import maintain_mart, mart_differences, planned_join
 from iceberg_datamart.lake.mirrors import Writer, merge_mirror, mirror_differences
 from iceberg_datamart.lake.rejected import RejectedRows
 from iceberg_datamart.lake.runtime import present_runtime
@@ -131,11 +131,11 @@ class IcebergLake:
     def maintain(self, maintenance: MartMaintenance) -> Merged:
         """Commit what makes the mart equal its join again. Raises: see `ports.Lake`."""
         shape, writer = maintenance.shape, self._writer()
-        columns = mart_columns(writer.engine, maintenance)
+        join = planned_join(writer.engine, maintenance)
         text = {DEFINITION + maintenance.state.definition: maintenance.definition}
         properties = {**maintenance.properties, **(text if maintenance.definition else {})}
-        self._prepare(shape.name, columns, shape.key, maintenance.base, properties, exact=True)
-        return maintain_mart(writer, maintenance, columns)
+        self._prepare(shape.name, join.columns, shape.key, maintenance.base, properties, exact=True)
+        return maintain_mart(writer, join)
 
     def _prepare(  # noqa: PLR0913  (what a table is made of)
         self,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from iceberg_datamart.core.changes import Append
-from iceberg_datamart.core.columns import Column
 from iceberg_datamart.core.mart.shape import Delta, Taken, changed_keys_sql, joined_arms, restricted_sql
 from iceberg_datamart.core.quality.audits import audits_of
 from iceberg_datamart.core.quality.checks import checks_of
@@ -26,6 +27,7 @@ from iceberg_datamart.ports import Merged
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from iceberg_datamart.core.columns import Column
     from iceberg_datamart.core.mart.shape import Arm
     from iceberg_datamart.lake.changeset import Changeset
     from iceberg_datamart.lake.engine import Engine
@@ -33,14 +35,14 @@ if TYPE_CHECKING:
     from iceberg_datamart.ports import ConsumedMirror, MartMaintenance
 
 
-def mart_columns(engine: Engine, maintenance: MartMaintenance) -> tuple[Column, ...]:
-    """Return the mart's columns with the types that its join has. Raises: ConfigError."""
+def planned_join(engine: Engine, maintenance: MartMaintenance) -> MartJoin:
+    """Return a mart's join; nothing is read, and the mart need not be there. Raises: ConfigError."""
     with engine.at_work(maintenance.shape.name):
         join = MartJoin(engine, maintenance)
         # A repetition is joined whole, and once.
         if not maintenance.as_it_was:
             join.require_row_local()
-        return join.columns()
+        return join
 
 
 def mart_differences(engine: Engine, maintenance: MartMaintenance) -> Verified:
@@ -51,24 +53,24 @@ def mart_differences(engine: Engine, maintenance: MartMaintenance) -> Verified:
         return Verified(expected, held, counted(engine, join.differences_sql(), maintenance.shape.key))
 
 
-def maintain_mart(writer: Writer, maintenance: MartMaintenance, columns: tuple[Column, ...]) -> Merged:
+def maintain_mart(writer: Writer, join: MartJoin) -> Merged:
     """Commit the mart's change, or its state alone where no row of it changes.
 
-    `columns` are as `mart_columns` returned them. Raises: see `ports.Lake.maintain`.
+    Its table is there, with the columns of `join`. Raises: see `ports.Lake.maintain`.
     """
-    engine, shape, summary = writer.engine, maintenance.shape, maintenance.state.summary()
+    engine, maintenance = writer.engine, join.maintenance
+    shape, summary = maintenance.shape, maintenance.state.summary()
     with engine.at_work(shape.name):
-        join = MartJoin(engine, maintenance)
         join.require_one_row_a_key()
-        checks = checks_of(f"marts.{shape.name}", maintenance.checks, columns)
-        auditor = _auditor(engine, maintenance, columns)
+        checks = checks_of(f"marts.{shape.name}", maintenance.checks, join.columns)
+        auditor = _auditor(engine, maintenance, join.columns)
         current = None if maintenance.base is None else maintenance.base.current
         if current is None and not checks.look_at_rows:
             rows = engine.define(join.rows_sql())
             append = Append(shape.name, rows, shape.columns, writer.lineage(), order=join.order)
             first = writer.append(append, auditor, summary)
             return Merged(first.inserted, first, warnings=auditor.warnings)
-        changes = join.first(columns) if current is None else join.changeset(columns)
+        changes = join.first() if current is None else join.changeset()
     try:
         held = writer.rows_of(shape.name, maintenance.base) if checks.counts else 0
         passed = checked(engine, changes, checks, held)
@@ -95,19 +97,18 @@ class MartJoin:
 
     def __init__(self, engine: Engine, maintenance: MartMaintenance) -> None:
         """Take the snapshots from `maintenance`; no row is read yet."""
-        self._engine, self._maintenance, self._shape = engine, maintenance, maintenance.shape
+        self.maintenance = maintenance
+        self._engine, self._shape = engine, maintenance.shape
         self._dialect = engine.dialect
-        at = engine.as_it_was if maintenance.as_it_was else engine.table
+        self._at = engine.as_it_was if maintenance.as_it_was else engine.table
         self._pinned = {
             mirror.table: f"(SELECT * FROM {engine.table(mirror.table)} WHERE false)"
             if mirror.now is None
-            else at(mirror.table, mirror.now)
+            else self._at(mirror.table, mirror.now)
             for mirror in maintenance.mirrors
         }
         base = maintenance.base
         self._base = None if base is None or base.current is None else base.current.snapshot_id
-        name = self._shape.name
-        self._held = engine.table(name) if self._base is None else at(name, self._base)
         self._join = f"({self._shape.join_sql(self._dialect, self._pinned)})"
 
     @property
@@ -126,10 +127,10 @@ class MartJoin:
 
     def require_one_row_a_key(self) -> None:
         """Raise LakeError where another tool wrote a mirror's key twice, so that the join has one twice."""
-        doubtful, shape = self._maintenance.doubtful, self._shape
-        for row in (
-            self._engine.fetch(repeated_key_sql(self._dialect, self._join, shape.key)) if doubtful else ()
-        ):
+        doubtful, shape = self.maintenance.doubtful, self._shape
+        if not doubtful:
+            return
+        for row in self._engine.fetch(repeated_key_sql(self._dialect, self._join, shape.key)):
             key = ", ".join(f"{name}={value}" for name, value in zip(shape.key, row, strict=True))
             message = f"mart '{shape.name}' would have the key {key} twice: another tool wrote a key twice"
             tables = " ".join(f"--table {table}" for table in doubtful)
@@ -137,51 +138,53 @@ class MartJoin:
                 f"{message} in {' or '.join(doubtful)}", hint=f"iceberg-datamart reconcile {tables}"
             )
 
+    @cached_property
     def columns(self) -> tuple[Column, ...]:
-        """Return the mart's columns with the types that the engine finds for the join.
+        """The mart's columns, with the types that the engine finds for the join; asked once.
 
         Raises: ConfigError for an expression of a type that no Iceberg column has.
         """
         required = set() if self._shape.nullable_key else set(self._shape.key)
-        found = []
-        for name, kind in ((c.name, c.type) for c in self._engine.columns(f"SELECT * FROM {self._join}")):
-            column = Column(name, kind, nullable=name not in required)
-            try:
-                iceberg_schema([column], ())
-            except ValueError as error:
-                place = f"marts.{self._shape.name}.expressions.{name}"
-                hint = "CAST it, to string for example. Nothing was written."
-                raise ConfigError(f"{place}: no column of a mart is of {kind}", hint=hint) from error
-            found.append(column)
-        return tuple(found)
+        with self._engine.at_work(self._shape.name):
+            found = self._engine.columns(f"SELECT * FROM {self._join}")
+        return tuple(self._as_held(replace(c, nullable=c.name not in required)) for c in found)
+
+    def _as_held(self, column: Column) -> Column:
+        try:
+            iceberg_schema([column], ())
+        except ValueError as error:
+            place = f"marts.{self._shape.name}.expressions.{column.name}"
+            hint = "CAST it, to string for example. Nothing was written."
+            raise ConfigError(f"{place}: no column of a mart is of {column.type}", hint=hint) from error
+        return column
 
     def rows_sql(self) -> str:
         """Return the SELECT of all rows of the mart."""
         return restricted_sql(self._dialect, self._join, self._shape.columns, [])
 
-    def first(self, columns: Sequence[Column]) -> Changeset:
+    def first(self) -> Changeset:
         """Return all rows of the mart as the changeset of an empty one."""
         rows = inserts_sql(self._dialect, f"({self.rows_sql()})", self._shape.columns)
-        return computed(self._engine, self._target(columns, self.order), rows)
+        return computed(self._engine, self._target(self.order), rows)
 
-    def changeset(self, columns: Sequence[Column]) -> Changeset:
+    def changeset(self) -> Changeset:
         """Return what must change in the mart, restricted to what the mirrors' changes can touch (R8)."""
         shape = self._shape
-        arms = self._arms(columns)
+        arms = self._arms()
         new = restricted_sql(self._dialect, self._join, shape.columns, arms)
         old = restricted_sql(self._dialect, self._engine.table(shape.name, self._base), shape.columns, arms)
         sides = Sides(new=f"({new})", old=f"({old})", key=shape.key, columns=shape.columns, null_safe=True)
-        return computed(self._engine, self._target(columns), changeset_sql(self._dialect, sides, full=True))
+        return computed(self._engine, self._target(), changeset_sql(self._dialect, sides, full=True))
 
-    def _target(self, columns: Sequence[Column], order: Sequence[str] = ()) -> Target:
-        key = tuple(column for column in columns if column.name in self._shape.key)
+    def _target(self, order: Sequence[str] = ()) -> Target:
+        key = tuple(column for column in self.columns if column.name in self._shape.key)
         return Target(self._shape.name, self._base, key, self._shape.columns, order=order)
 
     def counts(self) -> tuple[int, int]:
         """Return the rows of the join and those of the mart."""
         joined, held = (
             int(self._engine.fetch(f"SELECT count(*) FROM {relation}")[0][0])
-            for relation in (self._join, self._held)
+            for relation in (self._join, self._held())
         )
         return joined, held
 
@@ -189,14 +192,19 @@ class MartJoin:
         """Return the SELECT of the rows in which the mart is not its join."""
         shape = self._shape
         rows = f"({self.rows_sql()})"
-        sides = Sides(new=rows, old=self._held, key=shape.key, columns=shape.columns, null_safe=True)
+        sides = Sides(new=rows, old=self._held(), key=shape.key, columns=shape.columns, null_safe=True)
         return differences_sql(self._dialect, sides)
 
-    def _arms(self, columns: Sequence[Column]) -> list[Taken]:
+    def _held(self) -> str:
+        """Return the mart's own relation, as the join is read."""
+        name = self._shape.name
+        return self._engine.table(name) if self._base is None else self._at(name, self._base)
+
+    def _arms(self) -> list[Taken]:
         """Return how to find the rows that each arm takes."""
-        changed = self._maintenance.changed or ()
-        arms = joined_arms(self._arm(m) for m in self._maintenance.mirrors if m.table in changed)
-        types = {column.name: column for column in columns}
+        changed = self.maintenance.changed or ()
+        arms = joined_arms(self._arm(m) for m in self.maintenance.mirrors if m.table in changed)
+        types = {column.name: column for column in self.columns}
         return [self._taken(arm, types) for arm in arms]
 
     def _arm(self, mirror: ConsumedMirror) -> Arm:

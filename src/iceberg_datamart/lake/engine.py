@@ -39,7 +39,9 @@ class Engine(Protocol):
     read when something asks for its rows. All SQL that it is given is in its `dialect`.
     """
 
-    dialect: Dialect
+    @property
+    def dialect(self) -> Dialect:
+        """Return the SQL that this engine runs."""
 
     def at_work(self, table: str) -> AbstractContextManager[None]:
         """Work on `table` in this thread; what the engine raises becomes a DatamartError that names it."""

@@ -19,7 +19,7 @@ LATER_RULES = (
         "run/verify.py",
         "if session.fingerprint(step.table, ReadWindow(before.lower)) == before.digest:",
         "if False:",
-        "tests/unit/test_verifier.py::test_r14_nothing_is_pending_where_the_source_is_as_it_was_read",
+        "tests/unit/test_run_verify.py::test_r14_nothing_is_pending_where_the_source_is_as_it_was_read",
     ),
     Broken(
         "R18",
@@ -154,7 +154,7 @@ LATER_RULES = (
         "core/plan/keys.py",
         "if shared.undecided and duplicates != NEWEST:",
         "if False:",
-        "tests/unit/test_keys.py::test_r18_a_shared_key_is_refused_with_its_number_an_example_and_the_fix",
+        "tests/unit/test_plan_keys.py::test_r18_a_shared_key_is_refused_with_its_number_an_example_and_the_fix",
     ),
     Broken(
         "R18",

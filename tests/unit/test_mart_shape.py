@@ -1,4 +1,4 @@
-"""A mart's names, keys and joins; that its maintenance is exact is in test_mart_maintenance.py."""
+"""A mart's names, keys and joins; that its maintenance is exact is in test_mart_shape_maintenance.py."""
 
 from __future__ import annotations
 

@@ -25,7 +25,6 @@ from iceberg_datamart.core.settings.model import (
 from support.settings import working
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "configuration.md"
-PARTS = st.text(min_size=1)
 
 
 def raw(**changes: Any) -> dict[str, Any]:
@@ -50,43 +49,6 @@ def problems(settings: dict[str, Any], block: type[Settings] = Config) -> dict[s
     with pytest.raises(ValidationError) as caught:
         block.model_validate(settings)
     return {".".join(map(str, each["loc"])): each["msg"] for each in caught.value.errors()}
-
-
-# --- names of source tables
-
-
-@given(st.none() | PARTS, PARTS)
-def test_every_source_name_is_read_back_from_its_text(schema: str | None, name: str) -> None:
-    assert SourceName.parse(str(SourceName(schema, name))) == SourceName(schema, name)
-
-
-@pytest.mark.parametrize(
-    ("text", "schema", "name"),
-    [
-        ("account", None, "account"),
-        ("public.account", "public", "account"),
-        ("My Schema.Order Items", "My Schema", "Order Items"),
-        ('"My Schema"."Order ""x"" Items"', "My Schema", 'Order "x" Items'),
-        ('public."Order"', "public", "Order"),
-        ('"a.b"', None, "a.b"),
-    ],
-)
-def test_a_source_name_keeps_case_spaces_and_quotes(text: str, schema: str | None, name: str) -> None:
-    assert SourceName.parse(text) == SourceName(schema, name)
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", ".", "a.", ".a", "a.b.c", '"a', 'a"b"', '"a"b', '""', '"a"."b"."c"', "a. b", " a", '"a" . "b"'],
-)
-def test_a_source_name_that_could_mean_two_things_is_refused_with_the_mend(text: str) -> None:
-    with pytest.raises(ValueError, match="put double quotes around"):
-        SourceName.parse(text)
-
-
-def test_a_source_name_has_no_empty_part() -> None:
-    with pytest.raises(ValueError, match="empty"):
-        SourceName("", "account")
 
 
 # --- single settings
@@ -177,6 +139,13 @@ def test_a_value_that_cannot_work_is_refused(setting: str, value: object, words:
     refused = problems(table(**{setting: value}), TableConfig)
     assert refused.keys() == {setting}
     assert words in refused[setting]
+
+
+@pytest.mark.parametrize("name", ["2nd_lake", "my-lake", "größe", ""])
+def test_a_catalog_name_that_spark_cannot_have_is_refused_with_one_that_it_can(name: str) -> None:
+    refused = problems(raw(catalog={"type": "glue", "warehouse": "lake", "name": name}))
+    words = f"must have only A-Z, a-z, 0-9 and _, and no digit first, as in lake_2, not {name!r}"
+    assert refused == {"catalog.name": words}
 
 
 @pytest.mark.parametrize("name", ["_run_id", "_MERGED_AT"])

@@ -50,7 +50,8 @@ _WORDS = {
     "missing": "required, but not given",
     "model_attributes_type": "must be a mapping of settings",
     "model_type": "must be a mapping of settings",
-    "string_pattern_mismatch": "must be of letters, digits and _, without a digit first",
+    # Only the catalog's name has a pattern.
+    "string_pattern_mismatch": "must have only A-Z, a-z, 0-9 and _, and no digit first, as in lake_2",
     "string_too_short": "must not be empty",
     "string_type": "must be text",
     "string_unicode": "must be valid Unicode text",
@@ -168,9 +169,8 @@ def _in_plain_words(block: type[Settings], error: ErrorDetails) -> str:
     if kind not in _WORDS:
         return error["msg"]
     words = _WORDS[kind].format_map(error.get("ctx", {}))
-    told = kind.endswith(("parsing", "equal", "literal_error")) and isinstance(
-        error["input"], (str, int, float)
-    )
+    shows_value = kind.endswith(("parsing", "equal", "literal_error", "mismatch"))
+    told = shows_value and isinstance(error["input"], (str, int, float))
     return f"{words}, not {error['input']!r}" if told and known[str(key)].repr else words
 
 

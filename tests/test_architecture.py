@@ -34,6 +34,7 @@ LAYERS = {
     "demo": ("app", "embedded", "core", "errors"),
     "cli": ("app", "demo", "run", "ports", "core", "errors", "crash_points"),
     "glue_job": ("cli", "app", "core", "errors"),
+    "__main__": ("cli",),
 }
 # Foreign packages, the places that may use them, and what to do instead.
 PLACES = {

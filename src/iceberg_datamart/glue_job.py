@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from iceberg_datamart.app.assemble import spark_context, text_on_s3
 from iceberg_datamart.app.settings_file import Layer, default_config_text, parse_layers, shipped_text
-from iceberg_datamart.cli.options import refuse_unknown
+from iceberg_datamart.cli.options import require_enabled
 from iceberg_datamart.cli.output import print_error, print_json
 from iceberg_datamart.cli.rerun import rerun_once
 from iceberg_datamart.cli.run import run_once
@@ -133,7 +133,7 @@ def job_config(parameters: JobParameters, environment: Mapping[str, str]) -> Con
         "timestamp_s3_path": parameters.timestamp_s3_path,
     }
     config = parse_layers(layers, {**environment, **given})
-    refuse_unknown(parameters.tables, config, "--tables")
+    require_enabled(parameters.tables, config, "--tables")
     return config
 
 

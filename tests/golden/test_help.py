@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -12,18 +15,30 @@ from iceberg_datamart.cli import app
 from support.oracles.golden_files import EXPECTED, check
 
 COMMAND: Any = typer.main.get_command(app)
+TERMINAL = {"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"}
 
 
 def shown(*words: str) -> str:
     """Return what the words print, as a terminal of 100 columns without colours shows it."""
-    terminal = {"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"}
-    result = CliRunner().invoke(app, list(words), env=terminal, prog_name="iceberg-datamart")
+    result = CliRunner().invoke(app, list(words), env=TERMINAL, prog_name="iceberg-datamart")
     assert result.exit_code == 0, result.output
     return "\n".join(line.rstrip() for line in result.output.strip("\n").splitlines())
 
 
 def test_the_help_of_the_whole_command() -> None:
     check("help/iceberg-datamart.txt", shown("--help"))
+
+
+def test_the_module_is_the_same_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "iceberg_datamart", "--help"],
+        env=os.environ | TERMINAL,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    own_name = shown("--help").replace("iceberg-datamart", "python -m iceberg_datamart")
+    assert [line.rstrip() for line in done.stdout.strip("\n").splitlines()] == own_name.splitlines()
 
 
 @pytest.mark.parametrize("verb", sorted(COMMAND.commands))

@@ -20,5 +20,5 @@ def backfill(
     json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Read whole tables again and merge what differs, such as new columns' values; delete nothing."""
+    """Read whole tables again and merge what differs; delete only what `soft_delete` marks."""
     report_of(config, RunRequest(BACKFILL, tuple(table)), json=json, debug=debug)

@@ -44,13 +44,11 @@ _SPINNER = 3
 
 def demo(
     rows: Annotated[int, typer.Option(min=100, help="Settlement transactions in the source.")] = 50_000,
-    directory: Annotated[Path, typer.Option("--directory", "-d", help="Where everything lies.")] = Path(
-        "demo"
-    ),
+    directory: Annotated[Path, typer.Option("--directory", "-d", help="Folder of the demo.")] = Path("demo"),
     seed: Annotated[int, typer.Option(help="Another seed gives other rows.")] = 7,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Remove the demo that is there first.")] = False,
-    change: Annotated[bool, typer.Option("--change", help="Only change the source of a demo again.")] = False,
-    stop: Annotated[bool, typer.Option("--stop", help="Only stop the PostgreSQL of a demo.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="First remove the demo in the folder.")] = False,
+    change: Annotated[bool, typer.Option("--change", help="Only change the demo's source again.")] = False,
+    stop: Annotated[bool, typer.Option("--stop", help="Only stop the demo's PostgreSQL.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Show the whole job on this machine: a PostgreSQL, Iceberg tables, four runs, and the proof."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from iceberg_datamart.app.assemble import tables_of
-from iceberg_datamart.cli.options import ConfigOption, JsonOption, loaded, refuse_nameless
+from iceberg_datamart.cli.options import ConfigOption, JsonOption, loaded, require_known
 from iceberg_datamart.cli.output import console, exit_on, print_json, rows_table, short
 from iceberg_datamart.core.report.run import error_json
 from iceberg_datamart.core.state.history import Snapshot, TableHistory, mart_state, mirror_state
@@ -18,13 +18,15 @@ _WIDER = ((86, "load_type"), (107, "watermark"), (145, "run_id"))
 
 
 def history(
-    table: Annotated[str | None, typer.Argument(help="A mirror or mart. Default: all of them.")] = None,
+    table: Annotated[
+        str | None, typer.Argument(help="A mirror or mart. Default: all of them.", metavar="TABLE")
+    ] = None,
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
     """Show the snapshots of each table, newest first."""
     settings = loaded(config)
-    refuse_nameless([] if table is None else [table], settings)
+    require_known([] if table is None else [table], settings)
     catalog = tables_of(settings)
     names = [name for name in (*settings.tables, *settings.marts) if table in (None, name)]
     histories, failures = catalog.surveyed(names)

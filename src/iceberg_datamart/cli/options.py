@@ -23,13 +23,19 @@ ConfigOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 TableOption = Annotated[
-    list[str] | None, typer.Option("--table", "-t", metavar="TABLE", help="Only this table; may be repeated.")
+    list[str] | None,
+    typer.Option(
+        "--table",
+        "-t",
+        metavar="TABLE",
+        help="Only this table, and the marts that it is in; may be repeated.",
+    ),
 ]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Log details and stack traces.")]
 AcceptOption = Annotated[
     bool,
     typer.Option(
-        "--accept-new-source", help="Load fully from a source that is not the mirror's recorded one."
+        "--accept-new-source", help="Load fully from a source other than the one that the mirror recorded."
     ),
 ]
 
@@ -42,7 +48,11 @@ class LoadType(str, Enum):
 
 
 LoadTypeOption = Annotated[
-    LoadType, typer.Option("--load-type", help="full also removes what the source no longer has.")
+    LoadType,
+    typer.Option(
+        "--load-type",
+        help="incremental: what changed. full: everything; removes what the source no longer has.",
+    ),
 ]
 
 
@@ -52,11 +62,11 @@ def loaded(path: Path | None, tables: list[str] | None = None) -> Config:
         config = parse_config(default_config_text(), os.environ, "the shipped settings")
     else:
         config = load_config(path, os.environ)
-    refuse_unknown(tables or (), config, "--table")
+    require_enabled(tables or (), config, "--table")
     return config
 
 
-def refuse_unknown(tables: Iterable[str], config: Config, option: str) -> None:
+def require_enabled(tables: Iterable[str], config: Config, option: str) -> None:
     """Raise ConfigError for a table, named by `option`, that the settings do not have or do not enable."""
     for name in tables:
         if name not in config.tables or not config.tables[name].enabled:
@@ -64,7 +74,7 @@ def refuse_unknown(tables: Iterable[str], config: Config, option: str) -> None:
             raise ConfigError(f"{option}: there is no enabled table '{name}'", hint=f"Known: {known}.")
 
 
-def refuse_nameless(names: Iterable[str], config: Config) -> None:
+def require_known(names: Iterable[str], config: Config) -> None:
     """Raise ConfigError for a name that is neither a mirror's nor a mart's."""
     known = [*config.tables, *config.marts]
     for name in names:

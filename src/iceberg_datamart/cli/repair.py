@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from iceberg_datamart.app.assemble import pointers_of
-from iceberg_datamart.cli.options import ConfigOption, JsonOption, loaded, refuse_nameless
+from iceberg_datamart.cli.options import ConfigOption, JsonOption, loaded, require_known
 from iceberg_datamart.cli.output import console, exit_on, print_json, rows_table
 from iceberg_datamart.core.report.repair import Finding
 from iceberg_datamart.core.report.run import error_json
@@ -22,9 +22,12 @@ def repair(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Set tables whose metadata file is gone back to the one before; the next run reads again from there."""
+    """Where a table's metadata file is gone, set the table back to the file before it.
+
+    The next run reads again from there.
+    """
     settings = loaded(config)
-    refuse_nameless(table or (), settings)
+    require_known(table or (), settings)
     pointers = pointers_of(settings)
     found: dict[str, Finding | DatamartError] = {}
     for name in table or (*settings.tables, *settings.marts):

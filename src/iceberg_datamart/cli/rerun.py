@@ -23,16 +23,18 @@ from iceberg_datamart.run.verify import settled
 
 
 def rerun(
-    snapshot_id: Annotated[int, typer.Option("--snapshot-id", help="A snapshot that `history` shows.")],
+    snapshot_id: Annotated[
+        int, typer.Option("--snapshot-id", metavar="ID", help="A snapshot that `history` shows.")
+    ],
     into: Annotated[
         str | None,
-        typer.Option("--into", metavar="TABLE", help="Of a mart: write the join there; a table of its own."),
+        typer.Option("--into", metavar="TABLE", help="Of a mart: also write the join into this new table."),
     ] = None,
     config: ConfigOption = None,
     json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Read a mirror again from the state of a snapshot, or compute a mart's snapshot again and compare."""
+    """Read a mirror again from a snapshot's state, or compute a mart's snapshot again and compare."""
     report = rerun_once(loaded(config), RunRequest(), snapshot_id, into=into, debug=debug)
     if json:
         print_json(report.as_json())

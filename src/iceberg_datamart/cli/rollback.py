@@ -10,7 +10,7 @@ import typer
 from iceberg_datamart.app.assemble import new_run, tables_of
 from iceberg_datamart.cli.history import as_json as snapshot_json
 from iceberg_datamart.cli.history import show_snapshots
-from iceberg_datamart.cli.options import ConfigOption, DebugOption, JsonOption, loaded, refuse_nameless
+from iceberg_datamart.cli.options import ConfigOption, DebugOption, JsonOption, loaded, require_known
 from iceberg_datamart.cli.output import console, logging_to_stderr, print_json, short
 from iceberg_datamart.cli.plan import reads
 from iceberg_datamart.core.plan.planner import MergeWindow, Refuse, RunRequest
@@ -25,14 +25,19 @@ _DOES = {MISSING: "insert", STALE: "update", EXTRA: "delete"}
 
 
 def rollback(
-    table: Annotated[str, typer.Argument(help="A mirror or mart.")],
+    table: Annotated[str, typer.Argument(help="A mirror or mart.", metavar="TABLE")],
     config: ConfigOption = None,
     to_snapshot: Annotated[
-        int | None, typer.Option("--to-snapshot", metavar="ID", help="A snapshot that `history` shows.")
+        int | None,
+        typer.Option(
+            "--to-snapshot", metavar="ID", help="A snapshot that `history` shows. Give this or --to-time."
+        ),
     ] = None,
     to_time: Annotated[
         str | None,
-        typer.Option("--to-time", metavar="T", help="ISO time; what was current then. No zone: UTC."),
+        typer.Option(
+            "--to-time", metavar="T", help="The snapshot that was current then: ISO time, UTC without a zone."
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what it would do, and what the next run would read.")
@@ -40,9 +45,9 @@ def rollback(
     json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Set a table, and with it the state from which it is read, back to an earlier snapshot."""
+    """Set a table back to an earlier snapshot, and with it the state from which the next run reads."""
     settings = loaded(config)
-    refuse_nameless([table], settings)
+    require_known([table], settings)
     if (to_snapshot is None) == (to_time is None):
         raise ConfigError("name where to go back to", hint="Give either --to-snapshot ID or --to-time T.")
     catalog = tables_of(settings)

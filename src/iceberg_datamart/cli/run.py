@@ -34,7 +34,7 @@ def run(
     json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Read what changed in the sources, merge it into the mirrors, and bring the marts up to them."""
+    """Read what changed in the sources, merge it into the mirrors, and bring the marts up to date."""
     report_of(
         config, RunRequest(load_type.value, tuple(table or ()), accept_new_source), json=json, debug=debug
     )

@@ -22,7 +22,7 @@ def verify(
     json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Compare mirrors with their sources and marts with their joins; exit code 1 unless all are equal."""
+    """Compare mirrors with their sources and marts with their joins; exit code 0 only if all are equal."""
     run = new_run(loaded(config, table), RunRequest(tables=tuple(table or ())))
     with logging_to_stderr(run.run_id, debug=debug), run:
         report = verified(run)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from iceberg_datamart.core.changes import Merge
+    from iceberg_datamart.core.sql.dialect import Dialect
     from support.worlds.laptop import Laptop
 
     Connection = psycopg.Connection[Any]
@@ -152,8 +153,8 @@ def test_r8_a_merge_that_touches_fewer_rows_than_were_counted_is_not_published(
     )
     right = staging.merge_sql
 
-    def missing_one(target: str, merge: Merge) -> str:
-        return right(target, replace(merge, bounds=f"{merge.bounds} AND `_datamart_old`.`id` <> 2"))
+    def missing_one(dialect: Dialect, target: str, merge: Merge) -> str:
+        return right(dialect, target, replace(merge, bounds=f"{merge.bounds} AND `_datamart_old`.`id` <> 2"))
 
     monkeypatch.setattr(staging, "merge_sql", missing_one)
     report = laptop.failing_run()

@@ -12,6 +12,7 @@ import pytest
 from iceberg_datamart.app.settings_file import default_config_text, parse_config
 from iceberg_datamart.core.changes import Lineage, Merge
 from iceberg_datamart.core.columns import Column
+from iceberg_datamart.core.instants import CursorKind
 from iceberg_datamart.core.mart.shape import (
     Delta,
     MartShape,
@@ -28,7 +29,7 @@ from iceberg_datamart.core.sql.changeset import Sides, changeset_sql
 from iceberg_datamart.core.sql.keys import Batch, deduplicated_sql, without_older_sql
 from iceberg_datamart.core.sql.merge import merge_sql
 from iceberg_datamart.core.sql.spark import SPARK
-from iceberg_datamart.core.state.watermark import CursorKind, ReadWindow, Watermark
+from iceberg_datamart.core.state.watermark import ReadWindow, Watermark
 from iceberg_datamart.sources.postgres import catalog, rejects, widths
 from iceberg_datamart.sources.postgres import settings as postgres_settings
 from iceberg_datamart.sources.postgres.session import PostgresSession

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from iceberg_datamart.core.instants import CursorKind
 from iceberg_datamart.core.settings.model import PostgresSource, TableConfig
 from iceberg_datamart.core.source.slices import Slices
 from iceberg_datamart.core.sql.bounds import key_ranges
-from iceberg_datamart.core.state.watermark import CursorKind, ReadWindow, Watermark
+from iceberg_datamart.core.state.watermark import ReadWindow, Watermark
 from iceberg_datamart.sources.postgres.session import PostgresSession
 
 if TYPE_CHECKING:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from iceberg_datamart.core.instants import CursorKind
 from iceberg_datamart.core.settings.model import PostgresSource, TableConfig
 from iceberg_datamart.core.source.reads import SharedKeys
-from iceberg_datamart.core.state.watermark import CursorKind, ReadWindow, Watermark
+from iceberg_datamart.core.state.watermark import ReadWindow, Watermark
 from iceberg_datamart.errors import SourceRefusedError
 from iceberg_datamart.sources.postgres.session import PostgresSession
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from iceberg_datamart.core.instants import CursorKind
 from iceberg_datamart.core.settings.model import PostgresSource, TableConfig
 from iceberg_datamart.core.source.slices import Slices
-from iceberg_datamart.core.state.watermark import CursorKind, ReadWindow, Watermark
+from iceberg_datamart.core.state.watermark import ReadWindow, Watermark
 from iceberg_datamart.errors import SourceError
 from iceberg_datamart.sources.postgres.session import PostgresSession
 from support.shops.taken_names import internal_aliases

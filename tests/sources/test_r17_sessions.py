@@ -10,8 +10,9 @@ from urllib.parse import parse_qs, urlsplit
 import psycopg
 import pytest
 
+from iceberg_datamart.core.instants import CursorKind
 from iceberg_datamart.core.settings.model import PostgresSource, TableConfig
-from iceberg_datamart.core.state.watermark import CursorKind, ReadWindow, Watermark
+from iceberg_datamart.core.state.watermark import ReadWindow, Watermark
 from iceberg_datamart.errors import SourceError, SourceRefusedError, SourceUnreachableError
 from iceberg_datamart.sources.postgres import settings as postgres_settings
 from iceberg_datamart.sources.postgres.activity import activity

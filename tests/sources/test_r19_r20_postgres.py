@@ -11,11 +11,12 @@ import psycopg
 import pytest
 from psycopg.errors import QueryCanceled
 
+from iceberg_datamart.core.instants import CursorKind
 from iceberg_datamart.core.plan.setbacks import parts_text, setback
 from iceberg_datamart.core.settings.model import PostgresSource, TableConfig
 from iceberg_datamart.core.source.recipe import recipe_changes, whole_recipe
 from iceberg_datamart.core.state.history import MirrorState
-from iceberg_datamart.core.state.watermark import CursorKind, Horizon, Watermark
+from iceberg_datamart.core.state.watermark import Horizon, Watermark
 from iceberg_datamart.errors import SourceError
 from iceberg_datamart.sources.postgres.session import PostgresSession
 from support.servers.roles import role_of

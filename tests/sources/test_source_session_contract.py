@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from iceberg_datamart.core.instants import CursorKind, microseconds
 from iceberg_datamart.core.source.slices import differing
-from iceberg_datamart.core.state.watermark import CursorKind, ReadWindow, Watermark, microseconds
+from iceberg_datamart.core.state.watermark import ReadWindow, Watermark
 from support.fakes.places import TABLES, WHOLE, InMemory, OnLaptop, at_point
 from support.fakes.ports import COLUMNS, MINUTE, NOON
 

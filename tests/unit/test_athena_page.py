@@ -11,8 +11,9 @@ from typing import Any
 import duckdb
 import pytest
 
+from iceberg_datamart.core.instants import CursorKind
 from iceberg_datamart.core.state.history import PREFIX, MartState, MirrorState
-from iceberg_datamart.core.state.watermark import CursorKind, Watermark
+from iceberg_datamart.core.state.watermark import Watermark
 from support.oracles.athena import TYPES
 
 ROOT = Path(__file__).parents[2]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from iceberg_datamart.core.instants import microseconds
 from iceberg_datamart.core.load_types import FULL, RECONCILE
-from iceberg_datamart.core.state.watermark import microseconds
 from iceberg_datamart.errors import LakeError, TimestampFileError
 from iceberg_datamart.stores.run_counts import LocalRunCounts
 from support.fakes.ports import NOON, FakeSource, FakeWorld, configured, table

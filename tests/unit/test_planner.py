@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iceberg_datamart.core.columns import Column
+from iceberg_datamart.core.instants import CursorKind, microseconds
 from iceberg_datamart.core.plan.planner import (
     Facts,
     MaintainMart,
@@ -24,7 +25,7 @@ from iceberg_datamart.core.plan.planner import (
 )
 from iceberg_datamart.core.source.reads import SourceTable
 from iceberg_datamart.core.state.history import MirrorState, Snapshot, TableHistory
-from iceberg_datamart.core.state.watermark import CursorKind, Horizon, Watermark, microseconds
+from iceberg_datamart.core.state.watermark import Horizon, Watermark
 from iceberg_datamart.errors import (
     DatamartError,
     SchemaChangeError,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from iceberg_datamart.core.columns import Column
+from iceberg_datamart.core.instants import CursorKind, microseconds
 from iceberg_datamart.core.plan.planner import (
     Facts,
     MergeWindow,
@@ -21,7 +22,7 @@ from iceberg_datamart.core.plan.planner import (
 )
 from iceberg_datamart.core.source.reads import SourceTable
 from iceberg_datamart.core.state.history import MirrorState, Snapshot, TableHistory
-from iceberg_datamart.core.state.watermark import CursorKind, Horizon, Watermark, microseconds
+from iceberg_datamart.core.state.watermark import Horizon, Watermark
 from support.fakes.ports import configured, table
 
 if TYPE_CHECKING:

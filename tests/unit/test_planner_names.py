@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from iceberg_datamart.core.columns import Column
+from iceberg_datamart.core.instants import CursorKind
 from iceberg_datamart.core.plan.planner import Facts, MergeWindow, Refuse, RunRequest, TableFacts, plan_table
 from iceberg_datamart.core.plan.schema import same_in_files
 from iceberg_datamart.core.source.reads import SourceTable
-from iceberg_datamart.core.state.watermark import CursorKind, Horizon
+from iceberg_datamart.core.state.watermark import Horizon
 from iceberg_datamart.errors import SchemaChangeError
 from support.fakes.ports import configured
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psycopg import sql
 
-from iceberg_datamart.core.state.watermark import CursorKind
+from iceberg_datamart.core.instants import CursorKind
 from iceberg_datamart.errors import SourceError
 from iceberg_datamart.sources.postgres.types import (
     PostgresColumn,

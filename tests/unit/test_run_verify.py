@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
+from iceberg_datamart.core.instants import CursorKind, microseconds
 from iceberg_datamart.core.plan.planner import MergeWindow
-from iceberg_datamart.core.state.watermark import CursorKind, Watermark, microseconds
+from iceberg_datamart.core.state.watermark import Watermark
 from iceberg_datamart.run.verify import pending_from
 from support.fakes.ports import MINUTE, NOON, FakeSource, FakeWorld, configured, table
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iceberg_datamart.core.columns import Column
+from iceberg_datamart.core.names import unfit_for_glue
 from iceberg_datamart.core.plan.schema import (
     EVOLVE,
     FAIL,
@@ -18,7 +19,6 @@ from iceberg_datamart.core.plan.schema import (
     renumbered,
     require_allowed,
     schema_change,
-    unfit_for_glue,
     unread_columns,
 )
 from iceberg_datamart.core.source.reads import SourceTable

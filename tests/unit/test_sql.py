@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from iceberg_datamart.core.changes import Lineage, Merge
 from iceberg_datamart.core.columns import Column
+from iceberg_datamart.core.instants import EPOCH
 from iceberg_datamart.core.sql.bounds import key_ranges, one_of, within
 from iceberg_datamart.core.sql.changeset import Sides, changeset_sql
 from iceberg_datamart.core.sql.dialect import matching
@@ -19,7 +20,6 @@ from iceberg_datamart.core.sql.keys import Batch, deduplicated_sql
 from iceberg_datamart.core.sql.merge import merge_sql
 from iceberg_datamart.core.sql.reserved import CHANGE, COPIES, NEW, OLD
 from iceberg_datamart.core.sql.spark import SPARK, literal, quoted
-from iceberg_datamart.core.state.watermark import EPOCH
 from support.oracles.sqlite_engine import SQLITE, Engine, needs_full_join
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from iceberg_datamart.core.instants import EPOCH, CursorKind, microseconds
 from iceberg_datamart.core.state.history import (
     PREFIX,
     MartState,
@@ -18,7 +19,7 @@ from iceberg_datamart.core.state.history import (
     mart_state,
     mirror_state,
 )
-from iceberg_datamart.core.state.watermark import EPOCH, CursorKind, Watermark, microseconds
+from iceberg_datamart.core.state.watermark import Watermark
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 

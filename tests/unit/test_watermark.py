@@ -11,15 +11,8 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from iceberg_datamart.core.state.watermark import (
-    EPOCH,
-    CursorKind,
-    Watermark,
-    advanced,
-    least_cursor,
-    least_instant,
-    microseconds,
-)
+from iceberg_datamart.core.instants import EPOCH, CursorKind, microseconds
+from iceberg_datamart.core.state.watermark import Watermark, advanced, least_cursor, least_instant
 
 UTC = timezone.utc
 MICRO = timedelta(microseconds=1)

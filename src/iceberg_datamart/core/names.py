@@ -1,10 +1,16 @@
-"""The name of a source table as people write it, and as the source has it."""
+"""Names of source tables, as people write them and as sources have them; names of columns that Glue takes."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_GLUE_COLUMN = re.compile(r"[\t\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]+")
+_LONGEST_IN_GLUE = 255
 _PART = r'("(?:[^"]|"")+"|[^".]+)'
 
 
@@ -37,6 +43,22 @@ class SourceName:
     def __str__(self) -> str:
         """Return the text that `parse` reads back as this name."""
         return ".".join(_quoted(part) for part in (self.schema, self.table) if part is not None)
+
+
+def unfit_for_glue(names: Iterable[str]) -> str | None:
+    """Return what is wrong with column names for Glue, and so for Athena; None where nothing is.
+
+    Glue takes one line of at most 255 bytes (https://docs.aws.amazon.com/glue/latest/webapi/API_Column.html);
+    Athena knows lower case only (https://docs.aws.amazon.com/athena/latest/ug/tables-databases-columns-names.html).
+    """
+    lowered: dict[str, str] = {}
+    for name in names:
+        if not _GLUE_COLUMN.fullmatch(name) or len(name.encode()) > _LONGEST_IN_GLUE:
+            return f"column {name!r} is not one line of 1 to {_LONGEST_IN_GLUE} bytes, as Glue needs"
+        other = lowered.setdefault(name.lower(), name)
+        if other != name:
+            return f"the columns '{other}' and '{name}' differ by case alone, which Athena cannot tell apart"
+    return None
 
 
 def _unquoted(part: str) -> str:

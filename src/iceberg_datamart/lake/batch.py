@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from iceberg_datamart.core.instants import CursorKind
 from iceberg_datamart.core.source.reads import FilesRead, IcebergRead, JdbcRead, Probe, SharedKeys
 from iceberg_datamart.core.sql.keys import (
     Batch,
@@ -13,7 +14,7 @@ from iceberg_datamart.core.sql.keys import (
     versions_sql,
     without_older_sql,
 )
-from iceberg_datamart.core.state.watermark import CursorKind, Watermark
+from iceberg_datamart.core.state.watermark import Watermark
 from iceberg_datamart.errors import UnfitValueError
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from iceberg_datamart.core.instants import CursorKind
 from iceberg_datamart.core.load_types import INCREMENTAL, RECONCILE, WHOLE
 from iceberg_datamart.core.plan.keys import require_unique
 from iceberg_datamart.core.plan.schema import IGNORE, recorded_column_ids, unread_columns
@@ -19,14 +20,7 @@ from iceberg_datamart.core.source.widths import table_properties
 from iceberg_datamart.core.sql.reserved import LINEAGE_NAMES
 from iceberg_datamart.core.state.fingerprint import Fingerprint
 from iceberg_datamart.core.state.history import RECIPE, MirrorState
-from iceberg_datamart.core.state.watermark import (
-    LOOKBACK,
-    CursorKind,
-    ReadWindow,
-    Watermark,
-    advanced,
-    least_cursor,
-)
+from iceberg_datamart.core.state.watermark import LOOKBACK, ReadWindow, Watermark, advanced, least_cursor
 from iceberg_datamart.crash_points import crash_point
 from iceberg_datamart.ports import MirrorMerge
 

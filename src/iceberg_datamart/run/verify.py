@@ -6,12 +6,13 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from iceberg_datamart.core.instants import CursorKind
 from iceberg_datamart.core.plan.keys import require_unique
 from iceberg_datamart.core.plan.planner import Refuse
 from iceberg_datamart.core.report.verification import Differences, Verified, VerifyReport, notes_of
 from iceberg_datamart.core.source.slices import differing
 from iceberg_datamart.core.state.fingerprint import Fingerprint
-from iceberg_datamart.core.state.watermark import CursorKind, ReadWindow, Watermark, least_cursor
+from iceberg_datamart.core.state.watermark import ReadWindow, Watermark, least_cursor
 from iceberg_datamart.errors import CommitConflictError, DatamartError, SchemaChangeError
 from iceberg_datamart.ports import MirrorComparison
 from iceberg_datamart.run.gathering import deliberate

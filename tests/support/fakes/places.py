@@ -12,9 +12,10 @@ import psycopg
 
 from iceberg_datamart.app.assemble import open_source
 from iceberg_datamart.app.settings_file import load_config
+from iceberg_datamart.core.instants import EPOCH, MICROSECOND
 from iceberg_datamart.core.source.reads import JdbcRead, wire_name
 from iceberg_datamart.core.state.history import MirrorState
-from iceberg_datamart.core.state.watermark import EPOCH, MICROSECOND, ReadWindow
+from iceberg_datamart.core.state.watermark import ReadWindow
 from iceberg_datamart.lake.iceberg import IcebergLake
 from iceberg_datamart.ports import MirrorMerge
 from support.fakes.ports import COLUMNS, NOON, FakeClock, FakeLake, FakeSource, configured, mart, table

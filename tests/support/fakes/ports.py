@@ -9,13 +9,14 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
 
 from iceberg_datamart.core.columns import Column
+from iceberg_datamart.core.instants import CursorKind, microseconds
 from iceberg_datamart.core.plan.planner import RunRequest
 from iceberg_datamart.core.settings.model import Config
 from iceberg_datamart.core.source.reads import JdbcRead, Probe, RejectedRow, SourceTable, StoredPart
 from iceberg_datamart.core.source.slices import SliceDigest, Slices, Slicing
 from iceberg_datamart.core.sql.reserved import LINEAGE
 from iceberg_datamart.core.state.history import DEFINITION, CommitReceipt, Snapshot, TableHistory
-from iceberg_datamart.core.state.watermark import CursorKind, Horizon, Watermark, microseconds
+from iceberg_datamart.core.state.watermark import Horizon, Watermark
 from iceberg_datamart.errors import CommitConflictError, TimestampFileConflictError
 from iceberg_datamart.ports import Adapters, Merged
 from iceberg_datamart.run.runner import Run

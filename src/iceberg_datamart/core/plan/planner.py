@@ -7,13 +7,13 @@ from functools import cache
 from typing import TYPE_CHECKING, TypeAlias
 
 from iceberg_datamart.core.load_types import BACKFILL, FULL, INCREMENTAL, RECONCILE, WHOLE
+from iceberg_datamart.core.names import unfit_for_glue
 from iceberg_datamart.core.plan.schema import (
     SchemaChange,
     renumbered,
     require_allowed,
     same_in_files,
     schema_change,
-    unfit_for_glue,
 )
 from iceberg_datamart.core.plan.windows import Witnesses, next_start
 from iceberg_datamart.core.quality.audits import audits_of

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     from iceberg_datamart.core.source.reads import SourceTable
 
 _ZONELESS, _ZONED = "timestamp", "timestamptz"
-_GLUE_COLUMN = re.compile(r"[\t\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]+")
-_LONGEST_IN_GLUE = 255
 _WIDER = {("int", "long"), ("float", "double")}
 # The number of a column that the mirror has and the source does not: no source gives it to any.
 _GONE = 0
@@ -194,22 +191,6 @@ def _in_files(name: str) -> str:
     """Return a name as Iceberg's AvroSchemaUtil spells it, also for Parquet."""
     spelled = "".join(each if each.isalnum() or each == "_" else f"_x{ord(each):X}" for each in name)
     return f"_{spelled}" if name[:1].isdigit() else spelled
-
-
-def unfit_for_glue(names: Iterable[str]) -> str | None:
-    """Return what is wrong with column names for Glue, and so for Athena; None where nothing is.
-
-    Glue takes one line of at most 255 bytes (https://docs.aws.amazon.com/glue/latest/webapi/API_Column.html);
-    Athena knows lower case only (https://docs.aws.amazon.com/athena/latest/ug/tables-databases-columns-names.html).
-    """
-    lowered: dict[str, str] = {}
-    for name in names:
-        if not _GLUE_COLUMN.fullmatch(name) or len(name.encode()) > _LONGEST_IN_GLUE:
-            return f"column {name!r} is not one line of 1 to {_LONGEST_IN_GLUE} bytes, as Glue needs"
-        other = lowered.setdefault(name.lower(), name)
-        if other != name:
-            return f"the columns '{other}' and '{name}' differ by case alone, which Athena cannot tell apart"
-    return None
 
 
 def fits(narrow: str, wide: str) -> bool:

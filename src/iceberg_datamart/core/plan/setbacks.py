@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+from iceberg_datamart.core.instants import CursorKind
 from iceberg_datamart.core.source.reads import StoredPart
-from iceberg_datamart.core.state.watermark import CursorKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -5,10 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from iceberg_datamart.core.instants import CursorKind
 from iceberg_datamart.core.load_types import BACKFILL, FULL, INCREMENTAL, RECONCILE
 from iceberg_datamart.core.plan.setbacks import setback
-from iceberg_datamart.core.source.recipe import COLUMN, column_entry, recipe_changes, recipe_digest
-from iceberg_datamart.core.state.watermark import CursorKind, Watermark, least_cursor, least_instant
+from iceberg_datamart.core.source.recipe import (
+    COLUMN,
+    column_entry,
+    parsed_recipe,
+    recipe_changes,
+    recipe_digest,
+)
+from iceberg_datamart.core.state.watermark import Watermark, least_cursor, least_instant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -175,7 +182,7 @@ def _recipe_changes(state: MirrorState, source: SourceTable, seen: Witnesses) ->
     recorded = None if seen.mirror is None else seen.mirror.recipe(state.recipe)
     if recorded is None:
         return {"": "how the source's rows are read has changed"}
-    return recipe_changes(recorded, source.recipe)
+    return recipe_changes(parsed_recipe(recorded), source.recipe)
 
 
 def _same_cursor(table: TableConfig, source: SourceTable, state: MirrorState) -> bool:

@@ -8,7 +8,7 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Protocol
 
 from iceberg_datamart.core.columns import decimal_size
-from iceberg_datamart.core.state.watermark import EPOCH, microseconds
+from iceberg_datamart.core.instants import EPOCH, microseconds
 from iceberg_datamart.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -19,8 +19,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from iceberg_datamart.core.names import SourceName
-from iceberg_datamart.core.plan.schema import unfit_for_glue
+from iceberg_datamart.core.names import SourceName, unfit_for_glue
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo

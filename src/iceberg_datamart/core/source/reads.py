@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from iceberg_datamart.core.columns import Column
+    from iceberg_datamart.core.instants import CursorKind
     from iceberg_datamart.core.source.snapshots import SourceSnapshots
-    from iceberg_datamart.core.state.watermark import CursorKind, Horizon, Watermark
+    from iceberg_datamart.core.state.watermark import Horizon, Watermark
 
 
 # The name of the boolean column that marks rows to delete.

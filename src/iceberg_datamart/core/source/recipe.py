@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
-from iceberg_datamart.core.state.watermark import CursorKind
+from iceberg_datamart.core.instants import CursorKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

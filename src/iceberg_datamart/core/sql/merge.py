@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from iceberg_datamart.core.instants import microseconds
 from iceberg_datamart.core.sql.dialect import matching
 from iceberg_datamart.core.sql.reserved import CHANGE, DELETE, INSERT, MERGED_AT, NEW, OLD, RUN_ID
-from iceberg_datamart.core.state.watermark import microseconds
 
 if TYPE_CHECKING:
     from iceberg_datamart.core.changes import Lineage, Merge

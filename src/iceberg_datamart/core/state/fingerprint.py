@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from iceberg_datamart.core.state.watermark import CursorKind, Watermark
+from iceberg_datamart.core.state.watermark import Watermark
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+    from iceberg_datamart.core.instants import CursorKind
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from iceberg_datamart.core.instants import CursorKind
 from iceberg_datamart.core.load_types import COMPARES_ALL, FINDS_ALL, MART
-from iceberg_datamart.core.source.recipe import parsed_recipe
-from iceberg_datamart.core.state.watermark import CursorKind, Watermark, least_cursor
+from iceberg_datamart.core.state.watermark import Watermark, least_cursor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -251,10 +251,9 @@ class TableHistory:
                 return None
         return snapshot.rows if self.is_whole else None
 
-    def recipe(self, digest: str) -> Mapping[str, str] | None:
-        """Return the recipe of a digest that a commit recorded; None where the table does not have it."""
-        text = self.properties.get(RECIPE + digest)
-        return None if text is None else parsed_recipe(text)
+    def recipe(self, digest: str) -> str | None:
+        """Return the text of a recipe that a commit recorded; None where the table does not have it."""
+        return self.properties.get(RECIPE + digest)
 
     def current_at(self, instant: datetime) -> int | None:
         """Return the snapshot that was current then, as far as the log goes back."""

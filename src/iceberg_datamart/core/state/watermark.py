@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta, timezone
-from enum import Enum
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
+
+from iceberg_datamart.core.instants import EPOCH, MICROSECOND, CursorKind, microseconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-MICROSECOND = timedelta(microseconds=1)
 # How far reads start back where open transactions cannot be seen.
 LOOKBACK = timedelta(minutes=5)
 # Sessions write dates of zones from UTC-12 to UTC+14; the least of them trails UTC by this much.
@@ -21,15 +20,6 @@ _WESTERNMOST = timedelta(hours=12)
 _GREATEST_SETBACK = timedelta(hours=3)
 # No clock on Earth trails UTC by more, now or in the records of the past.
 _GREATEST_OFFSET = timedelta(hours=16)
-
-
-class CursorKind(Enum):
-    """The PostgreSQL type family of a cursor column."""
-
-    TIMESTAMPTZ = "timestamptz"
-    TIMESTAMP = "timestamp"
-    DATE = "date"
-    INTEGER = "integer"
 
 
 # The microseconds in a cursor value's unit, and those of the first and the last ISO instant.
@@ -118,11 +108,6 @@ class Horizon:
     def guessed(self) -> Horizon:
         """Return the horizon of who cannot see the writers: at most the clock less the lookback."""
         return replace(self, instant=min(self.instant, self.clock - LOOKBACK), visible=False)
-
-
-def microseconds(instant: datetime) -> int:
-    """Return the microseconds from 1970 to an aware `instant`."""
-    return (instant - EPOCH) // MICROSECOND
 
 
 def least_cursor(kind: CursorKind, zone: str, instant: datetime) -> Watermark | None:

@@ -14,8 +14,9 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, NoReturn
 
 from iceberg_datamart.core.columns import Column, decimal_size, element_of, list_of
+from iceberg_datamart.core.instants import CursorKind
 from iceberg_datamart.core.source.reads import FilesRead, IcebergRead, SourceTable
-from iceberg_datamart.core.state.watermark import CursorKind, Horizon
+from iceberg_datamart.core.state.watermark import Horizon
 from iceberg_datamart.errors import SourceError, SourceTableMissingError
 from iceberg_datamart.sources.aws import client
 from iceberg_datamart.sources.glue.formats import file_form

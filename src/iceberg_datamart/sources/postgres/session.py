@@ -12,10 +12,10 @@ import psycopg
 from psycopg import sql
 
 from iceberg_datamart.core.columns import Column
+from iceberg_datamart.core.instants import CursorKind
 from iceberg_datamart.core.source.reads import DELETED, JdbcRead, Probe, RejectedRow, SharedKeys, SourceTable
 from iceberg_datamart.core.source.slices import SliceDigest, Slices, Slicing, is_number
 from iceberg_datamart.core.source.widths import WIDE, fetch_size
-from iceberg_datamart.core.state.watermark import CursorKind, Horizon, ReadWindow, Watermark
 from iceberg_datamart.sources.postgres import catalog
 from iceberg_datamart.sources.postgres.connection import (
     awaited,
@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from iceberg_datamart.core.settings.model import PostgresSource, TableConfig
+    from iceberg_datamart.core.state.watermark import Horizon, ReadWindow, Watermark
     from iceberg_datamart.errors import DatamartError
     from iceberg_datamart.sources.postgres.types import PostgresColumn
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
+from iceberg_datamart.core.instants import CursorKind
 from iceberg_datamart.core.plan.keys import NEWEST
 from iceberg_datamart.core.source.reads import DELETED, wire_name
-from iceberg_datamart.core.state.watermark import CursorKind, ReadWindow, Watermark
+from iceberg_datamart.core.state.watermark import ReadWindow, Watermark
 from iceberg_datamart.sources.postgres.jdbc import ctid_ranges
 from iceberg_datamart.sources.postgres.keys import newest_rows
 from iceberg_datamart.sources.postgres.rejects import fitting, if_fitting, soft_deleted

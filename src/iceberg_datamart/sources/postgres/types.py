@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from iceberg_datamart.core.columns import decimal_size, list_of
+from iceberg_datamart.core.instants import CursorKind
 from iceberg_datamart.core.mart.equality import OTHERWISE
-from iceberg_datamart.core.state.watermark import CursorKind
 from iceberg_datamart.errors import SourceError, UnfitValueError
 
 UNFIT = "does not fit"

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from iceberg_datamart.sources.glue.catalog import GlueCatalog, GluePartition, GlueTable
     from iceberg_datamart.sources.glue.formats import FileForm
 
-# What S3 and this machine may differ in, and more.
-_LOOKBACK = timedelta(minutes=5)
+# More than the clocks of S3 and of this machine differ by.
+_CLOCK_SKEW = timedelta(minutes=5)
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 _TYPES = {
     **dict.fromkeys(("tinyint", "smallint", "int", "integer"), "int"),
@@ -106,7 +106,7 @@ class GlueFiles:
 
     def pin_snapshot(self) -> Horizon:
         """Return the time of the first listing, less what clocks may differ in."""
-        return Horizon(self._since - _LOOKBACK, self._since, visible=False)
+        return Horizon(self._since - _CLOCK_SKEW, self._since, visible=False)
 
     def probe(self, table: str, window: ReadWindow) -> None:
         """Return None: what files hold is known to who reads them."""

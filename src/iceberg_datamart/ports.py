@@ -122,6 +122,44 @@ class Merged:
     warnings: tuple[str, ...] = ()
 
 
+class DescribedTable(Protocol):
+    """One table of a source. What it tells of rows, and how these are read, is as of the session's point."""
+
+    @property
+    def facts(self) -> SourceTable:
+        """Return what the source's catalog said of the table when it was described."""
+
+    def probe(self, window: ReadWindow) -> Probe | None:
+        """Return what the window holds, without reading it whole.
+
+        None where only the lake can tell, which then reads files.
+        """
+
+    def fingerprint(self, window: ReadWindow) -> str | None:
+        """Return a digest of the window's content, or None where it is large."""
+
+    def digests(self) -> tuple[Slicing, Mapping[int, SliceDigest]]:
+        """Return how the table is sliced, and what each slice holds, as the server computes it."""
+
+    def read_slices(self, slices: Slices, pending_from: Watermark | None = None) -> JdbcRead:
+        """Return how some slices are to be read whole.
+
+        Rows whose cursor is at `pending_from` or later are marked as pending.
+        """
+
+    def unfit_rows(self) -> int:
+        """Return how many rows a mirror cannot hold, but for soft-deleted ones."""
+
+    def rejected(self, window: ReadWindow) -> Sequence[RejectedRow]:
+        """Return the window's rows that the mirror cannot hold. Raises: UnfitValueError for too many."""
+
+    def rejected_keys(self) -> JdbcRead:
+        """Return how the keys of all rejected rows are to be read, as far as they have one."""
+
+    def read(self, window: ReadWindow) -> Read:
+        """Return how the window is to be read."""
+
+
 class SourceSession(Protocol):
     """One consistent point of one source: every table of a run is read at it.
 
@@ -139,44 +177,14 @@ class SourceSession(Protocol):
         others hold, says so, and gives up at the source's `lock_wait_seconds`. Raises: SourceError.
         """
 
-    def describe(self, table: str, config: TableConfig) -> SourceTable:
-        """Return what the source's catalog says of a locked table. Raises: SourceError."""
+    def describe(self, table: str, config: TableConfig) -> DescribedTable:
+        """Return a locked table with what the source's catalog says of it. Raises: SourceError."""
 
     def pin_snapshot(self) -> Horizon:
         """Take the horizon, then the consistent point; return the horizon.
 
         Raises: SourceError; SourceUnreachableError where the locks do not cover what is read any more.
         """
-
-    def probe(self, table: str, window: ReadWindow) -> Probe | None:
-        """Return what a described table's window holds, without reading it whole.
-
-        None where only the lake can tell, which then reads files.
-        """
-
-    def fingerprint(self, table: str, window: ReadWindow) -> str | None:
-        """Return a digest of the window's content, or None where it is large."""
-
-    def digests(self, table: str) -> tuple[Slicing, Mapping[int, SliceDigest]]:
-        """Return how a described table is sliced, and what each slice holds, as the server computes it."""
-
-    def read_slices(self, table: str, slices: Slices, pending_from: Watermark | None = None) -> JdbcRead:
-        """Return how some slices are to be read whole.
-
-        Rows whose cursor is at `pending_from` or later are marked as pending.
-        """
-
-    def unfit_rows(self, table: str) -> int:
-        """Return how many rows of a described table a mirror cannot hold, but for soft-deleted ones."""
-
-    def rejected(self, table: str, window: ReadWindow) -> Sequence[RejectedRow]:
-        """Return the window's rows that the mirror cannot hold. Raises: UnfitValueError for too many."""
-
-    def rejected_keys(self, table: str) -> JdbcRead:
-        """Return how the keys of all rejected rows are to be read, as far as they have one."""
-
-    def read(self, table: str, window: ReadWindow) -> Read:
-        """Return how the window is to be read."""
 
     def close(self) -> None:
         """Give the consistent point up."""

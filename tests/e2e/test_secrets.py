@@ -129,9 +129,9 @@ def test_sparks_own_listings_of_a_read_do_not_show_the_password(shop: Laptop, aw
     config = load_config(shop.file, os.environ)
     source = open_source("prd", config.sources["prd"])
     try:
-        source.describe("customer", config.tables["customer"])
+        table = source.describe("customer", config.tables["customer"])
         source.pin_snapshot()
-        read = source.read("customer", ReadWindow())
+        read = table.read(ReadWindow())
         session = open_session(config)
         frame = jdbc_frame(session, read)
         assert frame.count() == 20
@@ -140,7 +140,13 @@ def test_sparks_own_listings_of_a_read_do_not_show_the_password(shop: Laptop, aw
         shown += [repr(row) for row in session.sql("explain extended select * from listed").collect()]
         shown += [repr(row) for row in session.sql("explain formatted select * from listed").collect()]
         shown += [repr(row) for row in session.sql("set -v").collect()]
-        shown += [repr(read), repr(config), repr(source), frame._jdf.queryExecution().logical().toJSON()]
+        shown += [
+            repr(read),
+            repr(config),
+            repr(source),
+            repr(table),
+            frame._jdf.queryExecution().logical().toJSON(),
+        ]
     finally:
         source.close()
     assert "JDBCRelation" in "".join(shown)

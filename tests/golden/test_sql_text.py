@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timezone
-from threading import RLock
 from typing import Any
 
 import pytest
@@ -32,8 +31,9 @@ from iceberg_datamart.core.sql.spark import SPARK
 from iceberg_datamart.core.state.watermark import ReadWindow, Watermark
 from iceberg_datamart.sources.postgres import catalog, rejects, widths
 from iceberg_datamart.sources.postgres import settings as postgres_settings
-from iceberg_datamart.sources.postgres.session import PostgresSession
-from iceberg_datamart.sources.postgres.table import DescribedTable
+from iceberg_datamart.sources.postgres.point import Point
+from iceberg_datamart.sources.postgres.table import PostgresTable
+from iceberg_datamart.sources.postgres.table_sql import TableSql
 from iceberg_datamart.sources.postgres.types import PostgresColumn, wire
 from support.oracles.golden_files import check
 
@@ -152,24 +152,21 @@ SERVER_COLUMNS = (
 )
 
 
-def session(**settings: Any) -> PostgresSession:
-    """Return a session without a server that has described one table."""
+def settlement(**settings: Any) -> PostgresTable:
+    """Return a described table of a session without a server."""
     config = TableConfig.model_validate({"source": "prd", "from": "public.settlement", **settings})
     configured = {name: column.type for name, column in config.columns.items()}
     wires = tuple(found for c in SERVER_COLUMNS if (found := wire(c, configured.get(c.name))) is not None)
     columns = tuple(Column(c.name, w.type) for c, w in zip(SERVER_COLUMNS, wires, strict=True))
-    table = SourceTable("id", columns, ("transaction_id",), True, CursorKind.TIMESTAMPTZ)
+    facts = SourceTable("id", columns, ("transaction_id",), True, CursorKind.TIMESTAMPTZ)
     relation = catalog.Relation(7, "public", "settlement", "r", 40_000, has_ctid=True)
     cursor = ("created_at", CursorKind.TIMESTAMPTZ)
-    found = PostgresSession.__new__(PostgresSession)
-    found._lock = RLock()
     unfits = rejects.unfits_of(SERVER_COLUMNS, wires, ["transaction_id"])
     width = widths.row_width(SERVER_COLUMNS, wires)
-    described = DescribedTable(table, relation, wires, config, cursor, width, unfits)
-    found._described, found._sizes = {"settlement": described}, {}
-    found._url, found._credentials, found._snapshot = "jdbc:", {}, "00000003-0000001B-1"
-    found._recipe = postgres_settings.settings(170_000)
-    return found
+    point = Point.__new__(Point)
+    point._url, point._credentials, point._snapshot = "jdbc:", {}, "00000003-0000001B-1"
+    point._recipe = postgres_settings.settings(170_000)
+    return PostgresTable(point, TableSql(facts, relation, wires, config, cursor, width, unfits))
 
 
 FEE = {"fee": {"type": "decimal(10,4)"}}
@@ -182,11 +179,11 @@ def statement(text: str) -> str:
 
 def test_the_select_of_a_window_in_postgresql() -> None:
     window = ReadWindow(Watermark(CursorKind.TIMESTAMPTZ, 1_772_366_400_000_001))
-    read = session(columns=FEE).read("settlement", window)
+    read = settlement(columns=FEE).read(window)
     check("postgres_window.sql", statement(read.relation))
     assert read.predicates == ("true",)
 
 
 def test_the_select_of_a_full_load_in_postgresql() -> None:
-    read = session(columns=FEE, soft_delete="currency = 'XXX'").read("settlement", ReadWindow())
+    read = settlement(columns=FEE, soft_delete="currency = 'XXX'").read(ReadWindow())
     check("postgres_full_load.sql", "\n".join([statement(read.relation), *read.predicates, read.session]))

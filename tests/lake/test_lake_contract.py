@@ -57,8 +57,8 @@ def test_a_table_that_was_never_made_has_no_history(lake: Lake) -> None:
 
 
 def test_a_mirror_is_made_without_rows_and_without_a_snapshot(place: Place, lake: Lake) -> None:
-    with at_point(place) as session:
-        lake.create_mirror(merge_of(place, session, lake, "run-1", QUEUE))
+    with at_point(place, QUEUE) as queue:
+        lake.create_mirror(merge_of(queue, lake, "run-1", QUEUE))
     history = lake.history(QUEUE)
     assert history is not None
     assert (history.current, history.key) == (None, ("id",))
@@ -134,8 +134,8 @@ def test_source_and_mirror_digest_the_same_rows_alike_and_others_not(place: Plac
     names = [column.name for column in COLUMNS]
     for rows, alike in ((ROWS, True), ({**ROWS, 2: ("other", NOON)}, False), (LATER, False)):
         place.hold(QUEUE, rows)
-        with at_point(place) as session:
-            slicing, found = session.digests(QUEUE)
+        with at_point(place, QUEUE) as queue:
+            slicing, found = queue.digests()
         assert (dict(lake.digests(QUEUE, known(lake), names, slicing)) == dict(found)) == alike
 
 
@@ -168,8 +168,8 @@ def test_r8_a_mart_says_of_which_snapshots_it_is_the_join(place: Place, lake: La
 def of_the_mart(place: Place, lake: Lake, run_id: str) -> MartMaintenance:
     """Return the first maintenance of the mart, whose second mirror is empty."""
     config, history = place.config.marts[MART], known(lake)
-    with at_point(place) as session:
-        lake.create_mirror(merge_of(place, session, lake, run_id, ACCOUNT))
+    with at_point(place, ACCOUNT) as account:
+        lake.create_mirror(merge_of(account, lake, run_id, ACCOUNT))
     shapes = dict.fromkeys(TABLES, MirrorShape(tuple(column.name for column in COLUMNS), ("id",)))
     shape = mart_shape(MART, config, shapes)
     assert history.current is not None

@@ -43,7 +43,7 @@ def point(url: str, name: str = "item") -> tuple[Horizon, list[str], str | None]
     settings = ITEM.model_copy(update={"from_": SourceName("public", name)})
     with closing(PostgresSession("prd", config)) as session:
         assert session.lock({"t": settings}) == {}
-        found = session.describe("t", settings)
+        found = session.describe("t", settings).facts
         return session.pin_snapshot(), session.warnings, found.written_elsewhere
 
 

@@ -82,27 +82,28 @@ def test_a_key_of_any_type_is_looked_at_sliced_and_read_as_any_other(
         "create type mood as enum ('sad', 'so so'); create domain code as varchar(3);"
         "create type pair as (a int, b text)"
     )
-    keyed = {}
+    keyed = []
     for number, (kind, values) in enumerate(TYPES.items()):
         connection.execute(f"create table t{number} (code {kind} primary key, n int)")
         for value in filter(lambda value: value is not None, values):
             connection.execute(f"insert into t{number} values ('{value}', 5)")
-        keyed[f"t{number}"] = (kind, values[2] is not None)
         settings = {"source": "prd", "from": f"public.t{number}", "cursor": "n"}
-        session.describe(f"t{number}", TableConfig.model_validate(settings))
+        table = session.describe(f"t{number}", TableConfig.model_validate(settings))
+        keyed.append((table, kind, values[2] is not None))
     session.pin_snapshot()
-    for name, (kind, has_unfit) in keyed.items():
-        later = session.probe(name, ReadWindow(Watermark(CursorKind.INTEGER, 0)))
+    for table, kind, has_unfit in keyed:
+        later = table.probe(ReadWindow(Watermark(CursorKind.INTEGER, 0)))
         assert (later.rows, later.rejected, len(later.keys or ())) == (2, has_unfit, 2), kind
-        source = session._described[name].table
-        assert source.key_is_unique, kind
-        assert isinstance(key_ranges(source.columns[0], [key[0] for key in later.keys or ()]), list), kind
-        slicing, found = session.digests(name)
+        assert table.facts.key_is_unique, kind
+        assert isinstance(key_ranges(table.facts.columns[0], [key[0] for key in later.keys or ()]), list), (
+            kind
+        )
+        slicing, found = table.digests()
         assert sum(digest.rows for digest in found.values()) == 2, kind
         for slice_number in found:
-            read = session.read_slices(name, Slices(slicing, (slice_number,), found[slice_number].rows))
+            read = table.read_slices(Slices(slicing, (slice_number,), found[slice_number].rows))
             rows = connection.execute(f"select * from {read.relation}").fetchall()
             assert len(rows) == found[slice_number].rows, kind
-        assert connection.execute(f"select * from {session.rejected_keys(name).relation}").fetchall() == []
+        assert connection.execute(f"select * from {table.rejected_keys().relation}").fetchall() == []
         if has_unfit:
-            assert len(session.rejected(name, ReadWindow())) == 1, kind
+            assert len(table.rejected(ReadWindow())) == 1, kind

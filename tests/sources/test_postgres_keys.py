@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
+    from iceberg_datamart.sources.postgres.table import PostgresTable
     from support.worlds.laptop import Laptop
 
     Connection = psycopg.Connection[Any]
@@ -28,23 +29,21 @@ AT_NINE = ReadWindow(Watermark(CursorKind.INTEGER, 9))
 
 
 @contextmanager
-def opened(laptop: Laptop, **tables: dict[str, Any]) -> Iterator[PostgresSession]:
-    """Yield a session that described the tables and took its point."""
+def item_at_point(laptop: Laptop, **settings: Any) -> Iterator[PostgresTable]:
+    """Yield the table `item` of a session that described it and took its point."""
     session = PostgresSession("prd", PostgresSource(type="postgres", url=laptop.url))
     try:
-        for name, settings in tables.items():
-            session.describe(
-                name, TableConfig.model_validate({"source": "prd", "from": f"public.{name}", **settings})
-            )
+        config = TableConfig.model_validate({"source": "prd", "from": "public.item", **settings})
+        item = session.describe("item", config)
         session.pin_snapshot()
-        yield session
+        yield item
     finally:
         session.close()
 
 
-def read(session: PostgresSession, connection: Connection, table: str, window: ReadWindow) -> list[Any]:
+def rows_of(table: PostgresTable, connection: Connection, window: ReadWindow) -> list[Any]:
     """Return the rows of a read as Spark would get them."""
-    found = session.read(table, window)
+    found = table.read(window)
     assert found.predicates == ("true",)
     rows = connection.execute(f"select * from {found.relation}").fetchall()
     return sorted(rows)
@@ -93,7 +92,7 @@ def test_r18_a_key_is_proven_by_what_covers_every_row_that_is_read(
             if session.describe(
                 name,
                 TableConfig.model_validate({"source": "prd", "from": f"public.{name}", "primary_key": key}),
-            ).key_is_unique
+            ).facts.key_is_unique
         }
     finally:
         session.close()
@@ -109,11 +108,11 @@ def test_r18_rows_that_share_a_key_are_counted_with_those_outside_the_window(
     )
     connection.execute("insert into item values (null, 'a', 9), (null, 'a', 9), (4, 'd', null)")
     settings = {"primary_key": ["id", "part"], "cursor": "n"}
-    with opened(laptop, item=settings) as session:
-        assert session.probe("item", EVERYTHING).shared == SharedKeys(2, 4, 2, "id=1, part=a")
-        assert session.probe("item", AT_NINE).shared == SharedKeys(1, 2, 1, "id=1, part=a")
+    with item_at_point(laptop, **settings) as item:
+        assert item.probe(EVERYTHING).shared == SharedKeys(2, 4, 2, "id=1, part=a")
+        assert item.probe(AT_NINE).shared == SharedKeys(1, 2, 1, "id=1, part=a")
         later = ReadWindow(Watermark(CursorKind.INTEGER, 10))
-        assert session.probe("item", later).shared == SharedKeys(), "of NULL keys nothing is read"
+        assert item.probe(later).shared == SharedKeys(), "of NULL keys nothing is read"
 
 
 def test_r18_children_of_a_parent_share_its_keys(laptop: Laptop, connection: Connection) -> None:
@@ -121,16 +120,16 @@ def test_r18_children_of_a_parent_share_its_keys(laptop: Laptop, connection: Con
     connection.execute("create table old_item () inherits (item)")
     connection.execute("insert into item values (1, 1), (2, 9)")
     connection.execute("insert into old_item values (2, 1), (3, 1)")
-    with opened(laptop, item={"cursor": "n"}) as session:
-        assert session.probe("item", EVERYTHING).shared == SharedKeys(1, 2, 1, "id=2")
-        assert session.probe("item", AT_NINE).shared == SharedKeys(1, 2, 1, "id=2")
+    with item_at_point(laptop, cursor="n") as item:
+        assert item.probe(EVERYTHING).shared == SharedKeys(1, 2, 1, "id=2")
+        assert item.probe(AT_NINE).shared == SharedKeys(1, 2, 1, "id=2")
 
 
 def test_r18_keys_are_compared_as_the_mirror_compares_them(laptop: Laptop, connection: Connection) -> None:
     connection.execute("create table item (name interval, n int)")
     connection.execute("insert into item values ('1 month', 1), ('30 days', 2)")
-    with opened(laptop, item={"primary_key": ["name"], "cursor": "n"}) as session:
-        assert session.probe("item", EVERYTHING).shared == SharedKeys()
+    with item_at_point(laptop, primary_key=["name"], cursor="n") as item:
+        assert item.probe(EVERYTHING).shared == SharedKeys()
 
 
 def test_r18_the_same_row_of_a_key_stays_in_every_window(laptop: Laptop, connection: Connection) -> None:
@@ -145,17 +144,17 @@ def test_r18_the_same_row_of_a_key_stays_in_every_window(laptop: Laptop, connect
         "duplicates": "newest",
         "columns": {"v": {"type": "decimal(10,2)"}},
     }
-    with opened(laptop, item=settings) as session:
-        whole = read(session, connection, "item", EVERYTHING)
+    with item_at_point(laptop, **settings) as item:
+        whole = rows_of(item, connection, EVERYTHING)
         assert [row[0] for row in whole] == [1, 2, 3, 4]
         assert [int(row[2]) for row in whole] == [50, 2, 5, 8], "a NULL cursor beats no other"
-        part = read(session, connection, "item", AT_NINE)
+        part = rows_of(item, connection, AT_NINE)
         assert part == [row for row in whole if row[0] != 1], "what is not read is what is not newest"
-        probe = session.probe("item", EVERYTHING)
+        probe = item.probe(EVERYTHING)
         assert (probe.rows, probe.rejected) == (4, 1)
         assert (probe.shared.keys, probe.shared.dropped) == (3, 4)
-        assert session.probe("item", AT_NINE).rows == 3
-        slices = session.digests("item")[1]
+        assert item.probe(AT_NINE).rows == 3
+        slices = item.digests()[1]
         assert sum(digest.rows for digest in slices.values()) == 4
 
 

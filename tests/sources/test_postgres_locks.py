@@ -25,6 +25,7 @@ from support.servers.roles import role_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from iceberg_datamart.sources.postgres.table import PostgresTable
     from support.worlds.laptop import Databases
 
     Connection = psycopg.Connection[Any]
@@ -65,12 +66,12 @@ def session(config: PostgresSource) -> Iterator[PostgresSession]:
         yield opened
 
 
-def pin_snapshot(opened: PostgresSession, **tables: TableConfig) -> None:
-    """Take a session through the order of a run, up to its point."""
+def at_point(opened: PostgresSession, **tables: TableConfig) -> dict[str, PostgresTable]:
+    """Take a session through the order of a run, up to its point; return the tables."""
     assert opened.lock(tables) == {}
-    for name, settings in tables.items():
-        opened.describe(name, settings)
+    found = {name: opened.describe(name, settings) for name, settings in tables.items()}
     opened.pin_snapshot()
+    return found
 
 
 @contextmanager
@@ -124,8 +125,7 @@ def test_r16_a_table_rewritten_while_its_lock_is_waited_for_is_read_whole(
         other.execute(f"{rest}; commit" if rest else "commit")
 
     with session(config) as opened, meanwhile(finish):
-        pin_snapshot(opened, t=table(name))
-        assert opened.probe("t", ALL).rows == 10
+        assert at_point(opened, t=table(name))["t"].probe(ALL).rows == 10
 
 
 @pytest.mark.parametrize("name", ["item", "ev", "parent", "above", "kept"])
@@ -139,11 +139,11 @@ def test_r16_no_ddl_gets_at_what_is_read_until_the_point_is_given_up(
         assert opened.lock({"t": table(name)}) == {}
         with pytest.raises(psycopg.errors.LockNotAvailable):
             connection.execute(ddl)
-        opened.describe("t", table(name))
+        described = opened.describe("t", table(name))
         opened.pin_snapshot()
         with pytest.raises(psycopg.errors.LockNotAvailable):
             connection.execute(ddl)
-        assert opened.probe("t", ALL).rows == 10
+        assert described.probe(ALL).rows == 10
     connection.execute(ddl)
 
 
@@ -160,7 +160,7 @@ def test_r16_what_is_described_is_true_at_the_point(
 
     with session(config) as opened, meanwhile(finish):
         assert opened.lock({"t": table("item")}) == {}
-        found = opened.describe("t", table("item"))
+        found = opened.describe("t", table("item")).facts
     assert not found.key_is_unique
     assert [column.name for column in found.columns] == ["id", "changed_at"]
 
@@ -173,7 +173,7 @@ def test_r16_a_role_with_rights_on_columns_alone_locks_what_it_reads(
         role_of(connection, f"columns_of_{database}", grants) as url,
         session(source(url)) as opened,
     ):
-        pin_snapshot(opened, t=table("item", exclude=["at"]))
+        at_point(opened, t=table("item", exclude=["at"]))
         with databases.connected(database) as one, pytest.raises(psycopg.errors.LockNotAvailable):
             one.execute("set lock_timeout = '100ms'; truncate item")
     assert config.url != url
@@ -193,9 +193,9 @@ def test_r16_a_wait_is_told_with_who_holds_the_lock_and_ends_at_the_bound(
         failed = opened.lock({"a": table("item"), "b": table("ev"), "c": table("parent")})
         assert 2 <= time.monotonic() - started < 10
         assert list(failed) == ["b"]
-        opened.describe("a", table("item"))
+        described = opened.describe("a", table("item"))
         opened.pin_snapshot()
-        assert opened.probe("a", ALL).rows == 10, "one locked table keeps no other from being read"
+        assert described.probe(ALL).rows == 10, "one locked table keeps no other from being read"
     holder = f"session {other.info.backend_pid} 'month end' of {other.info.user}, idle in transaction"
     assert isinstance(failed["b"], SourceLockedError)
     assert failed["b"].exit_code == 75
@@ -231,19 +231,18 @@ def test_r16_ddl_on_two_tables_is_no_victim_of_a_deadlock_with_a_run_that_waits(
         other.execute("commit")
 
     with session(config) as opened, meanwhile(finish):
-        pin_snapshot(opened, a=table("ev"), b=table("item"))
-        assert opened.probe("a", ALL).rows == 10
+        assert at_point(opened, a=table("ev"), b=table("item"))["a"].probe(ALL).rows == 10
 
 
 def test_r16_a_reader_behind_ddl_that_waits_for_the_point_gives_up_soon(
     config: PostgresSource, connection: Connection, other: Connection
 ) -> None:
     with session(config) as opened:
-        pin_snapshot(opened, t=table("item"))
+        described = at_point(opened, t=table("item"))["t"]
         with meanwhile(lambda: other.execute("truncate item")):
             until_someone_waits(connection)
-            assert opened.probe("t", ALL).rows == 10, "the point's own session holds its locks"
-            read = opened.read("t", ALL)
+            assert described.probe(ALL).rows == 10, "the point's own session holds its locks"
+            read = described.read(ALL)
             assert "-c%20lock_timeout%3D3000" in read.url
             started = time.monotonic()
             with psycopg.connect(config.url) as reader:
@@ -273,6 +272,6 @@ def test_r16_a_table_that_is_missing_fails_alone(config: PostgresSource) -> None
         assert isinstance(failed.pop("a"), SourceTableMissingError)
         assert "no_column" in failed.pop("b").message
         assert failed == {}
-        opened.describe("c", table("ev"))
+        described = opened.describe("c", table("ev"))
         opened.pin_snapshot()
-        assert opened.probe("c", ALL).rows == 10
+        assert described.probe(ALL).rows == 10

@@ -18,10 +18,12 @@ from support.shops.taken_names import internal_aliases
 if TYPE_CHECKING:
     import psycopg
 
+    from iceberg_datamart.sources.postgres.table import PostgresTable
     from support.worlds.laptop import Laptop
 
     Connection = psycopg.Connection[Any]
 
+ALL = ReadWindow()
 # By a table's name: the type of a column, a value that a mirror holds, one that it cannot, and why.
 HIDDEN = {
     "matrix": ("int[]", "{1,NULL}", "{{1,2},{3,4}}", "a list of one dimension"),
@@ -76,21 +78,22 @@ def session(laptop: Laptop) -> Any:
     found.close()
 
 
-def described(session: PostgresSession, name: str, **settings: Any) -> None:
-    session.describe(
+def described(session: PostgresSession, name: str, **settings: Any) -> PostgresTable:
+    return session.describe(
         name, TableConfig.model_validate({"source": "prd", "from": f"public.{name}", **settings})
     )
 
 
-def selected(session: PostgresSession, connection: Connection, name: str, window: ReadWindow) -> list[Any]:
+def selected(connection: Connection, table: PostgresTable, window: ReadWindow = ALL) -> list[Any]:
     """Return the rows of a read as Spark would get them."""
-    return connection.execute(f"select * from {session.read(name, window).relation}").fetchall()
+    return connection.execute(f"select * from {table.read(window).relation}").fetchall()
 
 
-@pytest.mark.parametrize("window", [ReadWindow(), ReadWindow(Watermark(CursorKind.INTEGER, 0))])
+@pytest.mark.parametrize("window", [ALL, ReadWindow(Watermark(CursorKind.INTEGER, 0))])
 def test_r10_a_value_that_the_type_does_not_show_keeps_its_row_out_alone(
     session: PostgresSession, connection: Connection, window: ReadWindow
 ) -> None:
+    tables = {}
     connection.execute("create domain row_of_numbers as int[]")
     for name, (kind, fit, unfit, _) in HIDDEN.items():
         connection.execute(f"create table {name} (id int primary key, v {kind}, q text, _datamart_q text)")
@@ -98,34 +101,35 @@ def test_r10_a_value_that_the_type_does_not_show_keeps_its_row_out_alone(
             f"insert into {name} values (1, '{fit}', 'q', 'secret'), (2, '{unfit}', 'q', 'secret')"
         )
         typed = {"columns": {"v": {"type": "decimal(9, 2)"}}} if kind == "numeric" else {}
-        described(session, name, cursor="id", exclude=["_datamart_q"], **typed)
+        tables[name] = described(session, name, cursor="id", exclude=["_datamart_q"], **typed)
     session.pin_snapshot()
-    for name, (_, _, _, reason) in HIDDEN.items():
-        probe = session.probe(name, window)
+    for name, table in tables.items():
+        probe = table.probe(window)
         assert (probe.rows, probe.rejected) == (1, 1), name
-        assert [row[0] for row in selected(session, connection, name, window)] == [1], name
-        (kept,) = session.rejected(name, window)
-        assert kept.reason.endswith(f" in column 'v' does not fit {reason}"), name
+        assert [row[0] for row in selected(connection, table, window)] == [1], name
+        (kept,) = table.rejected(window)
+        assert kept.reason.endswith(f" in column 'v' does not fit {HIDDEN[name][3]}"), name
         assert json.loads(kept.row).keys() == {"id", "v", "q"}, "and no excluded column"
-        assert session.unfit_rows(name) == 1
-        assert sum(digest.rows for digest in session.digests(name)[1].values()) == 1
-        assert session.fingerprint(name, window) is not None
+        assert table.unfit_rows() == 1
+        assert sum(digest.rows for digest in table.digests()[1].values()) == 1
+        assert table.fingerprint(window) is not None
 
 
 def test_r10_what_a_mirror_holds_as_it_is_is_never_rejected(
     session: PostgresSession, connection: Connection
 ) -> None:
+    tables = {}
     for name, (kind, values) in ALWAYS_HELD.items():
         connection.execute(f"create table {name} (id int primary key, v {kind})")
         for number, value in enumerate(values):
             connection.execute(f"insert into {name} values ({number}, '{value}')")
-        described(session, name)
+        tables[name] = described(session, name)
     session.pin_snapshot()
     for name, (_, values) in ALWAYS_HELD.items():
-        probe = session.probe(name, ReadWindow())
+        probe = tables[name].probe(ALL)
         assert (probe.rows, probe.rejected) == (len(values), 0), name
-        assert len(selected(session, connection, name, ReadWindow())) == len(values)
-        assert sum(digest.rows for digest in session.digests(name)[1].values()) == len(values)
+        assert len(selected(connection, tables[name])) == len(values)
+        assert sum(digest.rows for digest in tables[name].digests()[1].values()) == len(values)
 
 
 def test_excluded_columns_may_have_any_name_that_the_statements_use(
@@ -136,21 +140,19 @@ def test_excluded_columns_may_have_any_name_that_the_statements_use(
     connection.execute(f"create table item (id int, v numeric(9, 2), n int, {taken})")
     connection.execute("insert into item (id, v, n) values (1, 1, 1), (1, 2, 2), (2, 'NaN', 3), (null, 1, 4)")
     settings = {"primary_key": ["id"], "cursor": "n", "duplicates": "newest", "exclude": names}
-    described(session, "item", soft_delete="_datamart_place::text = '1'", **settings)
+    item = described(session, "item", soft_delete="_datamart_place::text = '1'", **settings)
     session.pin_snapshot()
-    for window in (ReadWindow(), ReadWindow(Watermark(CursorKind.INTEGER, 1))):
-        probe = session.probe("item", window)
+    for window in (ALL, ReadWindow(Watermark(CursorKind.INTEGER, 1))):
+        probe = item.probe(window)
         assert (probe.rows, probe.rejected, probe.shared.dropped) == (1, 2, 1)
-        assert [row[:3] for row in selected(session, connection, "item", window)] == [(1, 2, 2)]
-        assert [json.loads(row.row).keys() for row in session.rejected("item", window)] == [
-            {"id", "v", "n"}
-        ] * 2
-        assert session.fingerprint("item", window) is not None
-    slicing, found = session.digests("item")
+        assert [row[:3] for row in selected(connection, item, window)] == [(1, 2, 2)]
+        assert [json.loads(row.row).keys() for row in item.rejected(window)] == [{"id", "v", "n"}] * 2
+        assert item.fingerprint(window) is not None
+    slicing, found = item.digests()
     assert sum(digest.rows for digest in found.values()) == 1
-    read = session.read_slices("item", Slices(slicing, tuple(found), 1), Watermark(CursorKind.INTEGER, 2))
+    read = item.read_slices(Slices(slicing, tuple(found), 1), Watermark(CursorKind.INTEGER, 2))
     assert [row[:3] for row in connection.execute(f"select * from {read.relation}")] == [(1, 2, 2)]
-    assert connection.execute(f"select * from {session.rejected_keys('item').relation}").fetchall() == [(2,)]
+    assert connection.execute(f"select * from {item.rejected_keys().relation}").fetchall() == [(2,)]
 
 
 def test_r17_a_type_of_somebodys_travels_as_its_text_whatever_its_name_and_casts(
@@ -165,13 +167,13 @@ def test_r17_a_type_of_somebodys_travels_as_its_text_whatever_its_name_and_casts
         "insert into t values ('01', 'a', null), ('1', 'b', 'a');"
         "create table many (id int primary key, v app.mood[])"
     )
-    described(session, "t", columns={"w": {"type": "string"}})
+    table = described(session, "t", columns={"w": {"type": "string"}})
     with pytest.raises(
         SourceError, match=r"'v' has elements of type app\.mood, which somebody casts to text"
     ):
         described(session, "many")
     session.pin_snapshot()
-    found = [row[:3] for row in selected(session, connection, "t", ReadWindow())]
+    found = [row[:3] for row in selected(connection, table)]
     assert found == [("01", "a", None), ("1", "b", "a")]
 
 
@@ -182,11 +184,11 @@ def test_r18_arrays_that_a_list_does_not_tell_apart_are_no_keys(
         "create table t (id int[] primary key, v int[]);"
         "insert into t values ('{1,2}', '[0:0]={7}'), ('[0:1]={1,2}', null), ('{}', null)"
     )
-    described(session, "t")
+    table = described(session, "t")
     session.pin_snapshot()
-    found = [row[:2] for row in selected(session, connection, "t", ReadWindow())]
+    found = [row[:2] for row in selected(connection, table)]
     assert sorted(found) == [([], None), ([1, 2], [7])]
-    (rejected,) = session.rejected("t", ReadWindow())
+    (rejected,) = table.rejected(ALL)
     assert "subscripts do not begin at 1 in key column 'id'" in rejected.reason
 
 
@@ -198,14 +200,12 @@ def test_r10_a_row_that_is_soft_deleted_goes_whatever_its_values(
         "insert into t values (1, 'NaN', '{{1}}', true), (2, 'NaN', null, false),"
         "(3, 5, '{1}', true), (4, 6, null, null)"
     )
-    described(session, "t", soft_delete="gone -- marked")
+    table = described(session, "t", soft_delete="gone -- marked")
     session.pin_snapshot()
-    found = sorted(
-        (row[0], row[1], row[2], row[4]) for row in selected(session, connection, "t", ReadWindow())
-    )
+    found = sorted((row[0], row[1], row[2], row[4]) for row in selected(connection, table))
     assert found == [(1, None, None, True), (3, 5, [1], True), (4, 6, None, False)]
-    assert [json.loads(row.row)["id"] for row in session.rejected("t", ReadWindow())] == [2]
-    kept = connection.execute(f"select * from {session.rejected_keys('t').relation}").fetchall()
+    assert [json.loads(row.row)["id"] for row in table.rejected(ALL)] == [2]
+    kept = connection.execute(f"select * from {table.rejected_keys().relation}").fetchall()
     assert kept == [(2,)]
 
 
@@ -219,10 +219,8 @@ def test_r10_not_null_is_believed_where_it_holds_for_all_that_is_read(
         "create table b (k int, id number); insert into a values (1), (2); insert into b values (1, 7);"
         "create view joined as select b.id, a.k from a left join b using (k)"
     )
-    for name in ("parent", "joined"):
-        described(session, name, primary_key=["id"])
+    parent, joined = (described(session, name, primary_key=["id"]) for name in ("parent", "joined"))
     session.pin_snapshot()
-    assert [row[0] for row in selected(session, connection, "parent", ReadWindow())] == [1]
-    assert [row[0] for row in selected(session, connection, "joined", ReadWindow())] == [7]
-    for name in ("parent", "joined"):
-        assert len(session.rejected(name, ReadWindow())) == 1
+    assert [row[0] for row in selected(connection, parent)] == [1]
+    assert [row[0] for row in selected(connection, joined)] == [7]
+    assert [len(table.rejected(ALL)) for table in (parent, joined)] == [1, 1]

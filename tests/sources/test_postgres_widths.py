@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
+    from iceberg_datamart.sources.postgres.table import PostgresTable
     from support.worlds.laptop import Laptop
 
     Connection = psycopg.Connection[Any]
@@ -45,33 +46,34 @@ def session(laptop: Laptop) -> Iterator[PostgresSession]:
     found.close()
 
 
-def described(session: PostgresSession, name: str) -> None:
+def described(session: PostgresSession, name: str) -> PostgresTable:
     settings = {"source": "prd", "from": f"public.{name}", "cursor": "id"}
-    session.describe(name, TableConfig.model_validate(settings))
+    return session.describe(name, TableConfig.model_validate(settings))
 
 
 @pytest.mark.parametrize("window", [EVERYTHING, ReadWindow(Watermark(CursorKind.INTEGER, 0))])
 def test_a_value_of_any_type_counts_with_all_its_bytes(
     session: PostgresSession, connection: Connection, window: ReadWindow
 ) -> None:
+    tables = {}
     for number, (kind, value) in enumerate(WIDE_VALUES.items()):
         connection.execute(f"create table t{number} (id int primary key, v {kind})")
         connection.execute(f"insert into t{number} select 1, {value}")
         connection.execute(f"insert into t{number} values (2, null)")
-        described(session, f"t{number}")
+        tables[kind] = described(session, f"t{number}")
     connection.execute("create table narrow (id int primary key, at timestamptz, v numeric(9, 2))")
     connection.execute("insert into narrow values (1, now(), 1)")
-    described(session, "narrow")
+    narrow = described(session, "narrow")
     session.pin_snapshot()
-    for number, kind in enumerate(WIDE_VALUES):
-        session.probe(f"t{number}", window)
-        assert 0.9 * MEGABYTE < session.read(f"t{number}", window).widest < 2 * MEGABYTE, kind
-        slicing, found = session.digests(f"t{number}")
-        read = session.read_slices(f"t{number}", Slices(slicing, tuple(found), 2))
+    for kind, table in tables.items():
+        table.probe(window)
+        assert 0.9 * MEGABYTE < table.read(window).widest < 2 * MEGABYTE, kind
+        slicing, found = table.digests()
+        read = table.read_slices(Slices(slicing, tuple(found), 2))
         assert 0.9 * MEGABYTE < read.widest < 2 * MEGABYTE, kind
         assert read.apart is None, "of few rows it does not matter how many are fetched at a time"
-    session.probe("narrow", window)
-    assert session.read("narrow", window).widest < 100
+    narrow.probe(window)
+    assert narrow.read(window).widest < 100
 
 
 def test_of_many_rows_the_wide_ones_are_read_apart_and_each_once(
@@ -80,10 +82,10 @@ def test_of_many_rows_the_wide_ones_are_read_apart_and_each_once(
     connection.execute("create table t (id int primary key, v text)")
     connection.execute("insert into t select n, 'v' from generate_series(1, 20000) n")
     connection.execute(f"update t set v = repeat('x', {2 * WIDE}) where id in (7, 19999)")
-    described(session, "t")
+    table = described(session, "t")
     session.pin_snapshot()
-    session.probe("t", EVERYTHING)
-    read = session.read("t", EVERYTHING)
+    table.probe(EVERYTHING)
+    read = table.read(EVERYTHING)
     assert read.widest > 2 * WIDE
     assert read.apart is not None
     counts = [
@@ -91,9 +93,9 @@ def test_of_many_rows_the_wide_ones_are_read_apart_and_each_once(
         for predicate in (*read.predicates, read.apart)
     ]
     assert (sum(counts), counts[-1]) == (20_000, 2)
-    slicing, found = session.digests("t")
+    slicing, found = table.digests()
     slices = Slices(slicing, tuple(found), 20_000)
-    assert session.read_slices("t", slices).apart is not None
+    assert table.read_slices(slices).apart is not None
     later = ReadWindow(Watermark(CursorKind.INTEGER, 19_990))
-    session.probe("t", later)
-    assert session.read("t", later).apart is None, "a small window"
+    table.probe(later)
+    assert table.read(later).apart is None, "a small window"

@@ -21,10 +21,11 @@ from iceberg_datamart.sources.postgres.session import PostgresSession
 from support.servers.roles import role_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from iceberg_datamart.core.source.reads import JdbcRead
+    from iceberg_datamart.sources.postgres.table import PostgresTable
     from support.worlds.laptop import Databases
 
     Connection = psycopg.Connection[Any]
@@ -76,14 +77,13 @@ def table(**settings: Any) -> TableConfig:
 
 
 @contextmanager
-def opened(url: str, **tables: TableConfig) -> Iterator[PostgresSession]:
-    """Yield a session that has gone through the order of a run, up to its point."""
+def at_point(url: str, **tables: TableConfig) -> Iterator[Mapping[str, PostgresTable]]:
+    """Yield the tables of a session that has gone through the order of a run, up to its point."""
     with closing(PostgresSession("prd", source(url))) as session:
         assert session.lock(tables) == {}
-        for name, settings in tables.items():
-            session.describe(name, settings)
+        described = {name: session.describe(name, settings) for name, settings in tables.items()}
         session.pin_snapshot()
-        yield session
+        yield described
 
 
 @contextmanager
@@ -109,15 +109,15 @@ def asked_as_spark_does(url: str, read: JdbcRead) -> list[tuple[Any, ...]]:
 def all_that_is_read(url: str) -> dict[str, Any]:
     """Return what one session and Spark's connections find, whoever's defaults hold."""
     settings = table(cursor="at", soft_delete="j ? 'gone' or t = 'it''s\\'")
-    with opened(url, t=settings, v=table(**{"from": "seen"})) as session:
-        found = session.describe("t", settings)
-        read = session.read("t", ALL)
+    with at_point(url, t=settings, v=table(**{"from": "seen"})) as tables:
+        item = tables["t"]
+        read = item.read(ALL)
         return {
-            "recipe": dict(found.recipe),
-            "view": dict(session.describe("v", table(**{"from": "seen"})).recipe),
-            "keys": session.probe("t", FROM_START).keys,
-            "fingerprint": session.fingerprint("t", FROM_START),
-            "digests": session.digests("t")[1],
+            "recipe": dict(item.facts.recipe),
+            "view": dict(tables["v"].facts.recipe),
+            "keys": item.probe(FROM_START).keys,
+            "fingerprint": item.fingerprint(FROM_START),
+            "digests": item.digests()[1],
             "relation": read.relation,
             "rows": asked_as_spark_does(url, read),
         }
@@ -166,8 +166,8 @@ def test_r17_spark_asks_for_columns_under_the_recipe_too(
     connection.execute(VALUES)
     connection.execute(f"alter database {database} set search_path = evil")
     url = databases.server.url(database)
-    with opened(f"{url}?options=-c%20work_mem%3D9MB", t=table()) as session:
-        address = session.read("t", ALL).url
+    with at_point(f"{url}?options=-c%20work_mem%3D9MB", t=table()) as tables:
+        address = tables["t"].read(ALL).url
     options = parse_qs(urlsplit(address.removeprefix("jdbc:")).query)["options"][0]
     with psycopg.connect(url, options=options) as reader:
         shown = [reader.execute(f"show {name}").fetchall()[0][0] for name in ("search_path", "work_mem")]
@@ -182,9 +182,9 @@ def test_r17_text_is_the_same_whatever_encoding_database_and_client_have(
         "insert into item values ('MÜ', 'ü'), ('B', null)"
     )
     settings = table(primary_key=["code"], cursor="at")
-    with encoded(connection, databases, "LATIN1", rows) as url, opened(url, t=settings) as session:
-        keys = session.probe("t", FROM_START).keys
-        read = session.read("t", ALL)
+    with encoded(connection, databases, "LATIN1", rows) as url, at_point(url, t=settings) as tables:
+        keys = tables["t"].probe(FROM_START).keys
+        read = tables["t"].read(ALL)
         for encoding in ("UTF8", "LATIN1"):
             found = asked_as_spark_does(f"{url}?client_encoding={encoding}", read)
             assert sorted(row[:2] for row in found) == [("B   ", None), ("MÜ  ", "ü")]
@@ -198,11 +198,11 @@ def test_r17_bytes_that_are_no_text_are_an_error(databases: Databases, connectio
         "insert into item values (E'M\\xdc', now())"
     )
     settings = table(primary_key=["code"], cursor="at")
-    with encoded(connection, databases, "SQL_ASCII", rows) as url, opened(url, t=settings) as session:
+    with encoded(connection, databases, "SQL_ASCII", rows) as url, at_point(url, t=settings) as tables:
         with pytest.raises(SourceError, match="SQLSTATE 22021") as caught:
-            session.probe("t", FROM_START)
+            tables["t"].probe(FROM_START)
         with pytest.raises(psycopg.errors.CharacterNotInRepertoire):
-            asked_as_spark_does(url, session.read("t", ALL))
+            asked_as_spark_does(url, tables["t"].read(ALL))
     assert "`exclude`" in caught.value.hint
 
 
@@ -226,8 +226,8 @@ def test_r17_rows_that_a_policy_hides_are_an_error_of_their_table_alone(
         assert 'row-level security policy for table "item" (SQLSTATE 42501)' in failed["t"].message
         assert "BYPASSRLS" in failed["t"].hint
     connection.execute(f"drop owned by {owner} cascade; drop role {owner}")
-    with opened(databases.server.url(database), t=table()) as session:
-        assert session.probe("t", ALL).rows == 1, "no policy binds this role"
+    with at_point(databases.server.url(database), t=table()) as tables:
+        assert tables["t"].probe(ALL).rows == 1, "no policy binds this role"
 
 
 PERSONS = """
@@ -249,18 +249,18 @@ def test_r17_the_columns_that_the_role_may_read_are_read(
     )
     grants = f"grant select (id, amount, at) on {name} to {{role}}; grant pg_read_all_stats to {{role}}"
     rows = 10 if name == "person" else 5
-    with role_of(connection, f"r17_{database}", grants) as url, opened(url, t=settings) as session:
+    with role_of(connection, f"r17_{database}", grants) as url, at_point(url, t=settings) as tables:
         for window in (ALL, FROM_START):
-            assert session.probe("t", window).rows == rows
-            assert len(asked_as_spark_does(url, session.read("t", window))) == rows
-        slicing, digests = session.digests("t")
+            assert tables["t"].probe(window).rows == rows
+            assert len(asked_as_spark_does(url, tables["t"].read(window))) == rows
+        slicing, digests = tables["t"].digests()
         assert slicing is not None
         assert sum(digest.rows for digest in digests.values()) == rows - (name == "person")
-        assert session.fingerprint("t", FROM_START) is not None
-        assert session.rejected("t", ALL) == ()
-        assert session.read("t", ALL).predicates == ("true",), "ctid needs a right on the whole table"
-    with opened(databases.server.url(database), t=settings) as session:
-        assert ("ctid" in session.read("t", ALL).relation) == (name == "person")
+        assert tables["t"].fingerprint(FROM_START) is not None
+        assert tables["t"].rejected(ALL) == ()
+        assert tables["t"].read(ALL).predicates == ("true",), "ctid needs a right on the whole table"
+    with at_point(databases.server.url(database), t=settings) as tables:
+        assert ("ctid" in tables["t"].read(ALL).relation) == (name == "person")
 
 
 DENIED = {
@@ -308,8 +308,8 @@ def test_r17_a_predicate_means_to_spark_what_it_means_to_postgresql(
         """insert into item values (1, 'a', '{"deleted": 1}', 'x')"""
     )
     url = databases.server.url(database)
-    with opened(url, t=table(soft_delete=predicate)) as session:
-        read = session.read("t", ALL)
+    with at_point(url, t=table(soft_delete=predicate)) as tables:
+        read = tables["t"].read(ALL)
         assert asked_as_spark_does(url, read)[0][-2] is PREDICATES[predicate]
 
 
@@ -327,8 +327,8 @@ def test_r17_a_password_from_a_file_is_sparks_too(
     monkeypatch.setenv("PGPASSFILE", str(file))
     monkeypatch.setenv("PGUSER", info.user)
     assert databases.server.url(database)
-    with opened(f"postgresql://{info.host}:{info.port}/{database}", t=table()) as session:
-        assert session.read("t", ALL).credentials == {"user": info.user, "password": info.password}
+    with at_point(f"postgresql://{info.host}:{info.port}/{database}", t=table()) as tables:
+        assert tables["t"].read(ALL).credentials == {"user": info.user, "password": info.password}
 
 
 def test_r17_the_servers_words_and_its_sqlstate_are_in_the_error(
@@ -343,10 +343,10 @@ def test_r17_the_servers_words_and_its_sqlstate_are_in_the_error(
         error = session.lock(wanted)["t"]
         assert error.message == "source 'prd': function no_such(integer) does not exist (SQLSTATE 42883)"
         assert "add explicit type casts" in error.hint
-        session.describe("v", wanted["v"])
+        view = session.describe("v", wanted["v"])
         session.pin_snapshot()
         with pytest.raises(SourceError, match=r"division by zero \(SQLSTATE 22012\)"):
-            session.fingerprint("v", ALL)
+            view.fingerprint(ALL)
 
 
 def test_r17_what_money_is_written_with_is_part_of_how_rows_are_read(
@@ -357,7 +357,8 @@ def test_r17_what_money_is_written_with_is_part_of_how_rows_are_read(
     for locale, excluded in (("C", ()), ("POSIX", ("price",)), ("POSIX", ("price", "prices"))):
         connection.execute(f"alter database {database} set lc_monetary = '{locale}'")
         with closing(PostgresSession("prd", source(databases.server.url(database)))) as session:
-            recipes.append(session.describe("t", table(exclude=excluded)).recipe.get("lc_monetary"))
+            recipe = session.describe("t", table(exclude=excluded)).facts.recipe
+            recipes.append(recipe.get("lc_monetary"))
     assert recipes == ["C", "POSIX", None]
 
 

@@ -51,7 +51,7 @@ def describe(laptop: Laptop) -> Callable[..., SourceTable]:
         )
         source = PostgresSource.model_validate({"type": "postgres", "url": laptop.url})
         with closing(PostgresSession("prd", source)) as session:
-            found = session.describe(name, table)
+            found = session.describe(name, table).facts
             recipe = whole_recipe(found, table)
         return replace(found, recipe=recipe)
 
@@ -318,7 +318,7 @@ def test_r20_a_sequence_that_the_role_may_not_see_is_taken_to_have_gone_back(
         for grant in ("", f"grant select on sequence t_id_seq to r20_{database}"):
             connection.execute(grant)
             with closing(PostgresSession("prd", source)) as session:
-                described = session.describe("t", table)
+                described = session.describe("t", table).facts
             state = state_of(described, watermark=Watermark(CursorKind.INTEGER, 10))
             found.append(setback(state, described, Horizon(NOON, NOON)))
     assert found[0] is not None

@@ -98,7 +98,7 @@ def recipe(laptop: Laptop) -> Callable[[str], dict[str, str]]:
         )
         source = PostgresSource.model_validate({"type": "postgres", "url": laptop.url})
         with closing(PostgresSession("prd", source)) as session:
-            return whole_recipe(session.describe("t", table), table)
+            return whole_recipe(session.describe("t", table).facts, table)
 
     return told
 

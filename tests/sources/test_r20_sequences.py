@@ -57,7 +57,7 @@ def described(url: str, name: str, cursor: str = "id") -> SourceTable:
     with closing(
         PostgresSession("prd", PostgresSource.model_validate({"type": "postgres", "url": url}))
     ) as session:
-        return session.describe(name, table)
+        return session.describe(name, table).facts
 
 
 def sign(before: SourceTable, now: SourceTable) -> str | None:

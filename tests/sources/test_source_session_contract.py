@@ -31,36 +31,33 @@ def place(request: pytest.FixtureRequest) -> Place:
 def test_a_table_is_described_by_columns_key_and_cursor_and_always_has_the_same_identity(
     place: Place,
 ) -> None:
-    config = place.config.tables[QUEUE]
-    with at_point(place) as session, at_point(place) as other:
-        found = session.describe(QUEUE, config)
+    with at_point(place, QUEUE) as queue, at_point(place, QUEUE) as again:
+        found = queue.facts
         assert [(column.name, column.type) for column in found.columns] == [
             (column.name, column.type) for column in COLUMNS
         ]
         assert (found.primary_key, found.cursor) == (("id",), CursorKind.TIMESTAMPTZ)
-        assert found.identity == other.describe(QUEUE, config).identity
+        assert found.identity == again.facts.identity
 
 
 def test_a_window_is_closed_at_its_lower_end_and_holds_rows_without_a_cursor(place: Place) -> None:
     place.hold(QUEUE, ROWS)
-    with at_point(place) as session:
-        assert place.selected(session.read(QUEUE, FROM_THE_SECOND)) == {2: ROWS[2], 3: ROWS[3]}
-        probe = session.probe(QUEUE, FROM_THE_SECOND)
+    with at_point(place, QUEUE) as queue:
+        assert place.selected(queue.read(FROM_THE_SECOND)) == {2: ROWS[2], 3: ROWS[3]}
+        probe = queue.probe(FROM_THE_SECOND)
         assert probe is not None
         assert (probe.rows, probe.greatest, probe.rejected) == (2, FROM_THE_SECOND.lower, 0)
         assert sorted(probe.keys or ()) == [(2,), (3,)]
-        assert place.selected(session.read(QUEUE, WHOLE)) == ROWS
+        assert place.selected(queue.read(WHOLE)) == ROWS
 
 
 def test_all_is_told_as_of_the_point(place: Place) -> None:
     place.hold(QUEUE, ROWS)
-    with at_point(place) as session:
-        before = session.probe(QUEUE, WHOLE), session.fingerprint(QUEUE, WHOLE), session.digests(QUEUE)
+    with at_point(place, QUEUE) as queue:
+        before = queue.probe(WHOLE), queue.fingerprint(WHOLE), queue.digests()
         place.hold(QUEUE, {1: ("changed", NOON + MINUTE)})
-        assert place.selected(session.read(QUEUE, WHOLE)) == ROWS
-        assert (session.probe(QUEUE, WHOLE), session.fingerprint(QUEUE, WHOLE), session.digests(QUEUE)) == (
-            *before,
-        )
+        assert place.selected(queue.read(WHOLE)) == ROWS
+        assert (queue.probe(WHOLE), queue.fingerprint(WHOLE), queue.digests()) == before
 
 
 def test_the_horizon_is_never_ahead_of_the_sources_clock(place: Place) -> None:
@@ -86,29 +83,29 @@ def test_fingerprints_and_digests_are_alike_where_the_rows_are(
     found = []
     for held in (ROWS, rows):
         place.hold(QUEUE, held)
-        with at_point(place) as session:
-            slicing, digests = session.digests(QUEUE)
-            found.append((session.fingerprint(QUEUE, WHOLE), digests))
+        with at_point(place, QUEUE) as queue:
+            slicing, digests = queue.digests()
+            found.append((queue.fingerprint(WHOLE), digests))
     assert (found[0][0] == found[1][0]) == alike
     assert (not differing(slicing, found[0][1], found[1][1]).numbers) == alike
 
 
 def test_slices_that_differ_are_read_whole(place: Place) -> None:
     place.hold(QUEUE, {1: ROWS[1]})
-    with at_point(place) as session:
-        slicing, before = session.digests(QUEUE)
+    with at_point(place, QUEUE) as queue:
+        slicing, before = queue.digests()
     place.hold(QUEUE, {1: ("changed", NOON)})
-    with at_point(place) as session:
-        slices = differing(slicing, session.digests(QUEUE)[1], before)
-        assert place.selected(session.read_slices(QUEUE, slices)) == {1: ("changed", NOON)}
+    with at_point(place, QUEUE) as queue:
+        slices = differing(slicing, queue.digests()[1], before)
+        assert place.selected(queue.read_slices(slices)) == {1: ("changed", NOON)}
 
 
 def test_r10_a_row_without_a_key_is_rejected_and_not_read(place: Place) -> None:
     place.hold(QUEUE, {**ROWS, None: ("no key", NOON)})  # type: ignore[dict-item]
-    with at_point(place) as session:
-        probe = session.probe(QUEUE, WHOLE)
+    with at_point(place, QUEUE) as queue:
+        probe = queue.probe(WHOLE)
         assert probe is not None
-        assert (probe.rows, probe.rejected, session.unfit_rows(QUEUE)) == (3, 1, 1)
-        (rejected,) = session.rejected(QUEUE, WHOLE)
+        assert (probe.rows, probe.rejected, queue.unfit_rows()) == (3, 1, 1)
+        (rejected,) = queue.rejected(WHOLE)
         assert "'id'" in rejected.reason
-        assert place.selected(session.read(QUEUE, WHOLE)) == ROWS
+        assert place.selected(queue.read(WHOLE)) == ROWS

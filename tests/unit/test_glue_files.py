@@ -185,8 +185,8 @@ def described(
     """Return what is said of a table in a bucket of such keys, how it is read, and its digest."""
     monkeypatch.setattr("iceberg_datamart.sources.glue.files.client", lambda _: Bucket(*keys))
     files: Any = GlueFiles(Catalog(seen, *partitions))  # type: ignore[arg-type]
-    source = files.describe("t", table(**settings))
-    return source, files.read("t", None), files.fingerprint("t", None)
+    found = files.describe("t", table(**settings))
+    return found.facts, found.read(None), found.fingerprint(None)
 
 
 def test_the_files_are_those_below_the_location_whatever_signs_are_in_their_keys(

@@ -41,7 +41,7 @@ def pending(found: FakeWorld) -> Watermark | None:
 def pending_in(prepared: Prepared) -> Watermark | None:
     step = prepared.plan.table_steps[0]
     assert isinstance(step, MergeWindow)
-    return pending_from(prepared.sessions["prd"], step)
+    return pending_from(prepared.tables["queue"], step)
 
 
 @given(st.dictionaries(st.integers(1, 5), st.tuples(st.just("v"), st.none() | minutes), max_size=5))

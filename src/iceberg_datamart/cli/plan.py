@@ -21,7 +21,7 @@ from iceberg_datamart.core.plan.planner import MaintainMart, MergeWindow, Refuse
 from iceberg_datamart.core.report.run import error_json
 from iceberg_datamart.core.settings.model import Config
 from iceberg_datamart.core.source.reads import JdbcRead
-from iceberg_datamart.ports import SourceSession
+from iceberg_datamart.ports import DescribedTable
 from iceberg_datamart.run.runner import Prepared
 
 
@@ -67,12 +67,12 @@ def _step(config: Config, prepared: Prepared, step: Step) -> dict[str, Any]:
     if isinstance(step, MaintainMart):
         return {"step": "maintain", "mart": step.mart, "tables": list(step.tables)}
     if isinstance(step, MergeWindow):
-        return _merge(prepared.sessions[step.settings.source], step)
+        return _merge(prepared.tables[step.table], step)
     return {"step": "write_timestamp", "file": config.state.timestamp_file}
 
 
-def _merge(session: SourceSession, step: MergeWindow) -> dict[str, Any]:
-    lower, after, read = step.window.lower, step.window.after, session.read(step.table, step.window)
+def _merge(table: DescribedTable, step: MergeWindow) -> dict[str, Any]:
+    lower, after, read = step.window.lower, step.window.after, table.read(step.window)
     return {
         "step": "merge",
         "table": step.table,

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from iceberg_datamart.core.plan.planner import TableFacts
+from iceberg_datamart.core.plan.schema import IGNORE, unread_columns
+from iceberg_datamart.core.source.recipe import whole_recipe
 from iceberg_datamart.crash_points import crash_point
 from iceberg_datamart.errors import DatamartError, SourceError
-from iceberg_datamart.run.mirror import described
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,22 +19,25 @@ if TYPE_CHECKING:
     from iceberg_datamart.core.source.reads import SourceTable
     from iceberg_datamart.core.state.history import TableHistory
     from iceberg_datamart.core.state.watermark import Horizon
-    from iceberg_datamart.ports import Adapters, SourceSession
+    from iceberg_datamart.ports import Adapters, DescribedTable, SourceSession
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Points:
-    """The sources' consistent points; `sessions` are filled as sources are opened."""
+    """The sources' consistent points: `sessions` by source, and the `tables` that they described, by name."""
 
     config: Config
     adapters: Adapters
     sessions: dict[str, SourceSession] = field(default_factory=dict)
+    tables: dict[str, DescribedTable] = field(default_factory=dict)
 
     def give_up(self, source: str) -> None:
-        """Close the session of a source; the next tables that need it open another."""
+        """Close the session of a source, and forget its tables; the next that need it open another."""
         self.sessions.pop(source).close()
+        for name in [name for name in self.tables if self._source(name) == source]:
+            del self.tables[name]
 
     def close(self) -> None:
         """Give up all points."""
@@ -90,13 +94,27 @@ class Points:
         return errors
 
     def _described(self, name: str) -> SourceTable | DatamartError:
-        table = self.config.tables[name]
+        """Return the facts of a table, with all of its recipe."""
         try:
-            source = described(self.sessions[table.source], self.adapters.lake, name, table)
+            self.tables[name] = self._table(name)
+            facts = self.tables[name].facts
+            facts = replace(facts, recipe=whole_recipe(facts, self.config.tables[name]))
             crash_point("table-described")
         except Exception as error:  # noqa: BLE001  (of one table alone, R9)
             return deliberate(name, error)
-        return source
+        return facts
+
+    def _table(self, name: str) -> DescribedTable:
+        """Return a table as its source describes it; with `on_schema_change: ignore`, but for new columns."""
+        config = self.config.tables[name]
+        session = self.sessions[config.source]
+        table = session.describe(name, config)
+        mirror = self.adapters.lake.history(name) if config.on_schema_change == IGNORE else None
+        if mirror is None or mirror.current is None:
+            return table
+        unread = unread_columns(table.facts, mirror.columns, config.cursor)
+        known = config.model_copy(update={"exclude": (*config.exclude, *unread)})
+        return session.describe(name, known) if unread else table
 
     def _point_of(self, source: str) -> Horizon | DatamartError:
         try:

@@ -133,8 +133,8 @@ class Merging:
             overtaken = overtaken_by(current, self.facts, self.run_id, said)
             if overtaken is not None:
                 return self._yielded(overtaken)
-            session = self.points.sessions[current.settings.source]
-            return merge_window(MirrorWork(session, self.points.adapters.lake, self.run_id), current)
+            work = MirrorWork(self.points.tables[step.table], self.points.adapters.lake, self.run_id)
+            return merge_window(work, current)
 
         return retried(attempt)
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from iceberg_datamart.core.instants import CursorKind
 from iceberg_datamart.core.load_types import INCREMENTAL, RECONCILE, WHOLE
 from iceberg_datamart.core.plan.keys import require_unique
-from iceberg_datamart.core.plan.schema import IGNORE, recorded_column_ids, unread_columns
+from iceberg_datamart.core.plan.schema import recorded_column_ids
 from iceberg_datamart.core.plan.setbacks import fell_below, parts_text, setback
 from iceberg_datamart.core.plan.windows import whole_load
 from iceberg_datamart.core.report.run import MERGED, SKIPPED, UNCHANGED, Outcome
 from iceberg_datamart.core.source.reads import JdbcRead
-from iceberg_datamart.core.source.recipe import recipe_digest, recipe_text, whole_recipe
+from iceberg_datamart.core.source.recipe import recipe_digest, recipe_text
 from iceberg_datamart.core.source.slices import Slices, differing
 from iceberg_datamart.core.source.widths import table_properties
 from iceberg_datamart.core.sql.reserved import LINEAGE_NAMES
@@ -28,40 +28,27 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from iceberg_datamart.core.plan.planner import MergeWindow
-    from iceberg_datamart.core.settings.model import TableConfig
-    from iceberg_datamart.core.source.reads import Probe, Read, RejectedRow, SourceTable
-    from iceberg_datamart.ports import Lake, Merged, SourceSession
+    from iceberg_datamart.core.source.reads import Probe, Read, RejectedRow
+    from iceberg_datamart.ports import DescribedTable, Lake, Merged
 
 log = logging.getLogger(__name__)
 
 
-def described(session: SourceSession, lake: Lake, name: str, table: TableConfig) -> SourceTable:
-    """Return what the source says of a table; with `on_schema_change: ignore`, but for new columns."""
-    source = session.describe(name, table)
-    mirror = lake.history(name) if table.on_schema_change == IGNORE else None
-    if mirror is not None and mirror.current is not None:
-        unread = unread_columns(source, mirror.columns, table.cursor)
-        known = table.model_copy(update={"exclude": (*table.exclude, *unread)})
-        source = session.describe(name, known) if unread else source
-    return replace(source, recipe=whole_recipe(source, table))
-
-
 @dataclass(frozen=True)
 class MirrorWork:
-    """What the step of one table needs: its source's consistent point, the lake, and the run's id."""
+    """What the step of one table needs: the table at its source's point, the lake, and the run's id."""
 
-    session: SourceSession
+    table: DescribedTable
     lake: Lake
     run_id: str
 
 
 def merge_window(work: MirrorWork, step: MergeWindow) -> Outcome:
     """Return what became of the table. Raises: DatamartError, with nothing of the table changed."""
-    session = work.session
-    if _looks_as_recorded(session, step):
+    if _looks_as_recorded(work.table, step):
         return Outcome(UNCHANGED, watermark=_text(step.saved))
     crash_point("window-compared")
-    probe = session.probe(step.table, step.window) or _probed(work, step)
+    probe = work.table.probe(step.window) or _probed(work, step)
     crash_point("window-probed")
     back = fell_below(_newest(step), step.source, step.window, probe)
     if back is not None and step.load_type == INCREMENTAL:
@@ -70,7 +57,7 @@ def merge_window(work: MirrorWork, step: MergeWindow) -> Outcome:
     rejected: Sequence[RejectedRow] = ()
     if probe.rejected:
         # Before the mirror's commit, which may move its watermark past them: a crash in between loses none.
-        rejected = work.lake.reject(step.table, session.rejected(step.table, step.window))
+        rejected = work.lake.reject(step.table, work.table.rejected(step.window))
     said = _rejection(step.table, rejected)
     if dropped is not None:
         log.warning(dropped)
@@ -101,7 +88,7 @@ def _newest(step: MergeWindow) -> MirrorState | None:
 
 def _probed(work: MirrorWork, step: MergeWindow) -> Probe:
     """Return what the table's files hold, as the lake finds by reading them."""
-    read = work.session.read(step.table, step.window)
+    read = work.table.read(step.window)
     assert not isinstance(read, JdbcRead)  # noqa: S101  (the others are probed by their source)
     return work.lake.probe(step.table, step.source, read, step.settings.cursor)
 
@@ -156,19 +143,15 @@ def _outcome(merge: MirrorMerge, merged: Merged, unchanged: Outcome) -> Outcome:
 def _differing_slices(work: MirrorWork, step: MergeWindow) -> Slices:
     """Return the slices that the mirror does not hold as the source does, told from digests alone."""
     assert step.mirror is not None  # noqa: S101  (without a mirror, a full load is planned)
-    slicing, found = work.session.digests(step.table)
+    slicing, found = work.table.digests()
     names = [column.name for column in step.source.columns]
     held = work.lake.digests(step.table, step.mirror, names, slicing)
     return differing(slicing, found, held)
 
 
 def _mirror_merge(work: MirrorWork, step: MergeWindow, probe: Probe, slices: Slices | None) -> MirrorMerge:
-    session, settings = work.session, step.settings
-    read = (
-        session.read(step.table, step.window)
-        if slices is None
-        else replace(session.read_slices(step.table, slices), pending=None)
-    )
+    table, settings = work.table, step.settings
+    read = table.read(step.window) if slices is None else replace(table.read_slices(slices), pending=None)
     return MirrorMerge(
         table=step.table,
         source=step.source,
@@ -177,9 +160,7 @@ def _mirror_merge(work: MirrorWork, step: MergeWindow, probe: Probe, slices: Sli
         full=step.load_type in WHOLE,
         base=step.mirror,
         state=_state(work, step, probe),
-        protected_keys=session.rejected_keys(step.table)
-        if step.load_type in WHOLE and probe.rejected
-        else None,
+        protected_keys=table.rejected_keys() if step.load_type in WHOLE and probe.rejected else None,
         slices=slices,
         cursor=settings.cursor,
         max_delete_fraction=settings.max_delete_fraction,
@@ -273,7 +254,7 @@ def _state(work: MirrorWork, step: MergeWindow, probe: Probe) -> MirrorState:
         read_at=step.horizon.clock,
         watermark=watermark,
         greatest=probe.greatest,
-        fingerprint=_fingerprint(work.session, step, _least(watermark, again)),
+        fingerprint=_fingerprint(work.table, step, _least(watermark, again)),
         column_ids=recorded_column_ids(step.source.column_ids, _mirrored(step)),
         recipe=recipe_digest(step.source.recipe),
         parts=parts_text(step.source.parts),
@@ -283,7 +264,7 @@ def _state(work: MirrorWork, step: MergeWindow, probe: Probe) -> MirrorState:
     )
 
 
-def _fingerprint(session: SourceSession, step: MergeWindow, lower: Watermark | None) -> str | None:
+def _fingerprint(table: DescribedTable, step: MergeWindow, lower: Watermark | None) -> str | None:
     """Return the content of the window that the next run would read, as far as it is foreseeable.
 
     Of an Iceberg source, it is where that window starts.
@@ -292,11 +273,11 @@ def _fingerprint(session: SourceSession, step: MergeWindow, lower: Watermark | N
         return step.source.snapshots.position
     if lower is None:
         return None
-    digest = session.fingerprint(step.table, ReadWindow(lower))
+    digest = table.fingerprint(ReadWindow(lower))
     return None if digest is None else str(Fingerprint(lower, digest))
 
 
-def _looks_as_recorded(session: SourceSession, step: MergeWindow) -> bool:
+def _looks_as_recorded(table: DescribedTable, step: MergeWindow) -> bool:
     """Return whether the source's window still holds exactly the rows that the mirror's commit recorded.
 
     A window that starts earlier than asked for is looked at: it holds the one asked for.
@@ -313,7 +294,7 @@ def _looks_as_recorded(session: SourceSession, step: MergeWindow) -> bool:
     before = Fingerprint.parse(step.window.lower.kind, recorded)
     if before.lower.value > step.window.lower.value:
         return False
-    return session.fingerprint(step.table, ReadWindow(before.lower)) == before.digest
+    return table.fingerprint(ReadWindow(before.lower)) == before.digest
 
 
 def _least(watermark: Watermark | None, again: Watermark | None) -> Watermark | None:

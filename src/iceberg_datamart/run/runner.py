@@ -30,18 +30,18 @@ if TYPE_CHECKING:
     from iceberg_datamart.core.plan.planner import MaintainMart, Plan, RunRequest
     from iceberg_datamart.core.report.run import Outcome
     from iceberg_datamart.core.settings.model import Config
-    from iceberg_datamart.ports import Adapters, SourceSession
+    from iceberg_datamart.ports import Adapters, DescribedTable
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A plan, the facts that it follows from, and the sessions that hold the points they were found at."""
+    """A plan, the facts that it follows from, and the tables at the points that these were gathered at."""
 
     plan: Plan
     facts: Facts
-    sessions: Mapping[str, SourceSession]
+    tables: Mapping[str, DescribedTable]
 
 
 @dataclass
@@ -77,9 +77,8 @@ class Run:
         known = self._points.gathered(chosen_tables(self.config, self.request))
         facts = Facts(timestamp, known, due_tables(self.config, self.adapters.run_counts.read()))
         plan = plan_run(self.config, facts, self.request)
-        sessions = self._points.sessions
-        said = [text for session in sessions.values() for text in session.warnings]
-        return Prepared(replace(plan, warnings=(*said, *plan.warnings)), facts, sessions)
+        warnings = [text for session in self._points.sessions.values() for text in session.warnings]
+        return Prepared(replace(plan, warnings=(*warnings, *plan.warnings)), facts, self._points.tables)
 
     def execute(self, prepared: Prepared) -> RunReport:
         """Return what became of each step. Raises nothing that concerns one table alone (R9)."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from iceberg_datamart.core.plan.planner import MaintainMart, MergeWindow
     from iceberg_datamart.core.state.history import TableHistory
-    from iceberg_datamart.ports import ConsumedMirror, Lake, SourceSession
+    from iceberg_datamart.ports import ConsumedMirror, DescribedTable, Lake
     from iceberg_datamart.run.runner import Run
 
 
@@ -35,7 +35,7 @@ def verify(run: Run) -> VerifyReport:
     prepared, lake = run.prepare(), run.adapters.lake
     plan = prepared.plan
     tables = {
-        step.table: settled(step.table, partial(_table, lake, prepared.sessions, step))
+        step.table: settled(step.table, partial(_table, lake, prepared.tables, step))
         for step in plan.table_steps
     }
     marts = {step.mart: settled(step.mart, partial(_mart, lake, step)) for step in plan.mart_steps}
@@ -50,20 +50,20 @@ def settled(name: str, work: Callable[[], Verified]) -> Verified:
         return Verified(error=deliberate(name, error))
 
 
-def _table(lake: Lake, sessions: Mapping[str, SourceSession], step: MergeWindow | Refuse) -> Verified:
+def _table(lake: Lake, tables: Mapping[str, DescribedTable], step: MergeWindow | Refuse) -> Verified:
     if isinstance(step, Refuse):
         raise step.error
-    return _mirror(lake, sessions[step.settings.source], step)
+    return _mirror(lake, tables[step.table], step)
 
 
-def _mirror(lake: Lake, session: SourceSession, step: MergeWindow) -> Verified:
+def _mirror(lake: Lake, table: DescribedTable, step: MergeWindow) -> Verified:
     """Return how a mirror compares with its source: by digests, then row by row where these differ.
 
     Rows that the mirror cannot hold are expected all the same, and missing. Raises: DuplicateKeyError.
     """
-    notes = _proven(session, step)
-    slicing, fitting = session.digests(step.table)
-    unfit = session.unfit_rows(step.table)
+    notes = _proven(table, step)
+    slicing, fitting = table.digests()
+    unfit = table.unfit_rows()
     rows = sum(digest.rows for digest in fitting.values()) + unfit
     if step.mirror is None or step.mirror.current is None:
         found = Differences(missing=rows, rejected_missing=unfit)
@@ -74,8 +74,8 @@ def _mirror(lake: Lake, session: SourceSession, step: MergeWindow) -> Verified:
     slices = differing(slicing, fitting, held)
     found = Differences()
     if slices.numbers:
-        read = session.read_slices(step.table, slices, pending_from(session, step))
-        kept = session.rejected_keys(step.table) if unfit else None
+        read = table.read_slices(slices, pending_from(table, step))
+        kept = table.rejected_keys() if unfit else None
         comparison = MirrorComparison(step.table, step.source, read, slices, step.mirror, kept, step.checks)
         found = lake.mirror_differences(comparison)
     found = found.with_unfit(unfit)
@@ -83,18 +83,18 @@ def _mirror(lake: Lake, session: SourceSession, step: MergeWindow) -> Verified:
     return Verified(rows, sum(digest.rows for digest in held.values()), found, notes=notes)
 
 
-def _proven(session: SourceSession, step: MergeWindow) -> tuple[str, ...]:
+def _proven(table: DescribedTable, step: MergeWindow) -> tuple[str, ...]:
     """Return what is to be said of rows that share a key. Raises: DuplicateKeyError (R18)."""
     if step.source.key_is_unique:
         return ()
-    probe = session.probe(step.table, ReadWindow())
+    probe = table.probe(ReadWindow())
     if probe is None:
         return ()
     said = require_unique(step.table, step.source.primary_key, probe.shared, step.settings.duplicates)
     return () if said is None else (said,)
 
 
-def pending_from(session: SourceSession, step: MergeWindow) -> Watermark | None:
+def pending_from(table: DescribedTable, step: MergeWindow) -> Watermark | None:
     """Return the least cursor value of rows that the source changed after the last run read it.
 
     None where there are no such rows: where the window's content is the recorded one, what a mirror lacks
@@ -109,7 +109,7 @@ def pending_from(session: SourceSession, step: MergeWindow) -> Watermark | None:
         return None
     if state.fingerprint is not None:
         before = Fingerprint.parse(kind, state.fingerprint)
-        if session.fingerprint(step.table, ReadWindow(before.lower)) == before.digest:
+        if table.fingerprint(ReadWindow(before.lower)) == before.digest:
             return None
     if kind is CursorKind.INTEGER:
         return Watermark(kind, mark.value + 1)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from iceberg_datamart.core.settings.model import Config
     from iceberg_datamart.core.source.reads import Read
-    from iceberg_datamart.ports import Lake, Merged, SourceSession
+    from iceberg_datamart.ports import DescribedTable, Lake, Merged, SourceSession
     from support.fakes.ports import SourceRows
     from support.worlds.laptop import Laptop
 
@@ -121,30 +121,29 @@ class OnLaptop:
 
 
 @contextmanager
-def at_point(place: Place, *names: str) -> Iterator[SourceSession]:
-    """Yield a session that has gone through the order of a run, up to its point."""
-    tables = {name: place.config.tables[name] for name in names or TABLES}
+def at_point(place: Place, name: str) -> Iterator[DescribedTable]:
+    """Yield a table of a session that has gone through the order of a run, up to its point."""
+    wanted = {table: place.config.tables[table] for table in TABLES}
     with closing(place.session()) as session:
-        assert session.lock(tables) == {}
-        for name, settings in tables.items():
-            session.describe(name, settings)
+        assert session.lock(wanted) == {}
+        tables = {table: session.describe(table, settings) for table, settings in wanted.items()}
         session.pin_snapshot()
-        yield session
+        yield tables[name]
 
 
-def merge_of(place: Place, session: SourceSession, lake: Lake, run_id: str, name: str) -> MirrorMerge:
+def merge_of(described: DescribedTable, lake: Lake, run_id: str, name: str) -> MirrorMerge:
     """Return an increment of a table that reads it whole."""
     base = lake.history(name)
-    described = session.describe(name, place.config.tables[name])
-    source = replace(described, columns=lake.held_columns(name, described.columns, base))
-    probe = session.probe(name, WHOLE)
+    facts = described.facts
+    source = replace(facts, columns=lake.held_columns(name, facts.columns, base))
+    probe = described.probe(WHOLE)
     assert probe is not None
     state = MirrorState(run_id, "incremental", source.identity, NOON, NOON, "at", probe.greatest)
-    read = session.read(name, WHOLE)
+    read = described.read(WHOLE)
     return MirrorMerge(name, source, read, probe, False, base, state, cursor="at", max_delete_fraction=1.0)
 
 
 def merged(place: Place, run_id: str, name: str = TABLES[0], **changes: Any) -> Merged:
     """Return what came of merging a table as the source has it now."""
-    with closing(place.lake(run_id)) as lake, at_point(place) as session:
-        return lake.merge(replace(merge_of(place, session, lake, run_id, name), **changes))
+    with closing(place.lake(run_id)) as lake, at_point(place, name) as described:
+        return lake.merge(replace(merge_of(described, lake, run_id, name), **changes))

@@ -151,82 +151,94 @@ class FakeSourceSession:
     def __init__(self, source: FakeSource) -> None:
         self.warnings: list[str] = []
         self.closed = False
-        self._source = source
-        self._tables: dict[str, SourceRows] = {}
-        self._names: dict[str, str] = {}
+        self.source = source
+        self.tables: dict[str, SourceRows] = {}
 
     def lock(self, tables: Mapping[str, TableConfig]) -> dict[str, DatamartError]:
-        return {name: self._source.locked[name] for name in tables if name in self._source.locked}
+        return {name: self.source.locked[name] for name in tables if name in self.source.locked}
 
     def pin_snapshot(self) -> Horizon:
-        if self._source.lost is not None:
-            raise self._source.lost
-        self._tables = {name: dict(rows) for name, rows in self._source.tables.items()}
-        self._source.points += 1
-        clock, held_back = self._source.clock, self._source.held_back
-        return Horizon(clock - held_back, clock, transaction=self._source.points)
+        if self.source.lost is not None:
+            raise self.source.lost
+        self.tables = {name: dict(rows) for name, rows in self.source.tables.items()}
+        self.source.points += 1
+        clock, held_back = self.source.clock, self.source.held_back
+        return Horizon(clock - held_back, clock, transaction=self.source.points)
 
-    def describe(self, table: str, config: TableConfig) -> SourceTable:
-        if table in self._source.faults:
-            raise self._source.faults[table]
-        self._names[table] = config.from_.table
+    def describe(self, table: str, config: TableConfig) -> FakeTable:
+        if table in self.source.faults:
+            raise self.source.faults[table]
         kind = None if config.cursor is None else CursorKind.TIMESTAMPTZ
         columns = tuple(column for column in COLUMNS if column.name not in config.exclude)
-        identity, numbers = f"{self._source.identity}/{config.from_}", dict(self._source.column_ids)
-        recipe, parts = self._source.recipe, self._source.parts.get(config.from_.table, ())
-        return SourceTable(
+        identity, numbers = f"{self.source.identity}/{config.from_}", dict(self.source.column_ids)
+        recipe, parts = self.source.recipe, self.source.parts.get(config.from_.table, ())
+        facts = SourceTable(
             *(identity, columns, ("id",), True, kind),
             column_ids=numbers,
             recipe=dict(recipe),
             parts=parts,
-            written_elsewhere=self._source.elsewhere.get(table),
+            written_elsewhere=self.source.elsewhere.get(table),
         )
+        return FakeTable(self, table, config.from_.table, facts)
 
-    def probe(self, table: str, window: ReadWindow) -> Probe:
-        whole = self._window(table, window)
+    def close(self) -> None:
+        self.closed = True
+
+
+@dataclass(frozen=True)
+class FakeTable:
+    """A described table, which the source calls `name`; each read is kept by the text of its relation."""
+
+    session: FakeSourceSession
+    label: str
+    name: str
+    facts: SourceTable
+
+    def probe(self, window: ReadWindow) -> Probe:
+        whole = self._window(window)
         rows = _with_key(whole)
         marks = [microseconds(at) for _, at in rows.values() if at is not None]
         greatest = Watermark(CursorKind.TIMESTAMPTZ, max(marks)) if marks else None
         rejected = len(whole) - len(rows)
         return Probe(len(rows), greatest, tuple((key,) for key in rows), rejected=rejected)
 
-    def fingerprint(self, table: str, window: ReadWindow) -> str | None:
-        rows = sorted(self._window(table, window).items(), key=repr)
+    def fingerprint(self, window: ReadWindow) -> str | None:
+        rows = sorted(self._window(window).items(), key=repr)
         return hashlib.sha256(repr(rows).encode()).hexdigest()
 
-    def digests(self, table: str) -> tuple[Slicing, dict[int, SliceDigest]]:
-        return ONE_KEY_EACH, digested(self._tables[self._names[table]])
+    def digests(self) -> tuple[Slicing, dict[int, SliceDigest]]:
+        return ONE_KEY_EACH, digested(self._rows)
 
-    def read_slices(self, table: str, slices: Slices, pending_from: Watermark | None = None) -> JdbcRead:
-        rows, numbers = self._tables[self._names[table]], slices.numbers
-        token = f"{table} in {numbers}, pending from {pending_from}"
-        self._source.reads[token] = {key: row for key, row in rows.items() if key in numbers}
-        return JdbcRead("fake:", token, ("true",), "", COLUMNS)
+    def read_slices(self, slices: Slices, pending_from: Watermark | None = None) -> JdbcRead:
+        relation = f"{self.label} in {slices.numbers}, pending from {pending_from}"
+        return self._read(relation, {key: row for key, row in self._rows.items() if key in slices.numbers})
 
-    def unfit_rows(self, table: str) -> int:
-        return sum(key is None for key in self._tables[self._names[table]])
+    def unfit_rows(self) -> int:
+        return sum(key is None for key in self._rows)
 
-    def rejected(self, table: str, window: ReadWindow) -> list[RejectedRow]:
-        rows = self._window(table, window).items()
+    def rejected(self, window: ReadWindow) -> list[RejectedRow]:
+        rows = self._window(window).items()
         return [RejectedRow("NULL in key column 'id'", repr(row)) for key, row in rows if key is None]
 
-    def rejected_keys(self, table: str) -> JdbcRead:
-        return JdbcRead("fake:", f"rejected keys of {table}", ("true",), "", COLUMNS[:1])
+    def rejected_keys(self) -> JdbcRead:
+        return JdbcRead("fake:", f"rejected keys of {self.label}", ("true",), "", COLUMNS[:1])
 
-    def read(self, table: str, window: ReadWindow) -> JdbcRead:
-        token = f"{table} from {window.lower}"
-        self._source.reads[token] = _with_key(self._window(table, window))
-        return JdbcRead("fake:", token, ("true",), "", COLUMNS)
+    def read(self, window: ReadWindow) -> JdbcRead:
+        return self._read(f"{self.label} from {window.lower}", _with_key(self._window(window)))
 
-    def close(self) -> None:
-        self.closed = True
+    def _read(self, relation: str, rows: SourceRows) -> JdbcRead:
+        self.session.source.reads[relation] = rows
+        return JdbcRead("fake:", relation, ("true",), "", COLUMNS)
 
-    def _window(self, table: str, window: ReadWindow) -> SourceRows:
+    @property
+    def _rows(self) -> SourceRows:
+        return self.session.tables[self.name]
+
+    def _window(self, window: ReadWindow) -> SourceRows:
         def inside(at: datetime | None) -> bool:
             return window.lower is None or at is None or microseconds(at) >= window.lower.value
 
-        rows = self._tables[self._names[table]]
-        return {key: row for key, row in rows.items() if inside(row[1])}
+        return {key: row for key, row in self._rows.items() if inside(row[1])}
 
 
 def _with_key(rows: SourceRows) -> SourceRows:

@@ -41,7 +41,7 @@ DEFECTS = (
     Broken(
         "D5",
         "the lower bound is open",
-        "sources/postgres/table.py",
+        "sources/postgres/table_sql.py",
         "return sql.SQL(\"({} >= {} or {} is null or {} = '-infinity')\")",
         "return sql.SQL(\"({} > {} or {} is null or {} = '-infinity')\")",
         "tests/e2e/test_defects.py::test_d5_a_row_tied_with_the_watermark_is_read",
@@ -57,7 +57,7 @@ DEFECTS = (
     Broken(
         "D7",
         "the window is left out of the query",
-        "sources/postgres/table.py",
+        "sources/postgres/table_sql.py",
         "if window.lower is None or self.cursor is None:",
         "if True:",
         "tests/e2e/test_defects.py::test_d7_window_and_columns_are_the_servers_work",

@@ -17,7 +17,7 @@ LATER_RULES = (
         "R14",
         "rows that the last run has read are pending, too",
         "run/verify.py",
-        "if session.fingerprint(step.table, ReadWindow(before.lower)) == before.digest:",
+        "if table.fingerprint(ReadWindow(before.lower)) == before.digest:",
         "if False:",
         "tests/unit/test_run_verify.py::test_r14_nothing_is_pending_where_the_source_is_as_it_was_read",
     ),
@@ -64,8 +64,8 @@ LATER_RULES = (
     Broken(
         "R16",
         "the snapshot's session does not take the locks over",
-        "sources/postgres/session.py",
-        "                self._locks.hand_over(self._connection)\n",
+        "sources/postgres/point.py",
+        "                locks.hand_over(self.connection)\n",
         "",
         "tests/sources/test_postgres_locks.py::"
         "test_r16_no_ddl_gets_at_what_is_read_until_the_point_is_given_up",

@@ -53,11 +53,57 @@ _CURSORS = {
 
 
 @dataclass(frozen=True)
-class _Listed:
-    """A described table, and the files that it had then; `digest` changes with any of them."""
+class FilesTable:
+    """A table of files, or of Iceberg, as it was when it was described; see `ports.DescribedTable`.
 
-    read: LakeRead
+    `whole` reads all that was there then, and `digest` changes with any of it.
+    """
+
+    label: str
+    facts: SourceTable
+    whole: LakeRead
     digest: str
+
+    def probe(self, window: ReadWindow) -> None:
+        """Return None: what files hold is known to who reads them."""
+
+    def fingerprint(self, window: ReadWindow) -> str:
+        """Return the digest of the listing, whatever the window: it is read whole."""
+        del window
+        return self.digest
+
+    def read(self, window: ReadWindow) -> LakeRead:
+        """Return how the files are to be read: all of them, or what was appended to an Iceberg table."""
+        if isinstance(self.whole, IcebergRead):
+            return replace(self.whole, after=window.after)
+        return self.whole
+
+    def unfit_rows(self) -> int:
+        """Return none: a file with such rows fails as a whole."""
+        return 0
+
+    def rejected(self, window: ReadWindow) -> Sequence[RejectedRow]:
+        """Return nothing: a value that the mirror cannot hold fails the table."""
+        del window
+        return ()
+
+    def digests(self) -> tuple[Slicing, Mapping[int, SliceDigest]]:
+        """Raise SourceError."""
+        self._refuse()
+
+    def read_slices(self, slices: Slices, pending_from: Watermark | None = None) -> JdbcRead:
+        """Raise SourceError."""
+        del slices, pending_from
+        self._refuse()
+
+    def rejected_keys(self) -> JdbcRead:
+        """Raise SourceError."""
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        message = f"the source of table '{self.label}' is files, which no server digests"
+        hint = f"Run with --load-type full --table {self.label}: it compares all rows."
+        raise SourceError(message, hint=hint)
 
 
 class GlueFiles:
@@ -68,16 +114,15 @@ class GlueFiles:
     def __init__(self, catalog: GlueCatalog) -> None:
         """Read what `catalog` describes. Raises: SourceError where no region is known."""
         self._catalog, self._client = catalog, client("s3")
-        self._listed: dict[str, _Listed] = {}
         self._since = datetime.now(timezone.utc)
 
-    def describe(self, table: str, config: TableConfig) -> SourceTable:
-        """Return columns and key, of an Iceberg table as its own metadata says. Raises: SourceError."""
+    def describe(self, table: str, config: TableConfig) -> FilesTable:
+        """Return the table and its files; of Iceberg, as its own metadata says. Raises: SourceError."""
         found = self._catalog.table(table, config.from_.table)
         if found.is_iceberg:
-            source, read = iceberg_table(table, found, config, self._client)
-            self._listed[table] = _Listed(read, "" if source.snapshots is None else source.snapshots.settings)
-            return source
+            facts, whole = iceberg_table(table, found, config, self._client)
+            settings = "" if facts.snapshots is None else facts.snapshots.settings
+            return FilesTable(table, facts, whole, settings)
         if found.parameters.get("projection.enabled", "").lower() == "true":
             message = (
                 f"Glue table '{found.name}' has its partitions projected, so the catalog does not know them"
@@ -88,8 +133,8 @@ class GlueFiles:
         columns, form = _columns(table, found, config), file_form(found)
         kinds = {column.name: column.type for column in columns}
         cursor = _cursor(table, config, kinds)
-        self._listed[table] = self._list(found, form, columns, config)
-        return SourceTable(
+        read, digest = self._listed(found, form, columns, config)
+        facts = SourceTable(
             identity=found.identity,
             columns=columns,
             primary_key=tuple(config.primary_key or ()),
@@ -98,6 +143,7 @@ class GlueFiles:
             is_digested=False,
             recipe=recipe_of(found, form),
         )
+        return FilesTable(table, facts, read, digest)
 
     def lock(self, tables: Mapping[str, TableConfig]) -> Mapping[str, DatamartError]:
         """Return no table: files are not locked."""
@@ -108,54 +154,13 @@ class GlueFiles:
         """Return the time of the first listing, less what clocks may differ in."""
         return Horizon(self._since - _CLOCK_SKEW, self._since, visible=False)
 
-    def probe(self, table: str, window: ReadWindow) -> None:
-        """Return None: what files hold is known to who reads them."""
-
-    def fingerprint(self, table: str, window: ReadWindow) -> str:
-        """Return the digest of the listing, whatever the window: it is read whole."""
-        del window
-        return self._listed[table].digest
-
-    def read(self, table: str, window: ReadWindow) -> LakeRead:
-        """Return how the files are to be read: all of them, or what was appended to an Iceberg table."""
-        read = self._listed[table].read
-        return replace(read, after=window.after) if isinstance(read, IcebergRead) else read
-
-    def unfit_rows(self, table: str) -> int:
-        """Return none: a file with such rows fails as a whole."""
-        del table
-        return 0
-
-    def rejected(self, table: str, window: ReadWindow) -> Sequence[RejectedRow]:
-        """Return nothing: a value that the mirror cannot hold fails the table."""
-        del table, window
-        return ()
-
-    def digests(self, table: str) -> tuple[Slicing, Mapping[int, SliceDigest]]:
-        """Raise SourceError."""
-        self._refuse(table)
-
-    def read_slices(self, table: str, slices: Slices, pending_from: Watermark | None = None) -> JdbcRead:
-        """Raise SourceError."""
-        del slices, pending_from
-        self._refuse(table)
-
-    def rejected_keys(self, table: str) -> JdbcRead:
-        """Raise SourceError."""
-        self._refuse(table)
-
     def close(self) -> None:
         """Do nothing: a listing holds nothing open."""
 
-    @staticmethod
-    def _refuse(table: str) -> NoReturn:
-        message = f"the source of table '{table}' is files, which no server digests"
-        raise SourceError(message, hint=f"Run with --load-type full --table {table}: it compares all rows.")
-
-    def _list(
+    def _listed(
         self, found: GlueTable, form: FileForm, columns: Sequence[Column], config: TableConfig
-    ) -> _Listed:
-        """Return the files of all partitions; hidden and empty ones are none."""
+    ) -> tuple[FilesRead, str]:
+        """Return how the files of all partitions are read, and their digest; hidden, empty ones are none."""
         recipe = sorted(recipe_of(found, form).items())
         digest, folders = hashlib.sha256(repr((columns, config.soft_delete, recipe)).encode()), []
         objects, any_at_all = GlueObjects(self._client), False
@@ -180,7 +185,7 @@ class GlueFiles:
             escape=form.escape,
             soft_delete=config.soft_delete,
         )
-        return _Listed(read, digest.hexdigest()[:32])
+        return read, digest.hexdigest()[:32]
 
     def _places(self, found: GlueTable, form: FileForm) -> Sequence[tuple[tuple[str, ...], str]]:
         """Return the values and the location of each partition, which are read as the table is."""

@@ -18,10 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from iceberg_datamart.core.settings.model import GlueSource, PostgresSource, SourceName, TableConfig
-    from iceberg_datamart.core.source.reads import JdbcRead, Probe, Read, RejectedRow, SourceTable
-    from iceberg_datamart.core.source.slices import SliceDigest, Slices, Slicing
-    from iceberg_datamart.core.state.watermark import Horizon, ReadWindow, Watermark
-    from iceberg_datamart.ports import SourceSession
+    from iceberg_datamart.core.state.watermark import Horizon
+    from iceberg_datamart.ports import DescribedTable, SourceSession
     from iceberg_datamart.sources.glue.catalog import GlueTable
 
 _POSTGRES = "postgresql"
@@ -44,12 +42,13 @@ class GlueSession:
         self._connection: str | None = None
         self._postgres: PostgresSource | None = None
         self._session: SourceSession | SourceError | None = None
-        self._tables: dict[str, SourceSession] = {}
+        # The sessions that described a table, in their order.
+        self._used: list[SourceSession] = []
 
     @property
     def warnings(self) -> Sequence[str]:
         """Return what is to be known of the consistent point."""
-        return [text for session in self._used() for text in session.warnings]
+        return [text for session in self._used for text in session.warnings]
 
     def lock(self, tables: Mapping[str, TableConfig]) -> Mapping[str, DatamartError]:
         """Lock the tables that were crawled in PostgreSQL; return those that are not, with the reason."""
@@ -69,14 +68,15 @@ class GlueSession:
                 failed |= dict.fromkeys(placed_tables, error)
         return failed
 
-    def describe(self, table: str, config: TableConfig) -> SourceTable:
-        """Return what PostgreSQL says of the table that was crawled there, the catalog of files, or Iceberg.
+    def describe(self, table: str, config: TableConfig) -> DescribedTable:
+        """Return the table as PostgreSQL describes it where it was crawled there, the catalog, or Iceberg.
 
         Raises: SourceTableMissingError, SourceError.
         """
         session, placed = self._placed(table, config)
         described = session.describe(table, placed)
-        self._tables[table] = session
+        if session not in self._used:
+            self._used.append(session)
         return described
 
     def _placed(self, table: str, config: TableConfig) -> tuple[SourceSession, TableConfig]:
@@ -93,50 +93,14 @@ class GlueSession:
         Raises: SourceError.
         """
         # Without any table nothing is read, and a horizon of the files' kind does no harm.
-        found = [session.pin_snapshot() for session in self._used() or [self._files]]
+        found = [session.pin_snapshot() for session in self._used or [self._files]]
         return min(found, key=lambda horizon: horizon.instant)
-
-    def probe(self, table: str, window: ReadWindow) -> Probe | None:
-        """Return what a described table's window holds; see `ports.SourceSession`, here and below."""
-        return self._tables[table].probe(table, window)
-
-    def fingerprint(self, table: str, window: ReadWindow) -> str | None:
-        """Return a digest of the window's content, or None where it is large."""
-        return self._tables[table].fingerprint(table, window)
-
-    def digests(self, table: str) -> tuple[Slicing, Mapping[int, SliceDigest]]:
-        """Return how a described table is sliced, and what each slice holds."""
-        return self._tables[table].digests(table)
-
-    def read_slices(self, table: str, slices: Slices, pending_from: Watermark | None = None) -> JdbcRead:
-        """Return how some slices are to be read whole."""
-        return self._tables[table].read_slices(table, slices, pending_from)
-
-    def unfit_rows(self, table: str) -> int:
-        """Return how many rows the mirror cannot hold."""
-        return self._tables[table].unfit_rows(table)
-
-    def rejected(self, table: str, window: ReadWindow) -> Sequence[RejectedRow]:
-        """Return the window's rows that the mirror cannot hold."""
-        return self._tables[table].rejected(table, window)
-
-    def rejected_keys(self, table: str) -> JdbcRead:
-        """Return how the keys of all rejected rows are to be read."""
-        return self._tables[table].rejected_keys(table)
-
-    def read(self, table: str, window: ReadWindow) -> Read:
-        """Return how the window is to be read."""
-        return self._tables[table].read(table, window)
 
     def close(self) -> None:
         """Give the consistent point up."""
         if isinstance(self._session, SourceError) or self._session is None:
             return
         self._session.close()
-
-    def _used(self) -> list[SourceSession]:
-        """Return the sessions that described a table."""
-        return list(dict.fromkeys(self._tables.values()))
 
     def _crawled(self, found: GlueTable) -> tuple[SourceSession, SourceName]:
         """Return the session of PostgreSQL, and the table there that a crawler found. Raises: SourceError."""

@@ -1,188 +1,202 @@
-"""One described table of a PostgreSQL source, and the pieces of SQL that its statements are made of."""
+"""One described table of a PostgreSQL source: looked at, digested and read at the session's point."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import hashlib
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from psycopg import sql
 
-from iceberg_datamart.core.instants import CursorKind
-from iceberg_datamart.core.plan.keys import NEWEST
-from iceberg_datamart.core.source.reads import DELETED, wire_name
-from iceberg_datamart.core.state.watermark import ReadWindow, Watermark
-from iceberg_datamart.sources.postgres.jdbc import ctid_ranges
-from iceberg_datamart.sources.postgres.keys import newest_rows
-from iceberg_datamart.sources.postgres.rejects import fitting, if_fitting, soft_deleted
-from iceberg_datamart.sources.postgres.types import literal_since_1970, number_since_1970
+from iceberg_datamart.core.source.reads import DELETED, Probe, SharedKeys
+from iceberg_datamart.core.source.slices import SliceDigest, Slicing, is_number
+from iceberg_datamart.core.source.widths import WIDE, fetch_size
+from iceberg_datamart.sources.postgres.digests import digests_query, in_slices
+from iceberg_datamart.sources.postgres.keys import shared_keys_query
+from iceberg_datamart.sources.postgres.probes import counted_query, few_rows_query
+from iceberg_datamart.sources.postgres.rejects import (
+    digest_of,
+    fitting,
+    if_fitting,
+    rejected_keys_sql,
+    rejected_rows,
+    rejected_sql,
+)
+from iceberg_datamart.sources.postgres.table_sql import EVERYTHING, PENDING
 from iceberg_datamart.sources.postgres.widths import WIDTH
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from iceberg_datamart.core.source.reads import JdbcRead, RejectedRow, SourceTable
+    from iceberg_datamart.core.source.slices import Slices
+    from iceberg_datamart.core.state.watermark import ReadWindow, Watermark
+    from iceberg_datamart.sources.postgres.point import Point
+    from iceberg_datamart.sources.postgres.table_sql import TableSql
 
-    from iceberg_datamart.core.settings.model import TableConfig
-    from iceberg_datamart.core.source.reads import IntegerCursor, SourceTable, StoredPart
-    from iceberg_datamart.sources.postgres.catalog import Relation
-    from iceberg_datamart.sources.postgres.types import PostgresColumn, Unrepresentable, Wire
-
-PENDING = "_datamart_pending"
-EVERYTHING = ReadWindow()
+_FEW_ROWS = 10_000
+_LEAST_SLICES, _MOST_SLICES = 1024, 65_536
 
 
-@dataclass(frozen=True)
-class DescribedTable:
-    """What the server's catalog and the settings say of a table.
+class PostgresTable:
+    """One table; see `ports.DescribedTable` for what each method promises."""
 
-    `wires` are those of the columns, in their order; `unfits` is all that can keep a row out of the
-    mirror. `width` is the expression of a row's bytes. `committed` is an integer cursor's greatest value,
-    and a time when it was known to be committed. `label` is the table's name in the settings, `known` are all
-    columns of the relation.
-    """
-
-    table: SourceTable
-    relation: Relation
-    wires: tuple[Wire, ...]
-    config: TableConfig
-    cursor: tuple[str, CursorKind] | None
-    width: sql.Composable
-    unfits: tuple[Unrepresentable, ...] = ()
-    committed: tuple[int | None, datetime] | None = None
-    label: str = ""
-    known: tuple[PostgresColumn, ...] = ()
+    def __init__(self, point: Point, table: TableSql) -> None:
+        """Ask the server nothing yet."""
+        self._point, self._table = point, table
+        # What looks at the table told of what is read next: how many rows, and the bytes of the widest.
+        self._rows, self._widest = 0, 0
 
     @property
-    def name(self) -> sql.Identifier:
-        """Return the table's name with its schema."""
-        return sql.Identifier(self.relation.schema, self.relation.table)
+    def facts(self) -> SourceTable:
+        """Return the columns, key and identity, and all else that the server's catalog says."""
+        return self._table.facts
 
-    @property
-    def is_contested(self) -> bool:
-        """Return whether rows may share a key, and the newest of them stays."""
-        return not self.table.key_is_unique and self.config.duplicates == NEWEST
+    def probe(self, window: ReadWindow) -> Probe:
+        """Return what the window holds; its keys where it is small. One index scan of a small window."""
+        table = self._table
+        if window.lower is None:
+            return self._counted(window)
+        few = self._point.fetched(few_rows_query(table, window, _FEW_ROWS + 1))
+        if len(few) > _FEW_ROWS:
+            return self._counted(window)
+        self._rows, self._widest = len(few), max((row[1] for row in few), default=0)
+        found = [row[2:] for row in few if row[0]]
+        greatest = max((row[-1] for row in found if row[-1] is not None), default=None)
+        return Probe(
+            len(found),
+            table.watermark(greatest),
+            tuple(row[:-1] for row in found),
+            self._settled(),
+            rejected=len(few) - len(found),
+            shared=self._shared_keys(window),
+        )
 
-    @property
-    def key_wires(self) -> dict[str, sql.Composable]:
-        """Return the values of the key as a mirror compares them; NULL for rows that it cannot hold."""
-        names = self.table.primary_key
-        return {name: if_fitting(self.unfits, self.wire_of(name).expression) for name in names}
+    def _counted(self, window: ReadWindow) -> Probe:
+        """Return the rows and the greatest cursor value of a large window: one scan, nothing transferred."""
+        rows, greatest, rejected, widest = self._point.fetched(counted_query(self._table, window))[0]
+        self._rows, self._widest = rows, widest
+        return Probe(
+            rows,
+            self._table.watermark(greatest),
+            settled=self._settled(),
+            rejected=rejected,
+            shared=self._shared_keys(window),
+        )
 
-    def rows(self, window: ReadWindow = EVERYTHING) -> sql.Composable:
-        """Return what is read in place of the table: without the rows that give way to newer ones.
+    def _settled(self) -> Watermark | None:
+        """Return the value below which no transaction can still write: all that drew less have ended."""
+        table, horizon = self._table, self._point.horizon
+        if table.committed is None or horizon is None or not horizon.visible:
+            return None
+        if self.facts.written_elsewhere is not None:
+            return None
+        greatest, when = table.committed
+        if horizon.held_since is not None and horizon.held_since <= when:
+            return None
+        return table.watermark(greatest)
 
-        The same row stays in every window, since all rows with the key of one in `window` compete. Rows that
-        the mirror cannot hold do not, and are all there.
+    def _shared_keys(self, window: ReadWindow) -> SharedKeys:
+        """Return the window's keys that more than one row of the whole table has; none where it is proven."""
+        table = self._table
+        if self.facts.key_is_unique:
+            return SharedKeys()
+        query = shared_keys_query(
+            table.name, keys=table.key_wires, fitting=fitting(table.unfits), window=table.where(window)
+        )
+        keys, rows, example = self._point.fetched(query)[0]
+        return SharedKeys(keys, rows, keys, example or "")
+
+    def fingerprint(self, window: ReadWindow) -> str | None:
+        """Return a digest of the window's rows and of how they are read; None where they are many.
+
+        Two equal digests mean that a mirror which held these rows then still holds them now, and that
+        the same rows are rejected.
         """
-        if not self.is_contested:
-            return self.name
-        return newest_rows(
-            self.name,
-            columns=[column.name for column in self.known if column.is_readable],
-            keys=list(self.key_wires.values()),
-            fitting=fitting(self.unfits),
-            window=self.where(window),
-            cursor=if_fitting(self.unfits, self.cursor_number),
-            content=if_fitting(
-                self.unfits, sql.SQL("row({}, {})::text").format(self.wire_list, self.deleted)
-            ),
+        table, columns = self._table, self.facts.columns
+        fit = sql.SQL("md5(row({}, {})::text)").format(table.wire_list, table.deleted)
+        row = digest_of(table.unfits, fit, [column.name for column in columns])
+        query = sql.SQL("select {} from {} where {} limit {}").format(
+            row, table.rows(window), table.where(window), _FEW_ROWS + 1
         )
-
-    def where(self, window: ReadWindow) -> sql.Composable:
-        """Return the predicate of a window: closed below, rows without a cursor included."""
-        if window.lower is None or self.cursor is None:
-            return sql.SQL("true")
-        name, kind = sql.Identifier(self.cursor[0]), self.cursor[1]
-        start = literal_since_1970(kind.value, window.lower.value)
-        if kind is CursorKind.INTEGER:
-            return sql.SQL("({} >= {} or {} is null)").format(name, start, name)
-        # A row before all time is in every window, too, so that it is rejected and not overlooked.
-        return sql.SQL("({} >= {} or {} is null or {} = '-infinity')").format(name, start, name, name)
-
-    @property
-    def cursor_number(self) -> sql.Composable:
-        """Return the cursor as the number that a `Watermark` holds."""
-        if self.cursor is None:
-            return sql.SQL("null::int8")
-        name, kind = self.cursor
-        if kind is CursorKind.INTEGER:
-            return sql.Identifier(name)
-        return number_since_1970(name, kind.value)
-
-    def at_or_after(self, start: Watermark | None) -> sql.Composable:
-        """Return the predicate of the rows whose cursor value is `start` or greater; of none without one."""
-        if self.cursor is None or start is None:
-            return sql.SQL("false")
-        name = sql.Identifier(self.cursor[0])
-        least = literal_since_1970(self.cursor[1].value, start.value)
-        return sql.SQL("coalesce({} >= {}, false)").format(name, least)
-
-    @property
-    def elsewhere(self) -> str | None:
-        """Return the warning about writers that cannot be seen; None where they can, or without a cursor."""
-        why = self.table.written_elsewhere
-        if why is None or self.cursor is None:
+        rows = self._point.fetched(query)
+        if len(rows) > _FEW_ROWS:
             return None
-        return (
-            f"table '{self.label}': {why}, whose open transactions are not seen here, so reads start 5 "
-            "minutes early; what arrives later still is found by `reconcile`"
-        )
+        shape = repr((columns, table.config.soft_delete))
+        digest = hashlib.sha256("\n".join([shape, *sorted(row[0] for row in rows)]).encode())
+        return digest.hexdigest()[:32]
 
-    def with_integers(
-        self, integers: IntegerCursor, sequences: tuple[StoredPart, ...], when: datetime
-    ) -> DescribedTable:
-        """Return the table with where its integer cursor stood at `when`, and the files of its sequences."""
-        known = replace(self.table, integers=integers, parts=(*self.table.parts, *sequences))
-        return replace(self, table=known, committed=(integers.greatest, when))
+    def digests(self) -> tuple[Slicing, dict[int, SliceDigest]]:
+        """Return how the table is sliced, and what each slice holds: one scan at the server."""
+        table, key = self._table, self._table.key_wire
+        kept = fitting(table.unfits)
+        first = next(c for c in self.facts.columns if c.name == self.facts.primary_key[0])
+        ends: tuple[int | None, int | None] = (None, None)
+        if is_number(first):
+            query = sql.SQL("select min({k}), max({k}) from {} where {}")
+            ends = self._point.fetched(query.format(table.name, kept, k=key.expression))[0]
+        count = min(_MOST_SLICES, max(_LEAST_SLICES, table.relation.pages))
+        slicing = Slicing.of(first, *ends, count)
+        kept = sql.SQL("{} and not {}").format(kept, table.deleted)
+        digests = digests_query(table.rows(), table.wires, slicing, key, kept, table.width)
+        found = self._point.fetched(digests)
+        self._rows, self._widest = sum(row[1] for row in found), max((row[4] for row in found), default=0)
+        return slicing, {row[0]: SliceDigest(row[1], (int(row[2]), int(row[3]))) for row in found}
 
-    def watermark(self, number: int | None) -> Watermark | None:
-        """Return the watermark that a cursor number means."""
-        if number is None or self.cursor is None:
-            return None
-        return Watermark(self.cursor[1], number)
+    def read(self, window: ReadWindow) -> JdbcRead:
+        """Return how the window is read; everything in partitions."""
+        names = self._table.selected
+        predicates: tuple[str, ...] = ("true",)
+        if window.lower is None:
+            names, predicates = self._table.partitioned(names)
+        return self._read(names, self._table.where(window), predicates, self._rows, window)
 
-    def wire_of(self, name: str) -> Wire:
-        """Return the wire of a column."""
-        return self.wires[[column.name for column in self.table.columns].index(name)]
+    def read_slices(self, slices: Slices, pending_from: Watermark | None = None) -> JdbcRead:
+        """Return how some slices are read whole, rows from `pending_from` on marked as pending."""
+        table, key = self._table, self._table.key_wire
+        where = if_fitting([key.unfit] if key.unfit else [], in_slices(slices, key))
+        pending = table.at_or_after(pending_from)
+        names = sql.SQL("{}, {} as {}").format(table.selected, pending, sql.Identifier(PENDING))
+        predicates: tuple[str, ...] = ("true",)
+        if slices.rows > _FEW_ROWS:
+            names, predicates = table.partitioned(names)
+        return replace(self._read(names, where, predicates, slices.rows), pending=PENDING)
 
-    @property
-    def key_wire(self) -> Wire:
-        """Return the wire of the first key column, by which tables are sliced."""
-        return self.wire_of(self.table.primary_key[0])
+    def _read(
+        self,
+        names: sql.Composed,
+        where: sql.Composable,
+        predicates: tuple[str, ...],
+        rows: int,
+        window: ReadWindow = EVERYTHING,
+    ) -> JdbcRead:
+        table = self._table
+        apart = self._widest > WIDE and rows > _FEW_ROWS
+        query = table.selection(table.with_width(names) if apart else names, where, window)
+        mark = None if table.config.soft_delete is None else DELETED
+        read = replace(self._point.read(query, self.facts.columns, predicates, mark), widest=self._widest)
+        return read.reading_wide_rows_apart(WIDTH) if apart else read
 
-    @property
-    def wire_list(self) -> sql.Composed:
-        """Return the values of all columns."""
-        return sql.SQL(", ").join(found.expression for found in self.wires)
+    def unfit_rows(self) -> int:
+        """Return how many rows the mirror cannot hold; soft-deleted ones need not be there."""
+        table = self._table
+        if not table.unfits:
+            return 0
+        query = sql.SQL("select count(*) from {} where not ({}) and not {}")
+        found = self._point.fetched(query.format(table.name, fitting(table.unfits), table.deleted))
+        return int(found[0][0])
 
-    @property
-    def deleted(self) -> sql.Composable:
-        """Return the predicate of soft-deleted rows; never NULL."""
-        return soft_deleted(self.config.soft_delete)
+    def rejected(self, window: ReadWindow) -> tuple[RejectedRow, ...]:
+        """Return the window's rows that the mirror cannot hold. Raises: UnfitValueError for too many."""
+        table = self._table
+        names = [column.name for column in self.facts.columns]
+        query = rejected_sql(table.name, names, table.where(window), table.unfits)
+        with self._point.savepoint() as connection, connection.cursor("_datamart_rejected") as cursor:
+            cursor.itersize = fetch_size(self._widest)
+            return rejected_rows(table.label, cursor.execute(query))
 
-    @property
-    def selected(self) -> sql.Composed:
-        """Return the columns under their wire names, with the mark of soft-deleted rows."""
-        names = sql.SQL(", ").join(
-            sql.SQL("{} as {}").format(found.expression, sql.Identifier(wire_name(position)))
-            for position, found in enumerate(self.wires)
-        )
-        if self.config.soft_delete is None:
-            return names
-        return sql.SQL("{}, {} as {}").format(names, self.deleted, sql.Identifier(DELETED))
-
-    def with_width(self, names: sql.Composed) -> sql.Composed:
-        """Return `names` with a row's bytes."""
-        return sql.SQL("{}, {} as {}").format(names, self.width, sql.Identifier(WIDTH))
-
-    def selection(self, names: sql.Composed, where: sql.Composable, window: ReadWindow) -> sql.Composed:
-        """Return the derived table of `names` of the rows in `where` that the mirror can hold."""
-        if self.unfits:
-            where = sql.SQL("{} and {}").format(where, fitting(self.unfits))
-        template = sql.SQL("(select {} from {} where {}) as _datamart_q")
-        return template.format(names, self.rows(window), where)
-
-    def partitioned(self, names: sql.Composed) -> tuple[sql.Composed, tuple[str, ...]]:
-        """Return `names` with what tells the partitions apart, and the predicates of these."""
-        if not self.relation.has_ctid or self.is_contested:
-            return names, ("true",)
-        predicates = ctid_ranges(self.relation.pages, self.config.partitions)
-        return sql.SQL("{}, ctid as _datamart_ctid").format(names), predicates
+    def rejected_keys(self) -> JdbcRead:
+        """Return how the keys of all rejected rows are read, but for those whose key itself is unfit."""
+        table = self._table
+        found = zip(self.facts.columns, table.wires, strict=True)
+        key = {column: wire for column, wire in found if column.name in self.facts.primary_key}
+        wires = {column.name: wire for column, wire in key.items()}
+        return self._point.read(rejected_keys_sql(table.name, wires, table.unfits), tuple(key))

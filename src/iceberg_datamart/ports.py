@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from iceberg_datamart.core.settings.audits import AuditConfig
     from iceberg_datamart.core.settings.checks import CheckConfig
     from iceberg_datamart.core.settings.model import SourceConfig, TableConfig
-    from iceberg_datamart.core.source.reads import JdbcRead, LakeRead, Probe, Read, RejectedRow, SourceTable
+    from iceberg_datamart.core.source.reads import LakeRead, Probe, QueryRead, Read, RejectedRow, SourceTable
     from iceberg_datamart.core.source.slices import SliceDigest, Slices, Slicing
     from iceberg_datamart.core.state.history import CommitReceipt, MartState, MirrorState, TableHistory
     from iceberg_datamart.core.state.watermark import Horizon, ReadWindow, Watermark
@@ -43,7 +43,7 @@ class MirrorMerge:
     full: bool
     base: TableHistory | None
     state: MirrorState
-    protected_keys: JdbcRead | None = None
+    protected_keys: QueryRead | None = None
     force_commit: bool = False
     slices: Slices | None = None
     cursor: str | None = None
@@ -63,10 +63,10 @@ class MirrorComparison:
 
     table: str
     source: SourceTable
-    read: JdbcRead
+    read: QueryRead
     slices: Slices
     base: TableHistory
-    protected_keys: JdbcRead | None = None
+    protected_keys: QueryRead | None = None
     checks: Checks = NO_CHECKS
 
 
@@ -141,7 +141,7 @@ class DescribedTable(Protocol):
     def digests(self) -> tuple[Slicing, Mapping[int, SliceDigest]]:
         """Return how the table is sliced, and what each slice holds, as the server computes it."""
 
-    def read_slices(self, slices: Slices, pending_from: Watermark | None = None) -> JdbcRead:
+    def read_slices(self, slices: Slices, pending_from: Watermark | None = None) -> QueryRead:
         """Return how some slices are to be read whole.
 
         Rows whose cursor is at `pending_from` or later are marked as pending.
@@ -153,7 +153,7 @@ class DescribedTable(Protocol):
     def rejected(self, window: ReadWindow) -> Sequence[RejectedRow]:
         """Return the window's rows that the mirror cannot hold. Raises: UnfitValueError for too many."""
 
-    def rejected_keys(self) -> JdbcRead:
+    def rejected_keys(self) -> QueryRead:
         """Return how the keys of all rejected rows are to be read, as far as they have one."""
 
     def read(self, window: ReadWindow) -> Read:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from iceberg_datamart.core.source.reads import JdbcRead
+    from iceberg_datamart.core.source.reads import QueryRead
     from iceberg_datamart.sources.postgres.table import PostgresTable
     from support.worlds.laptop import Databases
 
@@ -99,7 +99,7 @@ def encoded(connection: Connection, databases: Databases, encoding: str, rows: s
         connection.execute(f"drop database {name} with (force)")
 
 
-def asked_as_spark_does(url: str, read: JdbcRead) -> list[tuple[Any, ...]]:
+def asked_as_spark_does(url: str, read: QueryRead) -> list[tuple[Any, ...]]:
     """Return a read's rows through another connection: its session statement first, in one transaction."""
     with psycopg.connect(url) as reader:
         reader.execute(read.session)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iceberg_datamart.core.source.reads import JdbcRead
+from iceberg_datamart.core.source.reads import QueryRead
 from iceberg_datamart.core.source.widths import (
     BATCH_SIZE,
     BUDGET,
@@ -51,6 +51,7 @@ def test_a_mart_reads_its_rows_as_the_widest_of_its_mirrors_are_read() -> None:
 
 
 def test_wide_rows_that_are_read_apart_are_read_once() -> None:
-    read = JdbcRead("jdbc:", "(select 1) as q", ("a", "b"), "", (), widest=2**20).reading_wide_rows_apart("w")
+    whole = QueryRead("jdbc:", "(select 1) as q", ("a", "b"), "", (), widest=2**20)
+    read = whole.reading_wide_rows_apart("w")
     assert read.predicates == (f"a and w <= {WIDE}", f"b and w <= {WIDE}")
     assert read.apart == f"w > {WIDE}"

@@ -20,7 +20,7 @@ from iceberg_datamart.core.load_types import RECONCILE
 from iceberg_datamart.core.plan.planner import MaintainMart, MergeWindow, Refuse, RunRequest, Step
 from iceberg_datamart.core.report.run import error_json
 from iceberg_datamart.core.settings.model import Config
-from iceberg_datamart.core.source.reads import JdbcRead
+from iceberg_datamart.core.source.reads import QueryRead
 from iceberg_datamart.ports import DescribedTable
 from iceberg_datamart.run.runner import Prepared
 
@@ -86,7 +86,7 @@ def _merge(table: DescribedTable, step: MergeWindow) -> dict[str, Any]:
         "columns_absent": list(step.change.absent),
         "columns_renamed": [{"from": old, "to": new} for old, new in step.change.renamed],
         "columns_recreated": list(step.change.recreated),
-        "sql": read.relation if isinstance(read, JdbcRead) else None,
+        "sql": read.relation if isinstance(read, QueryRead) else None,
     }
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from iceberg_datamart.core.instants import CursorKind
-from iceberg_datamart.core.source.reads import FilesRead, IcebergRead, JdbcRead, Probe, SharedKeys
+from iceberg_datamart.core.source.reads import FilesRead, IcebergRead, Probe, QueryRead, SharedKeys
 from iceberg_datamart.core.sql.keys import (
     Batch,
     deduplicated_sql,
@@ -30,7 +30,7 @@ def batch_of(engine: Engine, merge: MirrorMerge) -> str:
     source, read = merge.source, merge.read
     rows = engine.read(read, source)
     # PostgreSQL itself proves its keys, or chooses among the rows that share one: `sources/postgres/keys.py`.
-    if source.key_is_unique or isinstance(read, JdbcRead):
+    if source.key_is_unique or isinstance(read, QueryRead):
         return rows
     if isinstance(read, IcebergRead) and read.after is not None and read.deleted:
         # Of a row that is marked as deleted, the mirror keeps nothing that says how new it was.
@@ -77,7 +77,7 @@ def without_older(engine: Engine, merge: MirrorMerge, batch: str, base: int) -> 
     They are a log of versions: what the mirror holds may come from a file that is gone since. A full
     load takes what the files say now, as of a database.
     """
-    if merge.full or merge.cursor is None or isinstance(merge.read, JdbcRead):
+    if merge.full or merge.cursor is None or isinstance(merge.read, QueryRead):
         return batch
     mirror = engine.table(merge.table, base)
     return engine.define(

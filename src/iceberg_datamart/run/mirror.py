@@ -13,7 +13,7 @@ from iceberg_datamart.core.plan.schema import recorded_column_ids
 from iceberg_datamart.core.plan.setbacks import fell_below, parts_text, setback
 from iceberg_datamart.core.plan.windows import whole_load
 from iceberg_datamart.core.report.run import MERGED, SKIPPED, UNCHANGED, Outcome
-from iceberg_datamart.core.source.reads import JdbcRead
+from iceberg_datamart.core.source.reads import QueryRead
 from iceberg_datamart.core.source.recipe import recipe_digest, recipe_text
 from iceberg_datamart.core.source.slices import Slices, differing
 from iceberg_datamart.core.source.widths import table_properties
@@ -89,7 +89,7 @@ def _newest(step: MergeWindow) -> MirrorState | None:
 def _probed(work: MirrorWork, step: MergeWindow) -> Probe:
     """Return what the table's files hold, as the lake finds by reading them."""
     read = work.table.read(step.window)
-    assert not isinstance(read, JdbcRead)  # noqa: S101  (the others are probed by their source)
+    assert not isinstance(read, QueryRead)  # noqa: S101  (the others are probed by their source)
     return work.lake.probe(step.table, step.source, read, step.settings.cursor)
 
 
@@ -174,7 +174,7 @@ def _mirror_merge(work: MirrorWork, step: MergeWindow, probe: Probe, slices: Sli
 def _width_properties(step: MergeWindow, read: Read) -> dict[str, str]:
     """Return the properties by which rows as wide as those that are read need no more memory than others."""
     present = {} if step.mirror is None else step.mirror.properties
-    return table_properties(read.widest, present) if isinstance(read, JdbcRead) else {}
+    return table_properties(read.widest, present) if isinstance(read, QueryRead) else {}
 
 
 def _recipe_property(step: MergeWindow) -> dict[str, str]:

@@ -13,7 +13,7 @@ import psycopg
 from iceberg_datamart.app.assemble import open_source
 from iceberg_datamart.app.settings_file import load_config
 from iceberg_datamart.core.instants import EPOCH, MICROSECOND
-from iceberg_datamart.core.source.reads import JdbcRead, wire_name
+from iceberg_datamart.core.source.reads import QueryRead, wire_name
 from iceberg_datamart.core.state.history import MirrorState
 from iceberg_datamart.core.state.watermark import ReadWindow
 from iceberg_datamart.lake.iceberg import IcebergLake
@@ -75,7 +75,7 @@ class InMemory:
         return cast("Lake", self._lake)
 
     def selected(self, read: Read) -> SourceRows:
-        assert isinstance(read, JdbcRead)
+        assert isinstance(read, QueryRead)
         return self._source.reads[read.relation]
 
     def mirrored(self, name: str) -> SourceRows:
@@ -107,7 +107,7 @@ class OnLaptop:
 
     def selected(self, read: Read) -> SourceRows:
         """Select as Spark does: through another connection, whose first statement is the read's own."""
-        assert isinstance(read, JdbcRead)
+        assert isinstance(read, QueryRead)
         names = ", ".join(wire_name(position) for position in range(len(COLUMNS)))
         relation = re.sub(r"[?][?]", "?", read.relation)
         parts = " or ".join(f"({predicate})" for predicate in read.predicates)

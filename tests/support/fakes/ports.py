@@ -12,7 +12,7 @@ from iceberg_datamart.core.columns import Column
 from iceberg_datamart.core.instants import CursorKind, microseconds
 from iceberg_datamart.core.plan.planner import RunRequest
 from iceberg_datamart.core.settings.model import Config
-from iceberg_datamart.core.source.reads import JdbcRead, Probe, RejectedRow, SourceTable, StoredPart
+from iceberg_datamart.core.source.reads import Probe, QueryRead, RejectedRow, SourceTable, StoredPart
 from iceberg_datamart.core.source.slices import SliceDigest, Slices, Slicing
 from iceberg_datamart.core.sql.reserved import LINEAGE
 from iceberg_datamart.core.state.history import DEFINITION, CommitReceipt, Snapshot, TableHistory
@@ -209,7 +209,7 @@ class FakeTable:
     def digests(self) -> tuple[Slicing, dict[int, SliceDigest]]:
         return ONE_KEY_EACH, digested(self._rows)
 
-    def read_slices(self, slices: Slices, pending_from: Watermark | None = None) -> JdbcRead:
+    def read_slices(self, slices: Slices, pending_from: Watermark | None = None) -> QueryRead:
         relation = f"{self.label} in {slices.numbers}, pending from {pending_from}"
         return self._read(relation, {key: row for key, row in self._rows.items() if key in slices.numbers})
 
@@ -220,15 +220,15 @@ class FakeTable:
         rows = self._window(window).items()
         return [RejectedRow("NULL in key column 'id'", repr(row)) for key, row in rows if key is None]
 
-    def rejected_keys(self) -> JdbcRead:
-        return JdbcRead("fake:", f"rejected keys of {self.label}", ("true",), "", COLUMNS[:1])
+    def rejected_keys(self) -> QueryRead:
+        return QueryRead("fake:", f"rejected keys of {self.label}", ("true",), "", COLUMNS[:1])
 
-    def read(self, window: ReadWindow) -> JdbcRead:
+    def read(self, window: ReadWindow) -> QueryRead:
         return self._read(f"{self.label} from {window.lower}", _with_key(self._window(window)))
 
-    def _read(self, relation: str, rows: SourceRows) -> JdbcRead:
+    def _read(self, relation: str, rows: SourceRows) -> QueryRead:
         self.session.source.reads[relation] = rows
-        return JdbcRead("fake:", relation, ("true",), "", COLUMNS)
+        return QueryRead("fake:", relation, ("true",), "", COLUMNS)
 
     @property
     def _rows(self) -> SourceRows:
@@ -301,7 +301,7 @@ class FakeLake:
     def merge(self, merge: MirrorMerge) -> Merged:
         self.create_mirror(merge)
         self._refuse(merge.table, merge.base)
-        assert isinstance(merge.read, JdbcRead)
+        assert isinstance(merge.read, QueryRead)
         batch, old = self._source.reads[merge.read.relation], self.rows.get(merge.table, {})
         compared = old if merge.slices is None else set(merge.slices.numbers)
         kept = {key: row for key, row in old.items() if not (merge.full and key in compared)}

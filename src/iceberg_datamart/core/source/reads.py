@@ -146,16 +146,19 @@ def wire_name(position: int) -> str:
 
 
 @dataclass(frozen=True)
-class JdbcRead:
-    """One window of one table as Spark's JDBC reader is to fetch it.
+class QueryRead:
+    """One window of one table as the query that selects it, for connections that each read a part.
 
     `relation` is a parenthesised SELECT; each of `predicates` selects one partition of it, and
     together they select every row once. Timestamps arrive as microseconds since 1970, dates as days
     since 1970, so that no zone of any machine can shift them. Each of `columns` arrives under its
     `wire_name`; `deleted` names a boolean column that marks rows to delete, `pending` one that marks rows
-    which a mirror need not have yet. `session` is the statement that each connection runs first. `widest` are
-    the bytes of the widest row, 0 where that is not known; `apart` selects the rows that are too wide to be
-    fetched together with the others, which `predicates` then leave out.
+    which a mirror need not have yet. `session` is the statement that each connection runs first; it imports
+    the snapshot. `widest` are the bytes of the widest row, 0 where that is not known; `apart` selects the
+    rows that are too wide to be fetched together with the others, which `predicates` then leave out.
+
+    JDBC is how Spark runs it, and has left two traces: `url` is a JDBC URL, and in `relation` each ? of an
+    operator is doubled.
     """
 
     url: str
@@ -169,7 +172,7 @@ class JdbcRead:
     widest: int = 0
     apart: str | None = None
 
-    def reading_wide_rows_apart(self, width: str) -> JdbcRead:
+    def reading_wide_rows_apart(self, width: str) -> QueryRead:
         """Return the read in two parts, told apart by the column `width` of its relation."""
         narrow = tuple(f"{predicate} and {width} <= {WIDE}" for predicate in self.predicates)
         return replace(self, predicates=narrow, apart=f"{width} > {WIDE}")
@@ -200,7 +203,7 @@ class FilesRead:
 
     @property
     def deleted(self) -> str | None:
-        """Return the name of the column that marks rows to delete, as a `JdbcRead` has it."""
+        """Return the name of the column that marks rows to delete, as a `QueryRead` has it."""
         return None if self.soft_delete is None else DELETED
 
 
@@ -220,14 +223,14 @@ class IcebergRead:
 
     @property
     def deleted(self) -> str | None:
-        """Return the name of the column that marks rows to delete, as a `JdbcRead` has it."""
+        """Return the name of the column that marks rows to delete, as a `QueryRead` has it."""
         return None if self.soft_delete is None else DELETED
 
 
 # What the lake alone can probe, for it reads the files itself.
 LakeRead: TypeAlias = FilesRead | IcebergRead
-Read: TypeAlias = JdbcRead | LakeRead
-AnyRead = TypeVar("AnyRead", JdbcRead, FilesRead, IcebergRead)
+Read: TypeAlias = QueryRead | LakeRead
+AnyRead = TypeVar("AnyRead", QueryRead, FilesRead, IcebergRead)
 
 
 def as_held(read: AnyRead, source: SourceTable) -> AnyRead:

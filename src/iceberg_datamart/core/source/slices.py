@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from iceberg_datamart.core.columns import Column
 
-# Types whose values travel as whole numbers: see `core.source.reads.JdbcRead`.
+# Types whose values travel as whole numbers: see `core.source.reads.QueryRead`.
 _NUMBERS = ("int", "long", "date", "timestamp", "timestamptz")
 _HALF = ("int", "date")
 # Naming more slices than this costs more than reading the whole table.

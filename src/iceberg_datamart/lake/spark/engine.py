@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from iceberg_datamart.core.columns import Column
-from iceberg_datamart.core.source.reads import IcebergRead, JdbcRead, as_held
+from iceberg_datamart.core.source.reads import IcebergRead, QueryRead, as_held
 from iceberg_datamart.core.sql.spark import SPARK
 from iceberg_datamart.lake.spark.analysis import require_row_local
 from iceberg_datamart.lake.spark.csv_lines import require_whole_lines
@@ -62,7 +62,7 @@ class SparkEngine:
         return self._relations.add(self._frame(read, source))
 
     def _frame(self, read: Read, source: SourceTable) -> DataFrame:
-        if isinstance(read, JdbcRead):
+        if isinstance(read, QueryRead):
             return jdbc_frame(self._session, as_held(read, source))
         if isinstance(read, IcebergRead):
             return iceberg_frame(self._session, as_held(read, source))

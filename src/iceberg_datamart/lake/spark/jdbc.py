@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame, SparkSession
 
-    from iceberg_datamart.core.source.reads import JdbcRead
+    from iceberg_datamart.core.source.reads import QueryRead
 
 
-def jdbc_frame(session: SparkSession, read: JdbcRead) -> DataFrame:
+def jdbc_frame(session: SparkSession, read: QueryRead) -> DataFrame:
     """Return the rows of `read`, each column with its Iceberg type; read when Spark gets to it."""
     raw = _raw_frame(session, read, read.predicates, read.widest if read.apart is None else WIDE)
     if read.apart is not None:
@@ -30,7 +30,7 @@ def jdbc_frame(session: SparkSession, read: JdbcRead) -> DataFrame:
     return raw.selectExpr(*columns, *marks)
 
 
-def _raw_frame(session: SparkSession, read: JdbcRead, predicates: Sequence[str], widest: int) -> DataFrame:
+def _raw_frame(session: SparkSession, read: QueryRead, predicates: Sequence[str], widest: int) -> DataFrame:
     """Return the rows that any of `predicates` selects, as they travel; none is above `widest` bytes."""
     properties = {
         "driver": "org.postgresql.Driver",

@@ -29,7 +29,7 @@ def spark_type(iceberg_type: str) -> str:
 
 
 def decoded(column: Column, wire: str) -> str:
-    """Return the Spark expression that turns `wire` of a `core.source.reads.JdbcRead` into the column.
+    """Return the Spark expression that turns `wire` of a `core.source.reads.QueryRead` into the column.
 
     The session's time zone must be UTC: the cast to timestamp_ntz goes through it.
     """

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from iceberg_datamart.core.settings.model import TableConfig
-    from iceberg_datamart.core.source.reads import JdbcRead, LakeRead, RejectedRow
+    from iceberg_datamart.core.source.reads import LakeRead, QueryRead, RejectedRow
     from iceberg_datamart.core.source.slices import SliceDigest, Slices, Slicing
     from iceberg_datamart.core.state.watermark import ReadWindow, Watermark
     from iceberg_datamart.errors import DatamartError
@@ -91,12 +91,12 @@ class FilesTable:
         """Raise SourceError."""
         self._refuse()
 
-    def read_slices(self, slices: Slices, pending_from: Watermark | None = None) -> JdbcRead:
+    def read_slices(self, slices: Slices, pending_from: Watermark | None = None) -> QueryRead:
         """Raise SourceError."""
         del slices, pending_from
         self._refuse()
 
-    def rejected_keys(self) -> JdbcRead:
+    def rejected_keys(self) -> QueryRead:
         """Raise SourceError."""
         self._refuse()
 

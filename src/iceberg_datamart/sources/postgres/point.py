@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from iceberg_datamart.core.source.reads import JdbcRead
+from iceberg_datamart.core.source.reads import QueryRead
 from iceberg_datamart.sources.postgres.connection import (
     awaited,
     awaited_with_options,
@@ -89,9 +89,9 @@ class Point:
         columns: tuple[Column, ...],
         predicates: tuple[str, ...] = ("true",),
         deleted: str | None = None,
-    ) -> JdbcRead:
+    ) -> QueryRead:
         """Return how the rows of a derived table are to be read at this point."""
-        return JdbcRead(
+        return QueryRead(
             url=self._url,
             relation=jdbc_text(query.as_string(None)),
             predicates=predicates,

@@ -26,7 +26,7 @@ from iceberg_datamart.sources.postgres.table_sql import EVERYTHING, PENDING
 from iceberg_datamart.sources.postgres.widths import WIDTH
 
 if TYPE_CHECKING:
-    from iceberg_datamart.core.source.reads import JdbcRead, RejectedRow, SourceTable
+    from iceberg_datamart.core.source.reads import QueryRead, RejectedRow, SourceTable
     from iceberg_datamart.core.source.slices import Slices
     from iceberg_datamart.core.state.watermark import ReadWindow, Watermark
     from iceberg_datamart.sources.postgres.point import Point
@@ -141,7 +141,7 @@ class PostgresTable:
         self._rows, self._widest = sum(row[1] for row in found), max((row[4] for row in found), default=0)
         return slicing, {row[0]: SliceDigest(row[1], (int(row[2]), int(row[3]))) for row in found}
 
-    def read(self, window: ReadWindow) -> JdbcRead:
+    def read(self, window: ReadWindow) -> QueryRead:
         """Return how the window is read; everything in partitions."""
         names = self._table.selected
         predicates: tuple[str, ...] = ("true",)
@@ -149,7 +149,7 @@ class PostgresTable:
             names, predicates = self._table.partitioned(names)
         return self._read(names, self._table.where(window), predicates, self._rows, window)
 
-    def read_slices(self, slices: Slices, pending_from: Watermark | None = None) -> JdbcRead:
+    def read_slices(self, slices: Slices, pending_from: Watermark | None = None) -> QueryRead:
         """Return how some slices are read whole, rows from `pending_from` on marked as pending."""
         table, key = self._table, self._table.key_wire
         where = if_fitting([key.unfit] if key.unfit else [], in_slices(slices, key))
@@ -167,7 +167,7 @@ class PostgresTable:
         predicates: tuple[str, ...],
         rows: int,
         window: ReadWindow = EVERYTHING,
-    ) -> JdbcRead:
+    ) -> QueryRead:
         table = self._table
         apart = self._widest > WIDE and rows > _FEW_ROWS
         query = table.selection(table.with_width(names) if apart else names, where, window)
@@ -193,7 +193,7 @@ class PostgresTable:
             cursor.itersize = fetch_size(self._widest)
             return rejected_rows(table.label, cursor.execute(query))
 
-    def rejected_keys(self) -> JdbcRead:
+    def rejected_keys(self) -> QueryRead:
         """Return how the keys of all rejected rows are read, but for those whose key itself is unfit."""
         table = self._table
         found = zip(self.facts.columns, table.wires, strict=True)

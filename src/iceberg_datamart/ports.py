@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from iceberg_datamart.errors import DatamartError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MirrorMerge:
-    """One mirror's change, ready to run: what to read, what it is compared with, what to record.
+    """One mirror's change, ready to run.
 
     `base` is the mirror as it was when the change was planned; None where there is none yet. `protected_keys`
     reads the keys of rejected rows, which are not taken for deleted. With `force_commit`, the state is
@@ -37,20 +37,24 @@ class MirrorMerge:
     """
 
     table: str
+    # What is read.
     source: SourceTable
     read: Read
     probe: Probe
-    full: bool
-    base: TableHistory | None
-    state: MirrorState
-    protected_keys: QueryRead | None = None
-    force_commit: bool = False
-    slices: Slices | None = None
     cursor: str | None = None
-    max_delete_fraction: float = 0.5
+    # What it is compared with.
+    base: TableHistory | None
+    full: bool
+    slices: Slices | None = None
+    protected_keys: QueryRead | None = None
+    # What is recorded.
+    state: MirrorState
+    properties: Mapping[str, str] = field(default_factory=dict)
+    force_commit: bool = False
+    # What may refuse it.
     checks: Checks = NO_CHECKS
     audits: Sequence[Audit] = ()
-    properties: Mapping[str, str] = field(default_factory=dict)
+    max_delete_fraction: float = 0.5
     reason: str = ""
 
 

@@ -139,8 +139,17 @@ def merge_of(described: DescribedTable, lake: Lake, run_id: str, name: str) -> M
     probe = described.probe(WHOLE)
     assert probe is not None
     state = MirrorState(run_id, "incremental", source.identity, NOON, NOON, "at", probe.greatest)
-    read = described.read(WHOLE)
-    return MirrorMerge(name, source, read, probe, False, base, state, cursor="at", max_delete_fraction=1.0)
+    return MirrorMerge(
+        table=name,
+        source=source,
+        read=described.read(WHOLE),
+        probe=probe,
+        cursor="at",
+        base=base,
+        full=False,
+        state=state,
+        max_delete_fraction=1.0,
+    )
 
 
 def merged(place: Place, run_id: str, name: str = TABLES[0], **changes: Any) -> Merged:

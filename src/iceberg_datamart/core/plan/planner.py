@@ -230,20 +230,19 @@ def _planned(  # noqa: PLR0913, PLR0917  (the facts of one table)
     """Return the window of a table. Raises: DatamartError where it is refused."""
     table, mirror = config.tables[name], facts.tables[name].mirror
     _check_names(name, source, glue=config.catalog.type == "glue")
-    change = _followed(name, source, mirror, table)
+    change = _allowed_change(name, source, mirror, table)
     state = _accepted_state(source, mirror, request)
     if request.load_type == BACKFILL:
         _require_windows(name, source)
-    checks, audits = _demands(name, table, source)
-    told = mirror
-    if request.snapshot_id is not None and told is not None:
-        told = told.as_of(request.snapshot_id)
+    checks, audits = _checks_and_audits(name, table, source)
+    history = mirror
+    if request.snapshot_id is not None and mirror is not None:
+        history = mirror.as_of(request.snapshot_id)
+    added = tuple(column.name for column in change.added)
     start = next_start(
         table,
         source,
-        Witnesses(
-            facts.timestamp, told, horizon, change.full_load_reason, tuple(c.name for c in change.added)
-        ),
+        Witnesses(facts.timestamp, history, horizon, change.full_load_reason, added),
         asked=_asked(name, facts, request, change),
         on_missing=config.state.on_missing,
     )
@@ -252,7 +251,7 @@ def _planned(  # noqa: PLR0913, PLR0917  (the facts of one table)
         settings=table,
         load_type=start.load_type,
         window=ReadWindow(start.lower, start.after),
-        reason=_turn(start, table, request, facts.tables[name]) or _reason(start, request),
+        reason=_reconcile_reason(start, table, request, facts.tables[name]) or _reason(start, request),
         source=source,
         horizon=horizon,
         mirror=mirror,
@@ -264,7 +263,9 @@ def _planned(  # noqa: PLR0913, PLR0917  (the facts of one table)
     )
 
 
-def _demands(name: str, table: TableConfig, source: SourceTable) -> tuple[Checks, tuple[Audit, ...]]:
+def _checks_and_audits(
+    name: str, table: TableConfig, source: SourceTable
+) -> tuple[Checks, tuple[Audit, ...]]:
     """Return what must hold for the rows of a table, and for the table as a whole. Raises: ConfigError."""
     where = f"tables.{name}"
     return (
@@ -284,8 +285,8 @@ def _needs_reconcile(known: TableFacts) -> bool:
     return known.mirror is not None and known.mirror.needs_reconcile
 
 
-def _turn(start: Start, table: TableConfig, request: RunRequest, known: TableFacts) -> str | None:
-    """Return why a table is reconciled that nobody asked to be."""
+def _reconcile_reason(start: Start, table: TableConfig, request: RunRequest, known: TableFacts) -> str | None:
+    """Return why a table is reconciled that nobody asked to be; None where that is not so."""
     if start.load_type != RECONCILE or start.doubted or request.load_type == RECONCILE:
         return None
     if _needs_reconcile(known):
@@ -340,10 +341,10 @@ def _require_windows(name: str, source: SourceTable) -> None:
         raise SourceError(message, hint=hint)
 
 
-def _followed(
+def _allowed_change(
     name: str, source: SourceTable, mirror: TableHistory | None, table: TableConfig
 ) -> SchemaChange:
-    """Return how the mirror follows its source's columns. Raises: SchemaChangeError."""
+    """Return how a mirror's columns change to its source's. Raises: SchemaChangeError for what is refused."""
     if mirror is None:
         return SchemaChange()
     if mirror.key and set(mirror.key) != set(source.primary_key):

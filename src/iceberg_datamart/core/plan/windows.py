@@ -208,13 +208,13 @@ def _integer_start(table: TableConfig, source: SourceTable, seen: Witnesses) -> 
 
     Never one above a newer state's: a cursor that went back was compared since.
     """
-    walked = _uncontradicted(table, source, seen)
-    marks = [state.watermark for state in walked]
-    if not walked:
+    states = _states_since_timestamp(table, source, seen)
+    marks = [state.watermark for state in states]
+    if not states:
         return None, _TOO_OLD
     if None in marks:
         return None, "the mirror has no watermark yet"
-    when = "" if len(walked) == 1 else " at the timestamp file's time"
+    when = "" if len(states) == 1 else " at the timestamp file's time"
     return min(filter(None, marks), key=lambda mark: mark.value), "the mirror's watermark" + when
 
 
@@ -222,28 +222,31 @@ def _snapshot_start(
     snapshots: SourceSnapshots, table: TableConfig, source: SourceTable, seen: Witnesses
 ) -> Start:
     """Return the rows appended since the newest state that holds, or all."""
-    walked = _uncontradicted(table, source, seen)
-    if not walked:
+    states = _states_since_timestamp(table, source, seen)
+    if not states:
         return Start(FULL, None, _TOO_OLD)
-    after, reason = snapshots.since(walked[-1].fingerprint)
+    after, reason = snapshots.since(states[-1].fingerprint)
     return Start(FULL if after is None else INCREMENTAL, None, reason, after)
 
 
-def _uncontradicted(table: TableConfig, source: SourceTable, seen: Witnesses) -> tuple[MirrorState, ...]:
-    """Return the states from the newest back to the one that the timestamp file does not contradict.
+def _states_since_timestamp(
+    table: TableConfig, source: SourceTable, seen: Witnesses
+) -> tuple[MirrorState, ...]:
+    """Return the states from the newest back to the one of the timestamp file's time, newest first.
 
-    None where there is no such state of this source and this cursor: what another one recorded further
-    back says nothing of these rows.
+    That is the newest which is complete through no later time. Empty where there is none of this source and
+    this cursor: what another one recorded further back says nothing of these rows.
     """
-    walked: list[MirrorState] = []
+    states: list[MirrorState] = []
     for state in seen.states:
         if state.source != source.identity or not _same_cursor(table, source, state):
             break
-        walked.append(state)
-        if not _is_past(state, seen.timestamp):
-            return tuple(walked)
+        states.append(state)
+        if not _is_later(state, seen.timestamp):
+            return tuple(states)
     return ()
 
 
-def _is_past(state: MirrorState, timestamp: datetime | None) -> bool:
+def _is_later(state: MirrorState, timestamp: datetime | None) -> bool:
+    """Return whether a state is complete through a later time than the timestamp file says."""
     return timestamp is not None and state.complete_through.replace(microsecond=0) > timestamp

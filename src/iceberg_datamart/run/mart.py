@@ -33,7 +33,7 @@ def maintain_mart(lake: Lake, run_id: str, step: MaintainMart, tables: Mapping[s
     if required:
         return Outcome(SKIPPED, reason=f"the required table '{required[0]}' failed")
     try:
-        mirrors = mirrors_of(lake, step)
+        mirrors = mirrors_of(lake, step.tables)
     except MetadataMissingError as error:
         return Outcome(SKIPPED, reason=f"a mirror cannot be loaded: {error}")
     missing = [table for table in step.tables if table not in mirrors]
@@ -57,9 +57,9 @@ def maintain_mart(lake: Lake, run_id: str, step: MaintainMart, tables: Mapping[s
     )
 
 
-def mirrors_of(lake: Lake, step: MaintainMart) -> dict[str, TableHistory]:
-    """Return the present histories of the mart's mirrors, but for those that do not exist yet."""
-    histories = {table: lake.history(table) for table in step.tables}
+def mirrors_of(lake: Lake, tables: Iterable[str]) -> dict[str, TableHistory]:
+    """Return the present histories of a mart's mirrors, but for those that do not exist yet."""
+    histories = {table: lake.history(table) for table in tables}
     return {table: history for table, history in histories.items() if history is not None}
 
 

@@ -59,11 +59,9 @@ def repeated(lake: Lake, step: MaintainMart, snapshot_id: int) -> MartMaintenanc
     if then is None or saved is None:
         raise LakeError(f"the mart '{mart}' has no snapshot {snapshot_id} of a run in its history")
     text = then.definition(saved.definition)
-    if text is None:
-        shape = maintenance_as_consumed(step, then, mirrors_of(lake, step)).shape
-    else:
-        shape = shape_of(mart, text)
-    _refuse_gone(lake, saved, snapshot_id)
+    mirrors = mirrors_of(lake, step.tables if text is None else saved.consumed)
+    shape = maintenance_as_consumed(step, then, mirrors).shape if text is None else shape_of(mart, text)
+    _refuse_gone(mirrors, saved, snapshot_id)
     consumed = [ConsumedMirror(table, saved.consumed.get(table)) for table in shape.tables]
     return MartMaintenance(shape, consumed, None, then, saved, definition=text or "", as_it_was=True)
 
@@ -87,13 +85,13 @@ def written(lake: Lake, run_id: str, repetition: MartMaintenance, into: str) -> 
     return receipt
 
 
-def _refuse_gone(lake: Lake, saved: MartState, snapshot_id: int) -> None:
+def _refuse_gone(mirrors: Mapping[str, TableHistory], saved: MartState, snapshot_id: int) -> None:
     """Raise where a mirror's consumed snapshot cannot be read any more."""
-    gone: dict[str, int] = {}
-    for table, consumed in saved.consumed.items():
-        history = lake.history(table)
-        if history is None or not history.can_read(consumed):
-            gone[table] = consumed
+    gone = {
+        table: consumed
+        for table, consumed in saved.consumed.items()
+        if table not in mirrors or not mirrors[table].can_read(consumed)
+    }
     if gone:
         shown = ", ".join(f"{table} {consumed}" for table, consumed in gone.items())
         message = f"snapshot {snapshot_id} consumed snapshots that are gone: {shown}"

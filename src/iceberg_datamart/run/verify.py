@@ -136,7 +136,7 @@ def _mart(lake: Lake, step: MaintainMart) -> Verified:
     history = lake.history(step.mart)
     if history is None or history.current is None:
         raise DatamartError(f"the mart '{step.mart}' does not exist yet", hint="Run once, then verify.")
-    mirrors = mirrors_of(lake, step)
+    mirrors = mirrors_of(lake, step.tables)
     maintenance = maintenance_as_consumed(step, history, mirrors)
     found = lake.mart_differences(maintenance)
     moved = [mirror.table for mirror in maintenance.mirrors if _has_moved(mirrors[mirror.table], mirror)]

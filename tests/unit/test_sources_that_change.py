@@ -15,6 +15,7 @@ from iceberg_datamart.core.settings.model import TableConfig
 from iceberg_datamart.core.source.reads import SourceTable, StoredPart
 from iceberg_datamart.core.source.recipe import whole_recipe, with_hidden
 from iceberg_datamart.core.state.history import Snapshot
+from iceberg_datamart.errors import CommitConflictError
 from support.fakes.ports import MINUTE, NOON, table
 from support.fakes.runs import world
 
@@ -210,6 +211,60 @@ def test_r20_a_run_that_was_overtaken_is_no_more_complete_than_what_was_merged(*
     # The file alone does not say of which table it speaks: then what was recorded before the plan counts.
     assert outcome.complete_through == (NOON if file_is_kept else newer.complete_through)
     assert equal(found)
+
+
+def test_r5_a_run_that_was_to_load_everything_does_not_give_way_to_one_that_read_less() -> None:
+    found = one_table()
+    before = found.file.content
+    found.source.tables["queue"][4] = ("read by both", found.source.clock)
+    del found.source.tables["queue"][1]
+    found.file.content = None
+    late = found.new_run()
+    prepared = late.prepare()
+    # As one that read the file before it was taken away.
+    found.file.content = before
+    found.run()
+    found.file.content = None
+    outcome = late.execute(prepared).tables["queue"]
+    assert (outcome.outcome, type(outcome.error)) == ("failed", CommitConflictError)
+    found.source.clock += MINUTE
+    found.run()
+    assert equal(found)
+
+
+def test_r4_a_run_of_an_earlier_timestamp_file_does_not_give_way_to_one_that_read_less() -> None:
+    found = one_table()
+    before = found.file.content
+    found.source.tables["queue"][4] = ("read by both", found.source.clock)
+    found.source.tables["queue"][5] = ("loaded late", NOON - 2 * MINUTE)
+    found.file.content = b"last_load_timestamp\n2026-03-01 11:50:00\n"
+    late = found.new_run()
+    prepared = late.prepare()
+    found.file.content = before
+    found.run()
+    assert not equal(found)
+    assert isinstance(late.execute(prepared).tables["queue"].error, CommitConflictError)
+
+
+def test_r12_a_full_load_gives_way_to_a_later_one() -> None:
+    found = one_table()
+    found.source.tables["queue"][4] = ("read by both", found.source.clock)
+    found.file.content = None
+    late = found.new_run()
+    prepared = late.prepare()
+    found.run()
+    assert late.execute(prepared).tables["queue"].outcome == "unchanged"
+    assert equal(found)
+
+
+def test_r12_a_rerun_of_a_snapshot_does_not_give_way() -> None:
+    found = one_table()
+    (first,) = found.lake.snapshots["queue"]
+    late = found.new_run(snapshot_id=first.snapshot_id)
+    prepared = late.prepare()
+    found.source.tables["queue"][4] = ("new", found.source.clock)
+    found.run()
+    assert isinstance(late.execute(prepared).tables["queue"].error, CommitConflictError)
 
 
 def test_r20_clocks_do_not_tell_which_of_two_runs_read_later() -> None:

@@ -312,6 +312,11 @@ def load(number: int, load_type: str, *, changed: int = 1) -> Snapshot:
     return replace(snapshot(number, {**said, PREFIX + "updated": str(changed)}), sequence_number=number)
 
 
+def snapshot_of_another(number: int) -> Snapshot:
+    """Return what another tool committed."""
+    return replace(snapshot(number, {}), sequence_number=number)
+
+
 def rolled_back(*kept: Snapshot, undone: tuple[Snapshot, ...], last: int | None = None) -> TableHistory:
     """Return a history, `kept` newest first, that once went on with `undone`."""
     seen = sorted((*kept, *undone), key=lambda each: each.sequence_number)
@@ -350,6 +355,24 @@ def test_what_was_staged_and_never_current_owes_nothing() -> None:
 
 def test_a_newest_snapshot_that_expired_may_have_been_a_full_load() -> None:
     assert rolled_back(load(1, "full"), undone=(), last=2).needs_reconcile
+
+
+def test_a_snapshot_that_is_gone_from_between_may_have_been_one_too() -> None:
+    # Undone: 2, which expired, and 3, which is still there.
+    assert rolled_back(load(1, "full"), undone=(load(3, "incremental"),)).needs_reconcile
+    # Another tool wrote 3 on top of 1, after 2 was undone and expired.
+    assert rolled_back(snapshot_of_another(3), load(1, "full"), undone=()).needs_reconcile
+
+
+def test_a_run_makes_good_what_was_undone_before_it_though_that_expires_later() -> None:
+    assert not rolled_back(load(4, "incremental"), load(1, "full"), undone=()).needs_reconcile
+
+
+def test_a_backfill_makes_good_no_full_load_for_it_finds_no_row_that_is_gone() -> None:
+    assert rolled_back(load(3, "backfill"), load(1, "full"), undone=(load(2, "reconcile"),)).needs_reconcile
+    assert not rolled_back(
+        load(3, "backfill"), load(1, "full"), undone=(load(2, "backfill"),)
+    ).needs_reconcile
 
 
 def test_the_history_after_a_rollback_keeps_what_was_undone_readable() -> None:

@@ -130,7 +130,9 @@ class Merging:
             if isinstance(current, Refuse):
                 raise current.error
             said = self.points.adapters.timestamp_file.read()
-            overtaken = overtaken_by(current, self.facts, self.run_id, said)
+            # Planned again beside a newer state, it may be in doubt because of that alone.
+            first = current if isinstance(step, Refuse) else step
+            overtaken = overtaken_by(first, self.facts, current.mirror, self.run_id, said)
             if overtaken is not None:
                 return self._yielded(overtaken)
             work = MirrorWork(self.points.tables[step.table], self.points.adapters.lake, self.run_id)
@@ -146,11 +148,12 @@ class Merging:
     def _yielded(self, overtaken: Overtaken) -> Outcome:
         """Report *unchanged*: a newer run merged already.
 
-        Raises: CommitConflictError where more than an increment was asked for.
+        Raises: CommitConflictError where that one may not have read all that was asked for.
         """
         reason = "another run merged a later state of the source"
-        if self.request.load_type != INCREMENTAL:
-            raise CommitConflictError(reason, hint="Run it again.")
+        is_asked_for = self.request.load_type != INCREMENTAL or self.request.snapshot_id is not None
+        if is_asked_for or not overtaken.has_read_all:
+            raise CommitConflictError(reason, hint="It may have read less of it than this run: run it again.")
         return Outcome(UNCHANGED, reason=reason, complete_through=overtaken.complete_through)
 
     def _complete_through(self, name: str, outcome: Outcome) -> datetime | None:

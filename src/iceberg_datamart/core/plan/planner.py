@@ -276,8 +276,12 @@ def _checks_and_audits(
 
 def _asked(name: str, facts: Facts, request: RunRequest, change: SchemaChange) -> str:
     """Return the load type that is wanted of a table; a new column is filled by a full load alone."""
-    due = name in facts.due or _needs_reconcile(facts.tables[name])
-    asked = RECONCILE if due and request.load_type == INCREMENTAL else request.load_type
+    asked = request.load_type
+    if asked == INCREMENTAL and name in facts.due:
+        asked = RECONCILE
+    # A backfill would find no row that is gone.
+    if asked in {INCREMENTAL, BACKFILL} and _needs_reconcile(facts.tables[name]):
+        asked = RECONCILE
     return FULL if asked == RECONCILE and change.added else asked
 
 

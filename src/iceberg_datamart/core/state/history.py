@@ -9,11 +9,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from iceberg_datamart.core.instants import CursorKind
-from iceberg_datamart.core.load_types import COMPARES_ALL, FINDS_ALL, MART
+from iceberg_datamart.core.load_types import BACKFILL, COMPARES_ALL, FINDS_ALL, MART, WHOLE
 from iceberg_datamart.core.state.watermark import Watermark, least_cursor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
 
 PREFIX = "iceberg-datamart."
 # The table properties with a mart's definitions, by digest.
@@ -278,22 +279,37 @@ class TableHistory:
 
     @property
     def needs_reconcile(self) -> bool:
-        """Return whether a rollback undid what only a comparison of all rows could find.
+        """Return whether a rollback undid, or may have undone, what only a comparison of all rows could find.
 
-        So it is where a full load, reconcile or backfill was rolled back, and none came after. A newest
-        snapshot that is gone may have been one.
+        A full load or reconcile is made good by another one alone, a backfill by these and a backfill.
         """
-        were_current = {snapshot_id for _, snapshot_id in self.log}
-        compared = max((s.sequence_number for s in self.snapshots if s.load_type in FINDS_ALL), default=0)
-        newest = max((s.sequence_number for s in (*self.snapshots, *self.others)), default=0)
-        undone = [
-            other
-            for other in self.others
-            if other.snapshot_id in were_current and other.sequence_number > compared
-        ]
-        return any(s.load_type in FINDS_ALL and s.changes_rows for s in undone) or (
-            0 < newest < self.last_sequence_number
+        return (
+            self._undid(WHOLE, made_good_by=WHOLE)
+            or self._undid({BACKFILL}, made_good_by=FINDS_ALL)
+            or self._may_have_undone()
         )
+
+    def _undid(self, load_types: AbstractSet[str], *, made_good_by: AbstractSet[str]) -> bool:
+        """Return whether a commit that changed rows was current once, and is no ancestor of what is now."""
+        were_current = {snapshot_id for _, snapshot_id in self.log}
+        since = max((s.sequence_number for s in self.snapshots if s.load_type in made_good_by), default=0)
+        return any(
+            s.load_type in load_types and s.changes_rows and s.sequence_number > since
+            for s in self.others
+            if s.snapshot_id in were_current
+        )
+
+    def _may_have_undone(self) -> bool:
+        """Return whether a snapshot is gone that came after the newest run's among the ancestors.
+
+        Each snapshot has the next sequence number. Such a one was rolled back, or staged and never published;
+        a run makes good whatever was rolled back before it.
+        """
+        known = {s.sequence_number for s in (*self.snapshots, *self.others)}
+        newest = max((s.sequence_number for s in self.snapshots if s.run_id is not None), default=None)
+        if newest is None:
+            return False
+        return not known.issuperset(range(newest + 1, self.last_sequence_number + 1))
 
     @property
     def is_whole(self) -> bool:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from iceberg_datamart.core.settings.model import SourceConfig, TableConfig
     from iceberg_datamart.core.source.reads import LakeRead, Probe, QueryRead, Read, RejectedRow, SourceTable
     from iceberg_datamart.core.source.slices import SliceDigest, Slices, Slicing
-    from iceberg_datamart.core.state.history import CommitReceipt, MartState, MirrorState, TableHistory
+    from iceberg_datamart.core.state.commit import CommitReceipt, MartState, MirrorState
+    from iceberg_datamart.core.state.history import TableHistory
     from iceberg_datamart.core.state.watermark import Horizon, ReadWindow, Watermark
     from iceberg_datamart.errors import DatamartError
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from iceberg_datamart.core.state.history import mirror_state
+from iceberg_datamart.core.state.commit import mirror_state
 from iceberg_datamart.lake.auditing import Auditor
 from support.shops.copies import open_copies
 from support.shops.shop import open_shop

@@ -16,7 +16,7 @@ import yaml
 
 from iceberg_datamart import glue_job as job
 from iceberg_datamart.app.settings_file import load_config
-from iceberg_datamart.core.state.history import PREFIX, MartState
+from iceberg_datamart.core.state.commit import PREFIX, MartState
 from iceberg_datamart.lake.spark.session import open_session
 from support.oracles import second_reader
 from support.oracles.oracle import assert_same, rows_of

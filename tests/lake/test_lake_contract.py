@@ -11,7 +11,7 @@ import pytest
 from iceberg_datamart.core.mart.definition import definition_text
 from iceberg_datamart.core.mart.shape import MirrorShape, mart_shape
 from iceberg_datamart.core.source.reads import RejectedRow
-from iceberg_datamart.core.state.history import MartState
+from iceberg_datamart.core.state.commit import MartState
 from iceberg_datamart.errors import CommitConflictError
 from iceberg_datamart.ports import ConsumedMirror, MartMaintenance
 from support.fakes.places import MART, TABLES, InMemory, OnLaptop, at_point, merge_of, merged

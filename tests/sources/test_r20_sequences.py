@@ -11,7 +11,7 @@ import pytest
 from iceberg_datamart.core.instants import CursorKind
 from iceberg_datamart.core.plan.setbacks import parts_text, setback
 from iceberg_datamart.core.settings.model import PostgresSource, TableConfig
-from iceberg_datamart.core.state.history import MirrorState
+from iceberg_datamart.core.state.commit import MirrorState
 from iceberg_datamart.core.state.watermark import Horizon, Watermark
 from iceberg_datamart.errors import SourceError
 from iceberg_datamart.sources.postgres.session import PostgresSession

@@ -12,7 +12,7 @@ import duckdb
 import pytest
 
 from iceberg_datamart.core.instants import CursorKind
-from iceberg_datamart.core.state.history import PREFIX, MartState, MirrorState
+from iceberg_datamart.core.state.commit import PREFIX, MartState, MirrorState
 from iceberg_datamart.core.state.watermark import Watermark
 from support.oracles.athena import TYPES
 

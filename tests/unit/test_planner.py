@@ -24,7 +24,8 @@ from iceberg_datamart.core.plan.planner import (
     plan_table,
 )
 from iceberg_datamart.core.source.reads import SourceTable
-from iceberg_datamart.core.state.history import MirrorState, Snapshot, TableHistory
+from iceberg_datamart.core.state.commit import MirrorState
+from iceberg_datamart.core.state.history import Snapshot, TableHistory
 from iceberg_datamart.core.state.watermark import Horizon, Watermark
 from iceberg_datamart.errors import (
     DatamartError,

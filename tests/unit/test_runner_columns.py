@@ -12,7 +12,8 @@ from support.fakes.ports import COLUMNS, FakeWorld, configured, table
 from support.fakes.runs import outcomes, world
 
 if TYPE_CHECKING:
-    from iceberg_datamart.core.state.history import MirrorState, TableHistory
+    from iceberg_datamart.core.state.commit import MirrorState
+    from iceberg_datamart.core.state.history import TableHistory
 
 NUMBERS = {"id": 1, "at": 2, "v": 3}
 ANEW = {**NUMBERS, "v": 4}

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from iceberg_datamart.core.plan.windows import known_complete
-from iceberg_datamart.core.state.history import MirrorState, Snapshot, TableHistory
+from iceberg_datamart.core.state.commit import MirrorState
+from iceberg_datamart.core.state.history import Snapshot, TableHistory
 from iceberg_datamart.errors import LakeError, SourceError, SourceUnreachableError
 from support.fakes.ports import MINUTE, NOON
 from support.fakes.runs import world

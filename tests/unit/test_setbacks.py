@@ -15,7 +15,8 @@ from iceberg_datamart.core.instants import CursorKind, microseconds
 from iceberg_datamart.core.plan.planner import Facts, MergeWindow, Refuse, RunRequest, TableFacts, plan_run
 from iceberg_datamart.core.plan.setbacks import fell_below, parts_text, setback
 from iceberg_datamart.core.source.reads import IntegerCursor, Probe, SourceTable, StoredPart
-from iceberg_datamart.core.state.history import MirrorState, Snapshot, TableHistory
+from iceberg_datamart.core.state.commit import MirrorState
+from iceberg_datamart.core.state.history import Snapshot, TableHistory
 from iceberg_datamart.core.state.watermark import Horizon, ReadWindow, Watermark, least_cursor
 from support.fakes.ports import configured, table
 

@@ -11,7 +11,8 @@ from iceberg_datamart.core.columns import Column
 from iceberg_datamart.core.plan.planner import Facts, MergeWindow, RunRequest, TableFacts, plan_table
 from iceberg_datamart.core.source.reads import SourceTable
 from iceberg_datamart.core.source.snapshots import SourceSnapshots
-from iceberg_datamart.core.state.history import MirrorState, Snapshot, TableHistory
+from iceberg_datamart.core.state.commit import MirrorState
+from iceberg_datamart.core.state.history import Snapshot, TableHistory
 from iceberg_datamart.core.state.watermark import Horizon
 from support.fakes.ports import configured, table
 

@@ -94,6 +94,19 @@ def test_r19_a_setting_that_changes_what_a_mirror_holds_compares_it(
     assert equal(found)
 
 
+def test_r19_rows_that_change_though_nobody_writes_are_compared_in_each_run() -> None:
+    found = one_table()
+    found.source.unsteady = "the view public.queue asks now()"
+    for _ in range(2):
+        rewrite(found)
+        (step,) = found.new_run().prepare().plan.table_steps
+        assert isinstance(step, MergeWindow)
+        assert (step.load_type in {"full", "reconcile"}, step.reason) == (True, found.source.unsteady)
+        found.run()
+        assert equal(found)
+        found.source.clock += MINUTE
+
+
 def test_r19_a_check_is_recorded_as_it_is_set_so_that_a_later_setting_of_checks_changes_nothing() -> None:
     check = {"type": "not_null", "columns": ["v"], "on_fail": "reject"}
     table = TableConfig.model_validate({"source": "prd", "from": "queue", "checks": [check]})

@@ -10,15 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iceberg_datamart.core.instants import EPOCH, CursorKind, microseconds
-from iceberg_datamart.core.state.history import (
-    PREFIX,
-    MartState,
-    MirrorState,
-    Snapshot,
-    TableHistory,
-    mart_state,
-    mirror_state,
-)
+from iceberg_datamart.core.state.commit import PREFIX, MartState, MirrorState, mart_state, mirror_state
+from iceberg_datamart.core.state.history import Snapshot, TableHistory
 from iceberg_datamart.core.state.watermark import Watermark
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)

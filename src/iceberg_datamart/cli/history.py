@@ -10,7 +10,8 @@ from iceberg_datamart.app.assemble import tables_of
 from iceberg_datamart.cli.options import ConfigOption, JsonOption, loaded, require_known
 from iceberg_datamart.cli.output import console, exit_on, print_json, rows_table, short
 from iceberg_datamart.core.report.run import error_json
-from iceberg_datamart.core.state.history import Snapshot, TableHistory, mart_state, mirror_state
+from iceberg_datamart.core.state.commit import mart_state, mirror_state
+from iceberg_datamart.core.state.history import Snapshot, TableHistory
 
 _COLUMNS = ("snapshot_id", "committed_at", "inserted", "updated", "deleted")
 # What a wider terminal shows as well; fewer columns read better than cut ones.

@@ -11,7 +11,7 @@ from iceberg_datamart.core.sql.bounds import has_ranges, key_ranges, within
 from iceberg_datamart.core.sql.changeset import single_changes_sql
 from iceberg_datamart.core.sql.dialect import listed
 from iceberg_datamart.core.sql.reserved import CHANGE, COPIES, DELETE, INSERT, OLD, REPLACE, UPDATE
-from iceberg_datamart.core.state.history import PREFIX, CommitReceipt
+from iceberg_datamart.core.state.commit import PREFIX, CommitReceipt
 from iceberg_datamart.crash_points import crash_point
 
 if TYPE_CHECKING:

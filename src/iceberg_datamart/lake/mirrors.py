@@ -11,7 +11,7 @@ from iceberg_datamart.core.sql.bounds import has_ranges, key_ranges, within
 from iceberg_datamart.core.sql.changeset import Sides, changeset_sql, differences_sql
 from iceberg_datamart.core.sql.dialect import listed
 from iceberg_datamart.core.sql.reserved import LINEAGE, OLD
-from iceberg_datamart.core.state.history import CommitReceipt
+from iceberg_datamart.core.state.commit import CommitReceipt
 from iceberg_datamart.errors import DeleteGuardError
 from iceberg_datamart.lake.auditing import Auditor
 from iceberg_datamart.lake.batch import batch_of, without_older

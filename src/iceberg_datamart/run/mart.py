@@ -11,7 +11,7 @@ from iceberg_datamart.core.mart.shape import MirrorShape, mart_shape
 from iceberg_datamart.core.report.run import FAILED, MERGED, SKIPPED, UNCHANGED, Outcome
 from iceberg_datamart.core.source.widths import inherited_properties
 from iceberg_datamart.core.sql.reserved import LINEAGE_NAMES
-from iceberg_datamart.core.state.history import MartState
+from iceberg_datamart.core.state.commit import MartState
 from iceberg_datamart.errors import LakeError, MetadataMissingError
 from iceberg_datamart.ports import ConsumedMirror, MartMaintenance
 

@@ -18,8 +18,9 @@ from iceberg_datamart.core.source.recipe import recipe_digest, recipe_text
 from iceberg_datamart.core.source.slices import Slices, differing
 from iceberg_datamart.core.source.widths import table_properties
 from iceberg_datamart.core.sql.reserved import LINEAGE_NAMES
+from iceberg_datamart.core.state.commit import MirrorState
 from iceberg_datamart.core.state.fingerprint import Fingerprint
-from iceberg_datamart.core.state.history import RECIPE, MirrorState
+from iceberg_datamart.core.state.history import RECIPE
 from iceberg_datamart.core.state.watermark import LOOKBACK, ReadWindow, Watermark, advanced, least_cursor
 from iceberg_datamart.crash_points import crash_point
 from iceberg_datamart.ports import MirrorMerge

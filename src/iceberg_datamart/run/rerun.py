@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from iceberg_datamart.core.mart.definition import shape_of
 from iceberg_datamart.core.settings.rules import name_faults
-from iceberg_datamart.core.state.history import MartState
+from iceberg_datamart.core.state.commit import MartState
 from iceberg_datamart.errors import ConfigError, LakeError
 from iceberg_datamart.ports import ConsumedMirror, MartMaintenance
 from iceberg_datamart.run.mart import maintenance_as_consumed, mirrors_of
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from iceberg_datamart.core.plan.planner import MaintainMart
     from iceberg_datamart.core.report.verification import Verified
     from iceberg_datamart.core.settings.model import Config
-    from iceberg_datamart.core.state.history import CommitReceipt, TableHistory
+    from iceberg_datamart.core.state.commit import CommitReceipt
+    from iceberg_datamart.core.state.history import TableHistory
     from iceberg_datamart.ports import Lake
 
 _RETENTION = "history.expire.max-snapshot-age-ms"

@@ -14,7 +14,7 @@ from iceberg_datamart.app.assemble import open_source
 from iceberg_datamart.app.settings_file import load_config
 from iceberg_datamart.core.instants import EPOCH, MICROSECOND
 from iceberg_datamart.core.source.reads import QueryRead, wire_name
-from iceberg_datamart.core.state.history import MirrorState
+from iceberg_datamart.core.state.commit import MirrorState
 from iceberg_datamart.core.state.watermark import ReadWindow
 from iceberg_datamart.lake.iceberg import IcebergLake
 from iceberg_datamart.ports import MirrorMerge

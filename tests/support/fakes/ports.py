@@ -15,7 +15,8 @@ from iceberg_datamart.core.settings.model import Config
 from iceberg_datamart.core.source.reads import Probe, QueryRead, RejectedRow, SourceTable, StoredPart
 from iceberg_datamart.core.source.slices import SliceDigest, Slices, Slicing
 from iceberg_datamart.core.sql.reserved import LINEAGE
-from iceberg_datamart.core.state.history import DEFINITION, CommitReceipt, Snapshot, TableHistory
+from iceberg_datamart.core.state.commit import CommitReceipt
+from iceberg_datamart.core.state.history import DEFINITION, Snapshot, TableHistory
 from iceberg_datamart.core.state.watermark import Horizon, Watermark
 from iceberg_datamart.errors import CommitConflictError, TimestampFileConflictError
 from iceberg_datamart.ports import Adapters, Merged
@@ -115,8 +116,9 @@ class FakeSource:
 
     `unreachable` is raised when a session is opened, `lost` when its point is fixed, and `faults` when
     a table is described; `locked` are tables whose locks cannot be had, `elsewhere` those written from
-    elsewhere. `column_ids` are those of the columns, `recipe` is how they are read, and `points` counts those
-    that were fixed. `others` are sources of other names.
+    elsewhere. `column_ids` are those of the columns, `recipe` is how they are read, `points` counts those
+    that were fixed, and `unsteady` says why rows change though nobody writes. `others` are sources of other
+    names.
     """
 
     tables: dict[str, SourceRows]
@@ -130,6 +132,7 @@ class FakeSource:
     elsewhere: dict[str, str] = field(default_factory=dict)
     column_ids: dict[str, int] = field(default_factory=dict)
     recipe: dict[str, str] = field(default_factory=dict)
+    unsteady: str | None = None
     parts: dict[str, tuple[StoredPart, ...]] = field(default_factory=dict)
     points: int = 0
     reads: dict[str, SourceRows] = field(default_factory=dict)
@@ -176,6 +179,7 @@ class FakeSourceSession:
             *(identity, columns, ("id",), True, kind),
             column_ids=numbers,
             recipe=dict(recipe),
+            unsteady=self.source.unsteady,
             parts=parts,
             written_elsewhere=self.source.elsewhere.get(table),
         )

@@ -223,6 +223,33 @@ LATER_RULES = (
         "test_r20_a_run_that_was_overtaken_is_no_more_complete_than_what_was_merged",
     ),
     Broken(
+        "R5",
+        "a run gives way to any that read later",
+        "core/plan/overtaking.py",
+        "whole or _goes_on(step, before, planned.timestamp)",
+        "True",
+        "tests/unit/test_sources_that_change.py::"
+        "test_r5_a_run_that_was_to_load_everything_does_not_give_way_to_one_that_read_less",
+    ),
+    Broken(
+        "R19",
+        "a name in the catalog counts as a text of its row",
+        "sources/postgres/types.py",
+        "if column.names is not None:",
+        "if False:",
+        "tests/sources/test_r19_beside_rows.py::"
+        "test_r19_a_text_that_is_a_name_in_the_catalog_is_refused_for_no_row_tells_of_its_change",
+    ),
+    Broken(
+        "R19",
+        "a view's clock is not looked for",
+        "sources/postgres/clocks.py",
+        "return None if row is None else",
+        "return None if True else",
+        "tests/sources/test_r19_beside_rows.py::"
+        "test_r19_a_view_that_asks_a_clock_changes_though_nobody_writes",
+    ),
+    Broken(
         "R21",
         "a mart's expressions and filter are not looked at",
         "lake/marts.py",

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from iceberg_datamart.core.load_types import INCREMENTAL, WHOLE
-from iceberg_datamart.core.state.history import mirror_state
+from iceberg_datamart.core.state.commit import mirror_state
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from iceberg_datamart.core.plan.planner import Facts, MergeWindow
-    from iceberg_datamart.core.state.history import MirrorState, TableHistory
+    from iceberg_datamart.core.state.commit import MirrorState
+    from iceberg_datamart.core.state.history import TableHistory
 
 
 @dataclass(frozen=True)

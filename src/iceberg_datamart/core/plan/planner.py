@@ -15,7 +15,7 @@ from iceberg_datamart.core.plan.schema import (
     same_in_files,
     schema_change,
 )
-from iceberg_datamart.core.plan.windows import Witnesses, next_start
+from iceberg_datamart.core.plan.windows import ASKED, Witnesses, next_start
 from iceberg_datamart.core.quality.audits import audits_of
 from iceberg_datamart.core.quality.checks import NO_CHECKS, checks_of
 from iceberg_datamart.core.sql.reserved import LINEAGE_NAMES, is_taken
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from iceberg_datamart.core.quality.checks import Checks
     from iceberg_datamart.core.settings.model import Config, MartConfig, TableConfig
     from iceberg_datamart.core.source.reads import SourceTable
-    from iceberg_datamart.core.state.history import MirrorState, TableHistory
+    from iceberg_datamart.core.state.commit import MirrorState
+    from iceberg_datamart.core.state.history import TableHistory
     from iceberg_datamart.core.state.watermark import Horizon, Watermark
 
 
@@ -291,7 +292,7 @@ def _needs_reconcile(known: TableFacts) -> bool:
 
 def _reconcile_reason(start: Start, table: TableConfig, request: RunRequest, known: TableFacts) -> str | None:
     """Return why a table is reconciled that nobody asked to be; None where that is not so."""
-    if start.load_type != RECONCILE or start.doubted or request.load_type == RECONCILE:
+    if start.reason != ASKED or request.load_type == RECONCILE or start.load_type != RECONCILE:
         return None
     if _needs_reconcile(known):
         return "a rollback undid a comparison with the source"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from iceberg_datamart.core.source.reads import Probe, SourceTable
-    from iceberg_datamart.core.state.history import MirrorState
+    from iceberg_datamart.core.state.commit import MirrorState
     from iceberg_datamart.core.state.watermark import Horizon, ReadWindow
 
 # More parts than this are recorded by one digest, so that summaries stay small.

@@ -24,10 +24,12 @@ if TYPE_CHECKING:
     from iceberg_datamart.core.settings.model import TableConfig
     from iceberg_datamart.core.source.reads import SourceTable
     from iceberg_datamart.core.source.snapshots import SourceSnapshots
-    from iceberg_datamart.core.state.history import MirrorState, TableHistory
+    from iceberg_datamart.core.state.commit import MirrorState
+    from iceberg_datamart.core.state.history import TableHistory
     from iceberg_datamart.core.state.watermark import Horizon
 
 _ALTERED = "the mirror's columns were altered since a run last committed to it"
+ASKED = "asked for"
 _TOO_OLD = "the timestamp file is older than the mirror's history"
 
 
@@ -111,7 +113,9 @@ def next_start(
     if start is not None:
         return start
     if asked in {BACKFILL, RECONCILE}:
-        return Start(asked, None, "asked for")
+        return Start(asked, None, ASKED)
+    if source.unsteady is not None:
+        return Start(whole_load(source, added=bool(seen.added)), None, source.unsteady)
     if source.snapshots is not None:
         return _snapshot_start(source.snapshots, table, source, seen)
     lower, reason = (
@@ -134,7 +138,7 @@ def _why_full(  # noqa: PLR0911  (the order decides which reason is told)
 ) -> str | None:
     state = seen.state
     if asked == FULL:
-        return "asked for"
+        return ASKED
     if asked == RECONCILE and not source.is_digested:
         return "the source does not digest its slices"
     if source.cursor is None and source.snapshots is None and asked not in {RECONCILE, BACKFILL}:

@@ -10,7 +10,7 @@ from iceberg_datamart.core.report.run import common_exit_code, error_json
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from iceberg_datamart.core.state.history import CommitReceipt
+    from iceberg_datamart.core.state.commit import CommitReceipt
     from iceberg_datamart.errors import DatamartError
 
 MISSING, STALE, EXTRA = "missing", "stale", "extra"

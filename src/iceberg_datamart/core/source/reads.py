@@ -63,6 +63,8 @@ class SourceTable:
     `recipe` is all that decides how its rows are read, text by name: a mirror whose rows were read by
     another one is compared whole (R19). `parts` are what it is stored in; none where that is not known.
     `integers` tells of an integer cursor (R20).
+    `unsteady` says why its rows change though nobody writes, so that no cursor tells of it: then all of them
+    are compared in each run.
     `cursor_step` is to how many microseconds a timestamp cursor's values are rounded.
     `written_elsewhere` says why its writers cannot be seen, where their transactions are another
     database's: then no horizon holds for it, and a watermark trails what was read by a lookback.
@@ -83,6 +85,7 @@ class SourceTable:
     parts: tuple[StoredPart, ...] = ()
     integers: IntegerCursor | None = None
     written_elsewhere: str | None = None
+    unsteady: str | None = None
     cursor_step: int = 1
 
 

@@ -26,12 +26,29 @@ where c.relname = %(table)s and c.relkind in ('r', 'p', 'v', 'm', 'f')
   and (n.nspname = %(schema)s or (%(schema)s::text is null and pg_table_is_visible(c.oid)))
 """
 _PAGES = "select coalesce(pg_relation_size(%(oid)s::oid), 0) / current_setting('block_size')::int8"
+# What a type `used` is made of: domains, arrays, composites, ranges and multiranges.
+PARTS = """
+        select t.typbasetype as type from pg_type t where t.oid = used.type and t.typtype = 'd'
+      union all
+        select t.typelem from pg_type t where t.oid = used.type and t.typcategory = 'A' and t.typelem <> 0
+      union all
+        select c.atttypid from pg_type t join pg_attribute c on c.attrelid = t.typrelid
+        where t.oid = used.type and t.typtype = 'c' and c.attnum > 0 and not c.attisdropped
+      union all
+        select r.rngsubtype from pg_range r
+        where used.type = r.rngtypid or used.type = (to_jsonb(r) ->> 'rngmultitypid')::oid
+"""
+# Types whose text is names in the catalog, which change while no row is written.
+_NAMES = [
+    *("regclass", "regcollation", "regconfig", "regdictionary", "regnamespace", "regoper", "regoperator"),
+    *("regproc", "regprocedure", "regrole", "regtype", "aclitem"),
+]
 # Children need not keep what their parent says of NULL, nor an outer join what a domain says, nor old rows
 # what PostgreSQL 18 has not validated. A domain stands for its base type, which may be a domain again and
 # carries the type modifier. Types of other schemas are named with theirs, for people may call one `int4`; a
 # cast that somebody made has a later oid:
 # https://www.postgresql.org/docs/current/system-catalog-initial-data.html#SYSTEM-CATALOG-OID-ASSIGNMENT
-_COLUMNS = """
+_COLUMNS = f"""
 with recursive resolved as (
     select a.attnum, a.attname, a.attnotnull and proven.is_proven as attnotnull, a.attndims::int4,
            a.atttypid as type, a.atttypmod as modifier,
@@ -47,6 +64,10 @@ with recursive resolved as (
     select r.attnum, r.attname, r.attnotnull, greatest(r.attndims, t.typndims::int4),
            t.typbasetype, t.typtypmod, r.collation
     from resolved r join pg_type t on t.oid = r.type and t.typtype = 'd'
+), used(attnum, type) as (
+    select attnum, type from resolved
+  union
+    select used.attnum, parts.type from used cross join lateral ({PARTS}) as parts
 )
 select r.attname as name, r.attnum as number, r.attnotnull as not_null,
        case when t.typnamespace = 'pg_catalog'::regnamespace then t.typname
@@ -64,6 +85,9 @@ select r.attname as name, r.attnum as number, r.attnotnull as not_null,
        case when t.typname = 'bpchar' and r.modifier >= 0 then r.modifier - 4 end as length,
        case when t.typname in ('timestamptz', 'timestamp') and r.modifier >= 0 then r.modifier end as digits,
        t.typtype = 'e' as is_enum,
+       exists (select from used where used.attnum = r.attnum and used.type = 'money'::regtype) as has_money,
+       (select min(u.typname) from used join pg_type u on u.oid = used.type
+        where used.attnum = r.attnum and u.oid < 16384 and u.typname = any(%(names)s)) as names,
        has_column_privilege(%(oid)s::oid, r.attnum, 'select') as is_readable,
        coalesce((to_jsonb(c) ->> 'collisdeterministic')::bool, true) as is_deterministic
 from resolved r join pg_type t on t.oid = r.type and t.typtype <> 'd'
@@ -130,8 +154,9 @@ def relation_named(connection: Connection[Any], name: SourceName) -> Relation:
 
 def columns_of(connection: Connection[Any], relation: Relation) -> tuple[PostgresColumn, ...]:
     """Return the columns in the table's order."""
+    values = {"oid": relation.oid, "names": _NAMES}
     with connection.cursor(row_factory=dict_row) as cursor:
-        return tuple(PostgresColumn(**row) for row in cursor.execute(_COLUMNS, {"oid": relation.oid}))
+        return tuple(PostgresColumn(**row) for row in cursor.execute(_COLUMNS, values))
 
 
 def require_columns(table: str, known: set[str], config: TableConfig) -> None:

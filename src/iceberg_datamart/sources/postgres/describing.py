@@ -10,6 +10,7 @@ from iceberg_datamart.core.columns import Column
 from iceberg_datamart.core.instants import CursorKind
 from iceberg_datamart.core.source.reads import SourceTable
 from iceberg_datamart.sources.postgres import catalog
+from iceberg_datamart.sources.postgres.clocks import asks_a_clock
 from iceberg_datamart.sources.postgres.predicates import require_steady
 from iceberg_datamart.sources.postgres.recipe import recipe_of
 from iceberg_datamart.sources.postgres.rejects import but_deleted, unfits_of
@@ -59,11 +60,14 @@ def described(connection: Connection[Any], label: str, config: TableConfig) -> T
         primary_key=tuple(key),
         key_is_unique=catalog.guarantees_unique(connection, relation, tuple(key)),
         cursor=kind,
-        cursor_step=1 if config.cursor is None else cursor_step(cursors[config.cursor]),
+        cursor_step=1
+        if config.cursor is None
+        else cursor_step(cursors[config.cursor], is_computed=relation.kind in {"v", "m"}),
         column_ids={column.name: column.number for column in selected},
         recipe=recipe_of(connection, relation, pairs, key, config.soft_delete),
         parts=parts_of(connection, relation),
         written_elsewhere=written_elsewhere(connection, relation.oid),
+        unsteady=asks_a_clock(connection, relation.oid) if relation.kind == "v" else None,
         equality={column.name: equality_of(column, _configured(config, column.name)) for column in selected},
     )
     cursor = None if kind is None or config.cursor is None else (config.cursor, kind)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from iceberg_datamart.core.source.recipe import column_entry, with_hidden
 from iceberg_datamart.sources.postgres.calls import calls_of
+from iceberg_datamart.sources.postgres.catalog import PARTS
 from iceberg_datamart.sources.postgres.relations import BELOW
 
 if TYPE_CHECKING:
@@ -16,18 +17,6 @@ if TYPE_CHECKING:
     from iceberg_datamart.sources.postgres.catalog import Relation
     from iceberg_datamart.sources.postgres.types import PostgresColumn, Wire
 
-# What a type `used` is made of: domains, arrays, composites, ranges and multiranges.
-_PARTS = """
-        select t.typbasetype as type from pg_type t where t.oid = used.type and t.typtype = 'd'
-      union all
-        select t.typelem from pg_type t where t.oid = used.type and t.typcategory = 'A' and t.typelem <> 0
-      union all
-        select c.atttypid from pg_type t join pg_attribute c on c.attrelid = t.typrelid
-        where t.oid = used.type and t.typtype = 'c' and c.attnum > 0 and not c.attisdropped
-      union all
-        select r.rngsubtype from pg_range r
-        where used.type = r.rngtypid or used.type = (to_jsonb(r) ->> 'rngmultitypid')::oid
-"""
 # The labels of enum `t`, and the parts of composite `t`.
 _MADE_OF = """
         (select string_agg(quote_literal(e.enumlabel), ',' order by e.enumsortorder)
@@ -43,7 +32,7 @@ with recursive used as (
     select a.attnum, a.atttypid as type from pg_attribute a
     where a.attrelid = %(oid)s and a.attnum > 0 and not a.attisdropped
   union
-    select used.attnum, parts.type from used cross join lateral ({_PARTS}) as parts
+    select used.attnum, parts.type from used cross join lateral ({PARTS}) as parts
 ), told as (
     select used.attnum, array[n.nspname, t.typname, t.typtypmod::text, {_MADE_OF}]::text as type
     from used join pg_type t on t.oid = used.type join pg_namespace n on n.oid = t.typnamespace
@@ -63,7 +52,8 @@ where a.attrelid = %(oid)s and a.attnum > 0 and not a.attisdropped
 _MONETARY = "select current_setting('lc_monetary')"
 _VIEW = "select pg_get_viewdef(%(oid)s::oid)"
 # What a view's query stands on: other views; somebody's functions, also behind operators and aggregates;
-# somebody's types in it and in what it reads; all columns of what it reads, where it takes rows as values.
+# somebody's types in it and in what it reads; all columns of what it reads, where it takes rows as values;
+# how money is written, where it may write some.
 _STANDS_ON = f"""
 {BELOW}, views as (
     select c.oid, pg_get_viewdef(c.oid) as query
@@ -91,7 +81,7 @@ _STANDS_ON = f"""
         union select refobjid from named where refclassid = 'pg_type'::regclass
     ) as seen(type)
   union
-    select parts.type from used cross join lateral ({_PARTS}) as parts
+    select parts.type from used cross join lateral ({PARTS}) as parts
 )
 select query from views where oid <> %(oid)s::oid
 union
@@ -103,6 +93,9 @@ select array[t.oid::text, {_MADE_OF}]::text from used join pg_type t on t.oid = 
 union
 select array[attrelid::text, attnum::text, attname, atttypid::text, atttypmod::text]::text
 from columns where exists (select from views where query like '%%.*%%')
+union
+select current_setting('lc_monetary') where exists (select from used where type = 'money'::regtype)
+    or exists (select from views where query like '%%money%%')
 """
 
 
@@ -134,7 +127,7 @@ def recipe_of(
         read = {column.name for column, _ in columns}
         unread = {name: kind for name, kind in types.items() if name not in read}
         recipe.update(_soft_delete(connection, predicate, unread))
-    if any("money" in (column.type_name, column.element) for column, _ in columns):
+    if any(column.has_money for column, _ in columns):
         # What the number means, not only how it is written: of yen there are no hundredths.
         recipe["lc_monetary"] = str(connection.execute(_MONETARY).fetchall()[0][0])
     if relation.kind in {"v", "m"}:

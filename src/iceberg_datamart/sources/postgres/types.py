@@ -54,7 +54,8 @@ class PostgresColumn:
     `length` is that of a char(n), `digits` are those that a timestamp(p) keeps of a second. The role has a
     right on it where `is_readable`. `is_deterministic` is false where its collation takes different texts for
     equal. `has_own_text` says that somebody made a cast of its type, or of its elements', to text: two values
-    may have one text then.
+    may have one text then. `names` is a type of it, or of its parts, whose text is names in the catalog;
+    `has_money` says whether one is money.
     """
 
     name: str
@@ -71,6 +72,8 @@ class PostgresColumn:
     is_deterministic: bool = True
     is_readable: bool = True
     has_own_text: bool = False
+    names: str | None = None
+    has_money: bool = False
 
 
 # Two equal values have the same text, two others never do; or the mirror holds them by value.
@@ -128,8 +131,13 @@ def cursor_kind(column: PostgresColumn) -> CursorKind:
     return _CURSORS[column.type_name]
 
 
-def cursor_step(column: PostgresColumn) -> int:
-    """Return the microseconds to which a cursor's values are rounded; 1 for all but a timestamp(p)."""
+def cursor_step(column: PostgresColumn, *, is_computed: bool) -> int:
+    """Return the microseconds to which a cursor's values may be rounded; 1 for all but a timestamp(p).
+
+    Of a column that a view computes, the digits of what it is made from are not known: a second at most.
+    """
+    if is_computed and column.digits is None:
+        return 1_000_000
     return 1 if column.digits is None else int(10 ** (6 - column.digits))
 
 
@@ -139,6 +147,9 @@ def wire(column: PostgresColumn, configured: str | None = None) -> Wire | None: 
     `configured` is the type that the settings give the column: `decimal(p,s)` or `string`.
     """
     name = sql.Identifier(column.name)
+    if column.names is not None:
+        message = f"column '{column.name}' shows {column.names}: a name that changes while no row is written"
+        raise SourceError(message, hint="Exclude the column, or read it through a view that casts it to oid.")
     if configured == "string":
         return Wire("string", _text(column))
     if configured is not None and column.type_name not in _EXACT_NUMBERS:

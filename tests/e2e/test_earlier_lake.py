@@ -9,6 +9,7 @@ from zipfile import ZipFile
 
 import pytest
 
+from iceberg_datamart.lake.runtime import present_runtime
 from support.oracles.oracle import assert_same
 
 if TYPE_CHECKING:
@@ -43,6 +44,11 @@ from customer c left join purchase p on p.customer_id = c.id where p.amount > 0
 
 
 @pytest.mark.matrix
+@pytest.mark.skipif(
+    not present_runtime().required_columns,
+    reason="Iceberg 1.0 has no required columns: the first run makes those of the fixture optional, which "
+    "is another schema, and so the mart is compared",
+)
 def test_a_mart_whose_definition_was_digested_from_sparks_text_is_not_compared_whole(
     laptop: Laptop, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -167,6 +167,9 @@ def test_a_limit_that_is_not_set_limits_nothing() -> None:
         ("1970-01-03", "date", "date_from_unix_date(2)"),
         ("1970-01-01 01:00:00", "timestamptz", "timestamp_micros(3600000000L)"),
         ("1970-01-01T01:00:00+01:00", "timestamptz", "timestamp_micros(0L)"),
+        ("1970-01-01T00:00:00.5Z", "timestamptz", "timestamp_micros(500000L)"),
+        ("1970-01-02", "timestamptz", "timestamp_micros(86400000000L)"),
+        ("999.994", "decimal(5, 2)", "999.994BD"),
         ("1970-01-01T00:00:00Z", "timestamp", "CAST(timestamp_micros(0L) AS timestamp_ntz)"),
     ],
 )
@@ -179,6 +182,13 @@ def test_a_value_is_read_by_the_type_of_its_column(text: str, kind: str, literal
     [
         ("x", "int"),
         ("1.5", "long"),
+        ("2147483648", "int"),
+        ("-9223372036854775809", "long"),
+        ("1000", "decimal(5, 2)"),
+        ("1e400", "decimal(5, 2)"),
+        ("20260101", "date"),
+        ("2026-W01-1", "date"),
+        ("2026-01-01T00", "timestamptz"),
         ("NaN", "decimal(5, 2)"),
         ("x", "decimal(5, 2)"),
         ("yes", "boolean"),
@@ -193,6 +203,13 @@ def test_a_value_that_is_none_of_its_column_is_refused_by_name(text: str, kind: 
     with pytest.raises(ConfigError) as caught:
         typed_value("tables.t.checks[0]", text, kind)
     assert caught.value.message == f"tables.t.checks[0]: {text!r} is no value of a column of type {kind}"
+
+
+@pytest.mark.parametrize("bounds", [(5, 1), ("10", "9")])
+def test_a_range_that_no_value_lies_in_is_refused(bounds: tuple[Any, Any]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        compiled({"type": "range", "column": "a", "min": bounds[0], "max": bounds[1]})
+    assert caught.value.message == f"tables.t.checks[0]: min is {bounds[0]} and max {bounds[1]}"
 
 
 @given(number=st.decimals(allow_nan=False, allow_infinity=False, places=4))

@@ -148,6 +148,8 @@ def _predicate(place: str, check: CheckConfig, columns: Mapping[str, Column]) ->
         return OneOf(column, tuple(value(text) for text in check.values or ()))
     if check.type == "range":
         low, high = (None if text is None else value(text) for text in (check.min, check.max))
+        if low is not None and high is not None and low > high:
+            raise ConfigError(f"{place}: min is {check.min} and max {check.max}", hint="Exchange the two.")
         return Between(column, low, high)
     raise ValueError(check.type)
 
@@ -189,9 +191,10 @@ def passing_sql(dialect: Dialect, changes: str, checks: Checks) -> str:
 
 def of_rejected_sql(dialect: Dialect, changes: str, checks: Checks, columns: Sequence[str]) -> str:
     """Return the SELECT of the rows that checks of single rows reject: why, and the row as JSON."""
-    names = {check.fails(dialect): check.name for check in checks.rows if check.on_fail == REJECT}
     reasons = ", ".join(
-        f"CASE WHEN {fails} THEN {dialect.literal(_reason(name))} END" for fails, name in names.items()
+        f"CASE WHEN {check.fails(dialect)} THEN {dialect.literal(_reason(check.name))} END"
+        for check in checks.rows
+        if check.on_fail == REJECT
     )
     rows = failing_sql(changes, checks.rejects(dialect))
     return f"SELECT concat_ws('; ', {reasons}) AS {_REASON}, {dialect.json(columns)} AS {JSON} FROM ({rows})"

@@ -49,8 +49,12 @@ def make() -> None:
                 rename(connection, change, "customer_id = 3")
                 ended = process.run(PROGRAM, "run", "--config", str(laptop.file))
                 assert ended.exit_code == 0, ended.stderr
-    # The JVM wrote it when it ended, and the process ended after that.
-    drafted.rename(ARCHIVE)
+    # The JVM wrote it when it ended, and the process ended after that. On a machine with much else to do it
+    # may have been ended before: without the archive tests are slower, and no less true.
+    if drafted.is_file():
+        drafted.rename(ARCHIVE)
+    else:
+        sys.stderr.write(f"{ARCHIVE} was not written in time: each JVM loads its classes by itself\n")
 
 
 if __name__ == "__main__":

@@ -170,6 +170,7 @@ def test_a_limit_that_is_not_set_limits_nothing() -> None:
         ("1970-01-01T00:00:00.5Z", "timestamptz", "timestamp_micros(500000L)"),
         ("1970-01-02", "timestamptz", "timestamp_micros(86400000000L)"),
         ("999.994", "decimal(5, 2)", "999.994BD"),
+        ("0", "decimal(4, 4)", "0BD"),
         ("1970-01-01T00:00:00Z", "timestamp", "CAST(timestamp_micros(0L) AS timestamp_ntz)"),
     ],
 )

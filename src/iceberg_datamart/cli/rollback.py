@@ -68,8 +68,8 @@ def _as_json(found: Rollback, *, dry_run: bool) -> dict[str, Any]:
     """Return the documented object, as far as the table's metadata tell it."""
     current = found.undone[0] if found.undone else found.target
     then = found.history.as_of(found.target.snapshot_id)
-    states = then.mirror_states if then is not None else ()
-    mark = states[0].watermark if states else None
+    state = None if then is None else then.mirror_state
+    mark = None if state is None else state.watermark
     return {
         "table": found.table,
         "dry_run": dry_run,

@@ -104,8 +104,7 @@ def _table(history: TableHistory | None) -> dict[str, Any]:
 
 
 def _mirror(history: TableHistory | None) -> dict[str, Any]:
-    states = () if history is None else history.mirror_states
-    state = states[0] if states else None
+    state = None if history is None else history.mirror_state
     return {
         **_table(history),
         "run_id": None if state is None else state.run_id,

@@ -60,10 +60,9 @@ def _behind(
     """Return the source's tables that hold rows which every run must read again because of it."""
     found = []
     for table, mirror in mirrors.items():
-        states = () if mirror is None else mirror.mirror_states
-        settings = config.tables[table]
-        if settings.source == name and states:
-            found += [table] if states[0].is_held_back(holds_from, settings.cursor_timezone) else []
+        state, settings = None if mirror is None else mirror.mirror_state, config.tables[table]
+        if settings.source == name and state is not None:
+            found += [table] if state.is_held_back(holds_from, settings.cursor_timezone) else []
     return found
 
 

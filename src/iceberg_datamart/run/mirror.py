@@ -84,7 +84,7 @@ def _compared(work: MirrorWork, step: MergeWindow, reason: str) -> Outcome:
 
 def _newest(step: MergeWindow) -> MirrorState | None:
     """Return the mirror's newest CDC state."""
-    return None if step.mirror is None else next(iter(step.mirror.mirror_states), None)
+    return None if step.mirror is None else step.mirror.mirror_state
 
 
 def _probed(work: MirrorWork, step: MergeWindow) -> Probe:
@@ -194,10 +194,10 @@ def _must_commit(step: MergeWindow) -> bool:
     """
     if step.mirror is None:
         return True
-    states, cursor = step.mirror.mirror_states, step.settings.cursor
-    outdated = not states or (states[0].source, states[0].cursor) != (step.source.identity, cursor)
-    snapshots = step.source.snapshots
-    moved = snapshots is not None and any(state.fingerprint != snapshots.position for state in states[:1])
+    state, snapshots = step.mirror.mirror_state, step.source.snapshots
+    identity = (step.source.identity, step.settings.cursor)
+    outdated = state is None or (state.source, state.cursor) != identity
+    moved = snapshots is not None and state is not None and state.fingerprint != snapshots.position
     owed = step.doubted or step.mirror.needs_reconcile or bool(step.mirror.foreign()) or _is_outdated(step)
     return outdated or moved or (step.load_type in WHOLE and owed) or _has_other_columns(step)
 
@@ -218,7 +218,7 @@ def _has_other_columns(step: MergeWindow) -> bool:
 
     Without recorded numbers only those that the mirror itself lacks are others.
     """
-    state = next(iter(step.mirror.mirror_states), None) if step.mirror is not None else None
+    state = _newest(step)
     if state is None or step.mirror is None or step.mirror.current is None:
         return False
     numbers = recorded_column_ids(step.source.column_ids, _mirrored(step))
@@ -286,11 +286,11 @@ def _looks_as_recorded(table: DescribedTable, step: MergeWindow) -> bool:
     if step.source.snapshots is not None:
         return step.load_type not in WHOLE and step.window.after == step.source.snapshots.current
     current = None if step.mirror is None else step.mirror.current
-    states = () if step.mirror is None else step.mirror.mirror_states
-    if step.load_type in WHOLE or step.window.lower is None or not states or current is None:
+    state = _newest(step)
+    if step.load_type in WHOLE or step.window.lower is None or state is None or current is None:
         return False
-    recorded = states[0].fingerprint
-    if recorded is None or current.run_id != states[0].run_id or step.change.added or step.change.widened:
+    recorded = state.fingerprint
+    if recorded is None or current.run_id != state.run_id or step.change.added or step.change.widened:
         return False
     before = Fingerprint.parse(step.window.lower.kind, recorded)
     if before.lower.value > step.window.lower.value:

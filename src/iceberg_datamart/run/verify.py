@@ -100,7 +100,7 @@ def pending_from(table: DescribedTable, step: MergeWindow) -> Watermark | None:
     None where there are no such rows: where the window's content is the recorded one, what a mirror lacks
     was there to be read (R14).
     """
-    state = next(iter(step.mirror.mirror_states), None) if step.mirror is not None else None
+    state = None if step.mirror is None else step.mirror.mirror_state
     if state is None or (state.source, state.cursor) != (step.source.identity, step.settings.cursor):
         return None
     mark = state.watermark or state.greatest
@@ -122,8 +122,8 @@ def _refuse_incomparable(step: MergeWindow) -> None:
         names = ", ".join(column.name for column in step.change.added)
         message = f"the source has columns that the mirror does not have yet: {names}"
         raise SchemaChangeError(message, hint="Run once, then verify.")
-    states = () if step.mirror is None else step.mirror.mirror_states
-    if states and states[0].read_at > step.horizon.clock:
+    state = None if step.mirror is None else step.mirror.mirror_state
+    if state is not None and state.read_at > step.horizon.clock:
         message = "a run merged a later state of the source than the one that is compared"
         raise CommitConflictError(message, hint="Verify again.")
 

@@ -152,7 +152,7 @@ FIRST_RULES = (
         "R13",
         "the source's identity is not compared",
         "core/plan/planner.py",
-        "if states[0].source != source.identity and not request.accept_new_source:",
+        "if state.source != source.identity and not request.accept_new_source:",
         "if False:",
         "tests/e2e/test_rules_writers.py::test_r13_another_database_is_refused_unless_accepted",
     ),

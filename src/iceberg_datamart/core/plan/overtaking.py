@@ -42,7 +42,7 @@ def overtaken_by(
     if not (since and _has_read_later(step, since[0])) and not _file_moved(step, planned, said):
         return None
     whole = any(state.load_type in WHOLE and _has_read_later(step, state) for state in since)
-    newest = None if now is None else next(iter(now.mirror_states), None)
+    newest = None if now is None else now.mirror_state
     complete_through = None if newest is None else newest.complete_through
     return Overtaken(complete_through, whole or _goes_on(step, before, planned.timestamp))
 
@@ -62,7 +62,7 @@ def _goes_on(step: MergeWindow, before: TableHistory | None, timestamp: datetime
     """
     if step.load_type != INCREMENTAL or step.doubted or before is None:
         return False
-    newest = next(iter(before.mirror_states), None)
+    newest = before.mirror_state
     if newest is None:
         return False
     return timestamp is None or newest.complete_through.replace(microsecond=0) <= timestamp

@@ -308,17 +308,17 @@ def _accepted_state(
     source: SourceTable, mirror: TableHistory | None, request: RunRequest
 ) -> MirrorState | None:
     """Return the mirror's newest CDC state. Raises: SourceIdentityError for another source (R13)."""
-    states = () if mirror is None else mirror.mirror_states
-    if not states:
+    state = None if mirror is None else mirror.mirror_state
+    if state is None:
         return None
-    if states[0].source != source.identity and not request.accept_new_source:
+    if state.source != source.identity and not request.accept_new_source:
         message = (
-            f"the mirror was filled from {states[0].source}, "
+            f"the mirror was filled from {state.source}, "
             f"but the settings now name {source.identity} (server/database/table)"
         )
         hint = "Correct the source's url, or run once with --accept-new-source: a full load from the new one."
         raise SourceIdentityError(message, hint=hint)
-    return states[0]
+    return state
 
 
 def _check_names(name: str, source: SourceTable, *, glue: bool) -> None:
@@ -361,7 +361,7 @@ def _allowed_change(
     present = {column: kind for column, kind in mirror.columns.items() if column not in LINEAGE_NAMES}
     change = schema_change(name, source.columns, present, source.primary_key)
     change = replace(change, absent=tuple(gone for gone in change.absent if gone not in table.exclude))
-    state = next(iter(mirror.mirror_states), None)
+    state = mirror.mirror_state
     recorded = {} if state is None or state.source != source.identity else state.column_ids
     change = renumbered(change, recorded, source.column_ids)
     if mirror.current is not None:

@@ -55,7 +55,7 @@ class Witnesses:
     @property
     def state(self) -> MirrorState | None:
         """Return the mirror's newest CDC state."""
-        return next(iter(self.states), None)
+        return None if self.mirror is None else self.mirror.mirror_state
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,8 @@ def known_complete(mirror: TableHistory | None) -> datetime | None:
 
     The timestamp file is not asked: it speaks of tables that were enabled and read when it was written.
     """
-    states = () if mirror is None else mirror.mirror_states
-    return states[0].complete_through if states else None
+    state = None if mirror is None else mirror.mirror_state
+    return None if state is None else state.complete_through
 
 
 def next_timestamp(

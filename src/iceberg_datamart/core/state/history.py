@@ -229,6 +229,11 @@ class TableHistory:
         found = (mirror_state(snapshot.summary) for snapshot in self.snapshots)
         return tuple(state for state in found if state is not None)
 
+    @property
+    def mirror_state(self) -> MirrorState | None:
+        """Return the newest of the mirror's CDC states."""
+        return self.mirror_states[0] if self.mirror_states else None
+
     @cached_property
     def mart_state(self) -> MartState | None:
         """Return what the mart consumed last, or None where no ancestor says."""

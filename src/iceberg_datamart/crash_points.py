@@ -26,7 +26,7 @@ Point = Literal[
     "database-created",
     "table-created",
     "columns-changed",
-    "spark-started",
+    "engine-started",
     "changes-held",
     "staged",
     "published",

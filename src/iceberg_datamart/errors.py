@@ -14,7 +14,8 @@ DatamartError                    1  something failed
 │   ├── DuplicateKeyError        1  rows share a primary key that no constraint proves (R18)
 │   └── UnfitValueError          1  a value that the mirror's type cannot hold (R10)
 ├── CheckError                   1  rows that a check does not allow; nothing of the table was committed
-├── LakeError                    1  Iceberg or Spark refused
+├── LakeError                    1  Iceberg or an engine refused
+│   ├── NeedsSparkError          1  the engine in process must leave it to Spark; nothing was written
 │   ├── SchemaChangeError        1  a column changed in a way that Iceberg cannot follow
 │   ├── DeleteGuardError         1  a run would remove more rows than allowed
 │   ├── AuditError               1  a staged snapshot is not as audits want it; it was not published
@@ -134,7 +135,11 @@ class CheckError(DatamartError):
 
 
 class LakeError(DatamartError):
-    """Iceberg or Spark refused."""
+    """Iceberg or an engine refused."""
+
+
+class NeedsSparkError(LakeError):
+    """The engine in process cannot do it, or not as Spark does; nothing was written."""
 
 
 class SchemaChangeError(LakeError):

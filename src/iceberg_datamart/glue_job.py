@@ -19,7 +19,7 @@ from iceberg_datamart.cli.output import print_error, print_json
 from iceberg_datamart.cli.rerun import rerun_once
 from iceberg_datamart.cli.run import run_once
 from iceberg_datamart.core.load_types import FULL, INCREMENTAL
-from iceberg_datamart.core.plan.planner import RunRequest
+from iceberg_datamart.core.plan.facts import RunRequest
 from iceberg_datamart.core.report.run import unplanned_json
 from iceberg_datamart.core.settings.s3_address import has_scheme, object_problem
 from iceberg_datamart.errors import ConfigError, DatamartError

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from iceberg_datamart.core.columns import Column
+    from iceberg_datamart.core.engines import Engines
     from iceberg_datamart.core.mart.shape import MartShape
     from iceberg_datamart.core.quality.audits import Audit
     from iceberg_datamart.core.quality.checks import Checks
@@ -198,6 +199,9 @@ class SourceSession(Protocol):
 class Lake(Protocol):
     """The Iceberg tables of one run."""
 
+    def using(self, engine: str) -> Lake:
+        """Return the same lake, worked on by one engine from here on: see `core.engines`."""
+
     def history(self, table: str) -> TableHistory | None:
         """Return a table's columns and ancestors, or None where there is no table."""
 
@@ -287,4 +291,5 @@ class Adapters:
     timestamp_file: TimestampFile
     run_counts: RunCounts
     clock: Clock
+    engines: Engines
     open_source: Callable[[str, SourceConfig], SourceSession]

@@ -38,7 +38,7 @@ BEFORE_ANY_EFFECT = (
     ("point-fixed#1", False),
     ("window-compared#1", True),
     ("window-probed#2", False),
-    ("spark-started#1", True),
+    ("engine-started#1", True),
     ("changes-held#1", False),
 )
 # Where a run crashes; then the next, which has by then committed whatever was left to commit.

@@ -10,16 +10,9 @@ import pytest
 
 from iceberg_datamart.core.columns import Column
 from iceberg_datamart.core.instants import CursorKind, microseconds
-from iceberg_datamart.core.plan.planner import (
-    Facts,
-    MergeWindow,
-    Plan,
-    Refuse,
-    RunRequest,
-    TableFacts,
-    plan_run,
-    plan_table,
-)
+from iceberg_datamart.core.plan.facts import Facts, RunRequest, TableFacts
+from iceberg_datamart.core.plan.planner import plan_run, plan_table
+from iceberg_datamart.core.plan.steps import MergeWindow, Plan, Refuse
 from iceberg_datamart.core.source.reads import SourceTable
 from iceberg_datamart.core.state.commit import MirrorState
 from iceberg_datamart.core.state.history import Snapshot, TableHistory

@@ -9,8 +9,10 @@ import pytest
 
 from iceberg_datamart.core.columns import Column
 from iceberg_datamart.core.instants import CursorKind
-from iceberg_datamart.core.plan.planner import Facts, MergeWindow, Refuse, RunRequest, TableFacts, plan_table
+from iceberg_datamart.core.plan.facts import Facts, RunRequest, TableFacts
+from iceberg_datamart.core.plan.planner import plan_table
 from iceberg_datamart.core.plan.schema import same_in_files
+from iceberg_datamart.core.plan.steps import MergeWindow, Refuse
 from iceberg_datamart.core.source.reads import SourceTable
 from iceberg_datamart.core.state.watermark import Horizon
 from iceberg_datamart.errors import SchemaChangeError

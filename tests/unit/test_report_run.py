@@ -95,6 +95,7 @@ def test_an_outcome_is_the_documented_object() -> None:
         "watermark": "5",
         "complete_through": None,
         "seconds": 0.123,
+        "engine": None,
         "error": None,
         "reason": None,
         "warnings": [],

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from iceberg_datamart.core.plan.planner import Facts, maintain_mart
+from iceberg_datamart.core.plan.facts import Facts
+from iceberg_datamart.core.plan.planner import maintain_mart
 from iceberg_datamart.errors import LakeError
 from iceberg_datamart.ports import ConsumedMirror
 from iceberg_datamart.run.rerun import repeated

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iceberg_datamart.core.instants import CursorKind, microseconds
-from iceberg_datamart.core.plan.planner import MergeWindow
+from iceberg_datamart.core.plan.steps import MergeWindow
 from iceberg_datamart.core.state.watermark import Watermark
 from iceberg_datamart.run.verify import pending_from
 from support.fakes.ports import MINUTE, NOON, FakeSource, FakeWorld, configured, table

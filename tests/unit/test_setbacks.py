@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from iceberg_datamart.core.columns import Column
 from iceberg_datamart.core.instants import CursorKind, microseconds
-from iceberg_datamart.core.plan.planner import Facts, MergeWindow, Refuse, RunRequest, TableFacts, plan_run
+from iceberg_datamart.core.plan.facts import Facts, RunRequest, TableFacts
+from iceberg_datamart.core.plan.planner import plan_run
 from iceberg_datamart.core.plan.setbacks import fell_below, parts_text, setback
+from iceberg_datamart.core.plan.steps import MergeWindow, Refuse
 from iceberg_datamart.core.source.reads import IntegerCursor, Probe, SourceTable, StoredPart
 from iceberg_datamart.core.state.commit import MirrorState
 from iceberg_datamart.core.state.history import Snapshot, TableHistory

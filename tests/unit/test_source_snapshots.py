@@ -8,7 +8,9 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from iceberg_datamart.core.columns import Column
-from iceberg_datamart.core.plan.planner import Facts, MergeWindow, RunRequest, TableFacts, plan_table
+from iceberg_datamart.core.plan.facts import Facts, RunRequest, TableFacts
+from iceberg_datamart.core.plan.planner import plan_table
+from iceberg_datamart.core.plan.steps import MergeWindow
 from iceberg_datamart.core.source.reads import SourceTable
 from iceberg_datamart.core.source.snapshots import SourceSnapshots
 from iceberg_datamart.core.state.commit import MirrorState

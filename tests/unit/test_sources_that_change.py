@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iceberg_datamart.core.plan.planner import MergeWindow
+from iceberg_datamart.core.plan.steps import MergeWindow
 from iceberg_datamart.core.settings.model import TableConfig
 from iceberg_datamart.core.source.reads import SourceTable, StoredPart
 from iceberg_datamart.core.source.recipe import whole_recipe, with_hidden

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime, timezone
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from iceberg_datamart.core.engines import IN_PROCESS, SPARK, Engines
 from iceberg_datamart.core.report.metrics import run_metrics
 from iceberg_datamart.core.settings.model import GlueSource
 from iceberg_datamart.lake.catalog import LakeCatalog, open_catalog
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
     from pyspark import SparkContext
 
-    from iceberg_datamart.core.plan.planner import RunRequest
+    from iceberg_datamart.core.plan.facts import RunRequest
     from iceberg_datamart.core.report.run import RunReport
     from iceberg_datamart.core.settings.model import Config, PostgresSource, SourceConfig
     from iceberg_datamart.core.source.reads import Activity
@@ -137,6 +140,17 @@ def new_run(config: Config, request: RunRequest, run_id: str | None = None) -> R
         timestamp_file=timestamp_file(config.state.timestamp_file, config.catalog.properties),
         run_counts=run_counts(config.state.timestamp_file, config.catalog.properties),
         clock=clock,
+        engines=engines_of(config.engine),
         open_source=open_source,
     )
     return Run(config, request, adapters, run_id)
+
+
+def engines_of(asked: str) -> Engines:
+    """Return which engines this process can start, and whether Spark is there already; none is imported."""
+    parts = {SPARK: "pyspark", IN_PROCESS: "duckdb"}
+    installed = frozenset(name for name, module in parts.items() if find_spec(module) is not None)
+    pyspark = sys.modules.get("pyspark")
+    # The only way to ask without starting one.
+    running = pyspark is not None and pyspark.SparkContext._active_spark_context is not None  # noqa: SLF001
+    return Engines(asked, installed, is_spark_running=running)

@@ -22,7 +22,7 @@ from iceberg_datamart.cli.demo_screens import changes_text, commands, history_ta
 from iceberg_datamart.cli.options import JsonOption
 from iceberg_datamart.cli.output import console, logging_to_stderr, outcomes_table, print_json
 from iceberg_datamart.core.load_types import FULL, INCREMENTAL
-from iceberg_datamart.core.plan.planner import RunRequest
+from iceberg_datamart.core.plan.facts import RunRequest
 from iceberg_datamart.demo.changes import change as change_source
 from iceberg_datamart.demo.changes import late_commit
 from iceberg_datamart.demo.folder import DemoFolder

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from iceberg_datamart.app.settings_file import default_config_text, load_config, parse_config
-from iceberg_datamart.core import load_types
+from iceberg_datamart.core import engines, load_types
 from iceberg_datamart.core.settings.model import Config
 from iceberg_datamart.errors import ConfigError
 
@@ -32,6 +32,24 @@ TableOption = Annotated[
     ),
 ]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Log details and stack traces.")]
+
+
+class EngineName(str, Enum):
+    """What works on the tables."""
+
+    AUTO = engines.AUTO
+    SPARK = engines.SPARK
+    IN_PROCESS = engines.IN_PROCESS
+
+
+EngineOption = Annotated[
+    EngineName | None,
+    typer.Option(
+        "--engine",
+        envvar="DATAMART_ENGINE",
+        help="What works on the tables, for this run. Default: `engine` of the settings.",
+    ),
+]
 AcceptOption = Annotated[
     bool,
     typer.Option(
@@ -56,14 +74,17 @@ LoadTypeOption = Annotated[
 ]
 
 
-def loaded(path: Path | None, tables: list[str] | None = None) -> Config:
-    """Return the settings. Raises: ConfigError, also for a `--table` that they do not name."""
+def loaded(path: Path | None, tables: list[str] | None = None, engine: EngineName | None = None) -> Config:
+    """Return the settings, with `engine` in place of theirs.
+
+    Raises: ConfigError, also for a `--table` that they do not name.
+    """
     if path is None:
         config = parse_config(default_config_text(), os.environ, "the shipped settings")
     else:
         config = load_config(path, os.environ)
     require_enabled(tables or (), config, "--table")
-    return config
+    return config if engine is None else config.model_copy(update={"engine": engine.value})
 
 
 def require_enabled(tables: Iterable[str], config: Config, option: str) -> None:

@@ -9,6 +9,7 @@ from iceberg_datamart.app.assemble import new_run
 from iceberg_datamart.cli.options import (
     AcceptOption,
     ConfigOption,
+    EngineOption,
     JsonOption,
     LoadType,
     LoadTypeOption,
@@ -17,10 +18,12 @@ from iceberg_datamart.cli.options import (
 )
 from iceberg_datamart.cli.output import console, print_json, rows_table, short
 from iceberg_datamart.core.load_types import RECONCILE
-from iceberg_datamart.core.plan.planner import MaintainMart, MergeWindow, Refuse, RunRequest, Step
+from iceberg_datamart.core.plan.facts import RunRequest
+from iceberg_datamart.core.plan.steps import MaintainMart, MergeWindow, Refuse, Step
 from iceberg_datamart.core.report.run import error_json
 from iceberg_datamart.core.settings.model import Config
 from iceberg_datamart.core.source.reads import QueryRead
+from iceberg_datamart.errors import DatamartError
 from iceberg_datamart.ports import DescribedTable
 from iceberg_datamart.run.runner import Prepared
 
@@ -30,11 +33,12 @@ def plan(
     load_type: LoadTypeOption = LoadType.INCREMENTAL,
     table: TableOption = None,
     accept_new_source: AcceptOption = False,
+    engine: EngineOption = None,
     json: JsonOption = False,
 ) -> None:
     """Show what `run` would read and write, table by table. Changes nothing."""
     request = RunRequest(load_type.value, tuple(table or ()), accept_new_source)
-    settings = loaded(config, table)
+    settings = loaded(config, table, engine)
     with new_run(settings, request) as run:
         prepared = run.prepare()
         shown = as_json(settings, prepared)
@@ -42,7 +46,7 @@ def plan(
         print_json(shown)
         return
     out = console()
-    columns = ("step", "name", "reads", "why")
+    columns = ("step", "name", "reads", "why", "engine")
     out.print(rows_table(columns, (_row(step) for step in shown["steps"])))
     for step in prepared.plan.steps:
         for text in _changes(step):
@@ -65,7 +69,16 @@ def _step(config: Config, prepared: Prepared, step: Step) -> dict[str, Any]:
     if isinstance(step, Refuse):
         return {"step": "refuse", "table": step.table, "error": error_json(step.error)}
     if isinstance(step, MaintainMart):
-        return {"step": "maintain", "mart": step.mart, "tables": list(step.tables)}
+        return {
+            "step": "maintain",
+            "mart": step.mart,
+            "tables": list(step.tables),
+            **(
+                {"engine": None, "error": error_json(step.engine)}
+                if isinstance(step.engine, DatamartError)
+                else {"engine": step.engine.as_json()}
+            ),
+        }
     if isinstance(step, MergeWindow):
         return _merge(prepared.tables[step.table], step)
     return {"step": "write_timestamp", "file": config.state.timestamp_file}
@@ -81,6 +94,7 @@ def _merge(table: DescribedTable, step: MergeWindow) -> dict[str, Any]:
         "reason": step.reason,
         "primary_key": list(step.source.primary_key),
         "horizon": step.horizon.instant.isoformat(),
+        "engine": step.engine.as_json(),
         "columns_added": [f"{column.name} {column.type}" for column in step.change.added],
         "columns_widened": [f"{column.name} {column.type}" for column in step.change.widened],
         "columns_absent": list(step.change.absent),
@@ -116,4 +130,5 @@ def _row(step: dict[str, Any]) -> dict[str, Any]:
         if window is None
         else reads(step["load_type"], window["lower"], window["after_snapshot"]),
         "why": step["error"]["message"] if "error" in step else step.get("reason"),
+        "engine": None if step.get("engine") is None else step["engine"]["name"],
     }

@@ -9,11 +9,12 @@ from typing import Annotated
 import typer
 
 from iceberg_datamart.app.assemble import new_run, tables_of
-from iceberg_datamart.cli.options import ConfigOption, DebugOption, JsonOption, loaded
+from iceberg_datamart.cli.options import ConfigOption, DebugOption, EngineOption, JsonOption, loaded
 from iceberg_datamart.cli.output import console, logging_to_stderr, print_json
 from iceberg_datamart.cli.run import run_once, show_report
 from iceberg_datamart.cli.verify import show_verified
-from iceberg_datamart.core.plan.planner import Facts, RunRequest, maintain_mart
+from iceberg_datamart.core.plan.facts import Facts, RunRequest
+from iceberg_datamart.core.plan.planner import maintain_mart
 from iceberg_datamart.core.report.run import RunReport
 from iceberg_datamart.core.report.verification import RerunReport, Verified
 from iceberg_datamart.core.settings.model import Config
@@ -31,11 +32,12 @@ def rerun(
         typer.Option("--into", metavar="TABLE", help="Of a mart: also write the join into this new table."),
     ] = None,
     config: ConfigOption = None,
+    engine: EngineOption = None,
     json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
     """Read a mirror again from a snapshot's state, or compute a mart's snapshot again and compare."""
-    report = rerun_once(loaded(config), RunRequest(), snapshot_id, into=into, debug=debug)
+    report = rerun_once(loaded(config, engine=engine), RunRequest(), snapshot_id, into=into, debug=debug)
     if json:
         print_json(report.as_json())
     elif isinstance(report, RunReport):
@@ -71,13 +73,13 @@ def rerun_once(
 def _mart_again(config: Config, mart: str, snapshot_id: int, into: str | None, *, debug: bool) -> RerunReport:
     """Compute a mart's snapshot again, compare, and write the join where that is asked for."""
     run = new_run(config, RunRequest())
-    step, lake = maintain_mart(mart, config, Facts(None, {})), run.adapters.lake
+    step, lake = maintain_mart(mart, config, Facts(None, {}, engines=run.adapters.engines)), run.adapters.lake
     with logging_to_stderr(run.run_id, debug=debug), run:
         try:
             repetition = repeated(lake, step, snapshot_id)
         except LakeError as error:
             return RerunReport({}, {mart: Verified(error=error)})
-        verified = settled(mart, partial(compared, lake, repetition))
+        verified = settled(mart, partial(compared, lake, step, repetition))
         wanted = into if verified.error is None else None
-        receipt = None if wanted is None else written(lake, run.run_id, repetition, wanted)
+        receipt = None if wanted is None else written(lake, run.run_id, step, repetition, wanted)
         return RerunReport({}, {mart: verified}, into=receipt)

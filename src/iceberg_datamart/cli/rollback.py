@@ -10,15 +10,23 @@ import typer
 from iceberg_datamart.app.assemble import new_run, tables_of
 from iceberg_datamart.cli.history import as_json as snapshot_json
 from iceberg_datamart.cli.history import show_snapshots
-from iceberg_datamart.cli.options import ConfigOption, DebugOption, JsonOption, loaded, require_known
+from iceberg_datamart.cli.options import (
+    ConfigOption,
+    DebugOption,
+    EngineOption,
+    JsonOption,
+    loaded,
+    require_known,
+)
 from iceberg_datamart.cli.output import console, logging_to_stderr, print_json, short
 from iceberg_datamart.cli.plan import reads
-from iceberg_datamart.core.plan.planner import MergeWindow, Refuse, RunRequest
+from iceberg_datamart.core.plan.facts import RunRequest
+from iceberg_datamart.core.plan.steps import MergeWindow, Refuse
 from iceberg_datamart.core.report.run import error_json
 from iceberg_datamart.core.report.verification import EXTRA, MISSING, STALE, Differences
 from iceberg_datamart.core.settings.model import Config
 from iceberg_datamart.errors import ConfigError
-from iceberg_datamart.run.rollback import Rollback, next_step, rollback_to
+from iceberg_datamart.run.rollback import Rollback, next_step, rollback_to, undone_rows
 
 # What a rollback does to a row of which the table now differs from the snapshot.
 _DOES = {MISSING: "insert", STALE: "update", EXTRA: "delete"}
@@ -27,6 +35,7 @@ _DOES = {MISSING: "insert", STALE: "update", EXTRA: "delete"}
 def rollback(
     table: Annotated[str, typer.Argument(help="A mirror or mart.", metavar="TABLE")],
     config: ConfigOption = None,
+    engine: EngineOption = None,
     to_snapshot: Annotated[
         int | None,
         typer.Option(
@@ -46,7 +55,7 @@ def rollback(
     debug: DebugOption = False,
 ) -> None:
     """Set a table back to an earlier snapshot, and with it the state from which the next run reads."""
-    settings = loaded(config)
+    settings = loaded(config, engine=engine)
     require_known([table], settings)
     if (to_snapshot is None) == (to_time is None):
         raise ConfigError("name where to go back to", hint="Give either --to-snapshot ID or --to-time T.")
@@ -89,12 +98,7 @@ def _foreseen(config: Config, found: Rollback, *, debug: bool) -> dict[str, Any]
     run = new_run(config, RunRequest(tables=(found.table,) if found.table in config.tables else ()))
     with logging_to_stderr(run.run_id, debug=debug), run:
         step = next_step(run, found)
-        target = found.target.snapshot_id
-        rows = (
-            run.adapters.lake.snapshot_differences(found.table, found.history, target)
-            if found.undone
-            else Differences()
-        )
+        rows = undone_rows(run, found)
     return {"next_read": None if step is None else _step_json(step), "rows": _rows_json(rows)}
 
 

@@ -12,6 +12,8 @@ from iceberg_datamart.cli.options import (
     AcceptOption,
     ConfigOption,
     DebugOption,
+    EngineName,
+    EngineOption,
     JsonOption,
     LoadType,
     LoadTypeOption,
@@ -19,7 +21,7 @@ from iceberg_datamart.cli.options import (
     loaded,
 )
 from iceberg_datamart.cli.output import console, logging_to_stderr, outcomes_table, print_error, print_json
-from iceberg_datamart.core.plan.planner import RunRequest
+from iceberg_datamart.core.plan.facts import RunRequest
 from iceberg_datamart.core.report.run import RunReport, unplanned_json
 from iceberg_datamart.core.settings.model import Config
 from iceberg_datamart.crash_points import crash_point
@@ -31,19 +33,21 @@ def run(
     load_type: LoadTypeOption = LoadType.INCREMENTAL,
     table: TableOption = None,
     accept_new_source: AcceptOption = False,
+    engine: EngineOption = None,
     json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
     """Read what changed in the sources, merge it into the mirrors, and bring the marts up to date."""
-    report_of(
-        config, RunRequest(load_type.value, tuple(table or ()), accept_new_source), json=json, debug=debug
-    )
+    request = RunRequest(load_type.value, tuple(table or ()), accept_new_source)
+    report_of(config, request, engine, json=json, debug=debug)
 
 
-def report_of(config: Path | None, request: RunRequest, *, json: bool, debug: bool) -> NoReturn:
+def report_of(
+    config: Path | None, request: RunRequest, engine: EngineName | None, *, json: bool, debug: bool
+) -> NoReturn:
     """Run once, print the report, and end with its exit code."""
     try:
-        report = run_once(loaded(config, list(request.tables)), request, debug=debug)
+        report = run_once(loaded(config, list(request.tables), engine), request, debug=debug)
         crash_point("report-ready")
     except DatamartError as error:
         if json:

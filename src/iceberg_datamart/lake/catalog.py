@@ -220,9 +220,8 @@ class LakeCatalog:
             found = while_unreachable(self.load, table)
         except NoSuchTableError:
             return None
-        fields = found.schema().fields
+        fields, ancestors = found.schema().fields, tuple(_ancestors(found))
         columns = {field.name: str(field.field_type) for field in fields}
-        ancestors = tuple(_ancestors(found))
         ids = {snapshot.snapshot_id for snapshot in ancestors}
         # No rollback and no expiry takes a sequence number back. Tables of format 1 have none.
         last = getattr(found.metadata, "last_sequence_number", 0)
@@ -237,6 +236,8 @@ class LakeCatalog:
             last_sequence_number=last,
             properties=dict(found.properties),
             schema_id=found.metadata.current_schema_id,
+            format_version=found.metadata.format_version,
+            is_partitioned=any(spec.fields for spec in found.metadata.partition_specs),
         )
 
     def surveyed(

@@ -40,6 +40,10 @@ class Engine(Protocol):
     """
 
     @property
+    def name(self) -> str:
+        """Return its name in the settings."""
+
+    @property
     def dialect(self) -> Dialect:
         """Return the SQL that this engine runs."""
 

@@ -1,11 +1,13 @@
-"""The lake of one run: PyIceberg describes and alters its tables, Spark writes them."""
+"""The lake of one run: PyIceberg describes and alters its tables, an engine writes them."""
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from iceberg_datamart.core.engines import IN_PROCESS, SPARK
 from iceberg_datamart.core.plan.schema import held_columns, incompatible_columns, schema_change
 from iceberg_datamart.core.sql.changeset import Sides, differences_sql
 from iceberg_datamart.core.sql.reserved import LINEAGE, LINEAGE_NAMES
@@ -17,7 +19,7 @@ from iceberg_datamart.lake.differences import counted
 from iceberg_datamart.lake.marts import maintain_mart, mart_differences, planned_join
 from iceberg_datamart.lake.mirrors import Writer, merge_mirror, mirror_differences
 from iceberg_datamart.lake.rejected import RejectedRows
-from iceberg_datamart.lake.runtime import present_runtime
+from iceberg_datamart.lake.runtime import readers_runtime
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -47,15 +49,22 @@ TABLE_PROPERTIES = {
 
 
 class IcebergLake:
-    """The Iceberg tables of one run. Spark starts with the first change, so that a quiet run needs none."""
+    """The Iceberg tables of one run. An engine starts with the first change: a quiet run needs none."""
 
     def __init__(self, config: Config, run_id: str, clock: Clock) -> None:
         """Open the catalog; every row this lake writes carries `run_id`. Raises: ConfigError."""
         self._config, self._run_id, self._clock = config, run_id, clock
         self._catalog = LakeCatalog(config.catalog, config.database)
         self._rejected = RejectedRows(self._catalog, run_id, clock)
-        self._engine: Engine | None = None
+        self._engines: dict[str, Engine] = {}
         self._starting = Lock()
+        self._chosen = SPARK
+
+    def using(self, engine: str) -> IcebergLake:
+        """Return the same lake, worked on by one engine, which starts when something needs it."""
+        other = copy(self)
+        other._chosen = engine  # noqa: SLF001  (another of its kind)
+        return other
 
     def history(self, table: str) -> TableHistory | None:
         """Return a table's columns and ancestors, or None where there is no table."""
@@ -66,12 +75,12 @@ class IcebergLake:
     ) -> tuple[Column, ...]:
         """Return a source's columns as the mirror holds them. Raises: SchemaChangeError."""
         present = {} if mirror is None else mirror.columns
-        return held_columns(table, columns, present, zoneless=present_runtime().zoneless_timestamps)
+        return held_columns(table, columns, present, zoneless=readers_runtime().zoneless_timestamps)
 
     def close(self) -> None:
         """Release held rows; the JVM stays for other runs of this process."""
-        if self._engine is not None:
-            self._engine.release()
+        for engine in self._engines.values():
+            engine.release()
 
     def probe(self, table: str, source: SourceTable, read: LakeRead, cursor: str | None) -> Probe:
         """Return what a read of a table's files holds. Raises: see `ports.Lake`."""
@@ -153,7 +162,7 @@ class IcebergLake:
 
         Raises: SchemaChangeError.
         """
-        optional = not present_runtime().required_columns
+        optional = not readers_runtime().required_columns
         if base is None:
             columns = [replace(column, nullable=optional or column.nullable) for column in columns]
             self._catalog.create(table, (*columns, *LINEAGE), key, {**TABLE_PROPERTIES, **properties})
@@ -180,10 +189,19 @@ class IcebergLake:
         return Writer(self._started(), self._rejected, self._run_id, self._clock)
 
     def _started(self) -> Engine:
-        from iceberg_datamart.lake.spark.engine import SparkEngine  # noqa: PLC0415  (a quiet run starts no JVM)
-
         with self._starting:
-            if self._engine is None:
-                self._engine = SparkEngine(self._config, self._run_id)
-                crash_point("spark-started")
-            return self._engine
+            if self._chosen not in self._engines:
+                self._engines[self._chosen] = opened(self._chosen, self._config, self._run_id)
+                crash_point("engine-started")
+            return self._engines[self._chosen]
+
+
+def opened(engine: str, config: Config, run_id: str) -> Engine:
+    """Return an engine, started; what it stands on is not imported before. Raises: MissingPartError."""
+    if engine == IN_PROCESS:
+        from iceberg_datamart.lake.in_process.engine import InProcessEngine  # noqa: PLC0415
+
+        return InProcessEngine(config, run_id)
+    from iceberg_datamart.lake.spark.engine import SparkEngine  # noqa: PLC0415
+
+    return SparkEngine(config, run_id)

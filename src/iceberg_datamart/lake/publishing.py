@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Protocol
 
 from iceberg_datamart.core.sql.reserved import RUN_ID
+from iceberg_datamart.core.state.commit import ENGINE
 from iceberg_datamart.crash_points import crash_point
 from iceberg_datamart.errors import (
     CatalogUnreachableError,
@@ -59,7 +60,7 @@ class Publishing:
         if self._audit is not None:
             self._audit.prepare()
         with self._engine.at_work(change.table):
-            staged = self._engine.stage(change, summary)
+            staged = self._engine.stage(change, self._signed(summary))
             if staged.parent == base:
                 self._judge(staged, touched, change.lineage.run_id)
         return self._published(staged, base)
@@ -67,8 +68,12 @@ class Publishing:
     def stamp(self, table: str, base: int | None, summary: Mapping[str, str]) -> Staged:
         """Commit `summary` alone, in a snapshot without files. Raises: as `commit`."""
         with self._engine.at_work(table):
-            staged = self._engine.stamp(table, summary)
+            staged = self._engine.stamp(table, self._signed(summary))
         return self._published(staged, base)
+
+    def _signed(self, summary: Mapping[str, str]) -> dict[str, str]:
+        """Return the properties with the name of the engine that commits them."""
+        return {**summary, ENGINE: self._engine.name}
 
     def _judge(self, staged: Staged, touched: Touched | None, run_id: str) -> None:
         if touched is not None:

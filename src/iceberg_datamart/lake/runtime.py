@@ -79,6 +79,16 @@ def present_runtime() -> Runtime:
     return runtime_of(_spark_version())
 
 
+@cache
+def readers_runtime() -> Runtime:
+    """Return the runtime that the tables are written for: the newest where no Spark is installed.
+
+    Raises: MissingPartError for a Spark that is not one of the two.
+    """
+    installed = _spark_version()
+    return GLUE_5_1 if installed is None else runtime_of(installed)
+
+
 def runtime_of(spark_version: str | None) -> Runtime:
     """Return the runtime of a Spark version such as `3.5.6`; None is no Spark. Raises: MissingPartError."""
     for runtime in RUNTIMES:

@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from iceberg_datamart.core.plan.planner import TableFacts
+from iceberg_datamart.core.plan.facts import TableFacts
 from iceberg_datamart.core.plan.schema import IGNORE, unread_columns
 from iceberg_datamart.core.source.recipe import whole_recipe
 from iceberg_datamart.crash_points import crash_point

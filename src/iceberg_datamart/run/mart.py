@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from iceberg_datamart.core.mart.shape import MartShape
-    from iceberg_datamart.core.plan.planner import MaintainMart
+    from iceberg_datamart.core.plan.steps import MaintainMart
     from iceberg_datamart.core.state.history import Snapshot, TableHistory
     from iceberg_datamart.ports import Lake
 

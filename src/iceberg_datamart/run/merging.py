@@ -12,11 +12,13 @@ from tenacity import Retrying, retry_if_result, stop_after_attempt, wait_random_
 
 from iceberg_datamart.core.load_types import INCREMENTAL
 from iceberg_datamart.core.plan.overtaking import overtaken_by
-from iceberg_datamart.core.plan.planner import Refuse, chosen_tables, merge_order, plan_run, plan_table
+from iceberg_datamart.core.plan.planner import chosen_tables, merge_order, plan_run, plan_table
+from iceberg_datamart.core.plan.steps import Refuse
 from iceberg_datamart.core.plan.windows import known_complete
 from iceberg_datamart.core.report.run import FAILED, UNCHANGED, Outcome
 from iceberg_datamart.errors import CommitConflictError, SourceUnreachableError
 from iceberg_datamart.run.attempts import retried, timed
+from iceberg_datamart.run.engines import outcome_on_engine
 from iceberg_datamart.run.log import tell_together, told
 from iceberg_datamart.run.mirror import MirrorWork, merge_window
 
@@ -25,9 +27,11 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from datetime import datetime
 
+    from iceberg_datamart.core.plan.facts import Facts, RunRequest
     from iceberg_datamart.core.plan.overtaking import Overtaken
-    from iceberg_datamart.core.plan.planner import Facts, MergeWindow, Plan, RunRequest
+    from iceberg_datamart.core.plan.steps import MergeWindow, Plan
     from iceberg_datamart.core.settings.model import Config
+    from iceberg_datamart.ports import Lake
     from iceberg_datamart.run.gathering import Points
 
 log = logging.getLogger(__name__)
@@ -135,8 +139,12 @@ class Merging:
             overtaken = overtaken_by(first, self.facts, current.mirror, self.run_id, said)
             if overtaken is not None:
                 return self._yielded(overtaken)
-            work = MirrorWork(self.points.tables[step.table], self.points.adapters.lake, self.run_id)
-            return merge_window(work, current)
+            table = self.points.tables[step.table]
+
+            def work(lake: Lake) -> Outcome:
+                return merge_window(MirrorWork(table, lake, self.run_id), current)
+
+            return outcome_on_engine(step.table, self.points.adapters.lake, current.engine, work)
 
         return retried(attempt)
 

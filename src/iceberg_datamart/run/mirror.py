@@ -28,7 +28,7 @@ from iceberg_datamart.ports import MirrorMerge
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from iceberg_datamart.core.plan.planner import MergeWindow
+    from iceberg_datamart.core.plan.steps import MergeWindow
     from iceberg_datamart.core.source.reads import Probe, Read, RejectedRow
     from iceberg_datamart.ports import DescribedTable, Lake, Merged
 

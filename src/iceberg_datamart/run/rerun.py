@@ -10,12 +10,13 @@ from iceberg_datamart.core.settings.rules import name_faults
 from iceberg_datamart.core.state.commit import MartState
 from iceberg_datamart.errors import ConfigError, LakeError
 from iceberg_datamart.ports import ConsumedMirror, MartMaintenance
+from iceberg_datamart.run.engines import on_engine
 from iceberg_datamart.run.mart import maintenance_as_consumed, mirrors_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from iceberg_datamart.core.plan.planner import MaintainMart
+    from iceberg_datamart.core.plan.steps import MaintainMart
     from iceberg_datamart.core.report.verification import Verified
     from iceberg_datamart.core.settings.model import Config
     from iceberg_datamart.core.state.commit import CommitReceipt
@@ -67,12 +68,15 @@ def repeated(lake: Lake, step: MaintainMart, snapshot_id: int) -> MartMaintenanc
     return MartMaintenance(shape, consumed, None, then, saved, definition=text or "", as_it_was=True)
 
 
-def compared(lake: Lake, repetition: MartMaintenance) -> Verified:
+def compared(lake: Lake, step: MaintainMart, repetition: MartMaintenance) -> Verified:
     """Return how the mart's snapshot compares with the join, row for row; nothing is written."""
-    return lake.mart_differences(repetition)
+    found, _ = on_engine(step.mart, lake, step.engine, lambda chosen: chosen.mart_differences(repetition))
+    return found
 
 
-def written(lake: Lake, run_id: str, repetition: MartMaintenance, into: str) -> CommitReceipt:
+def written(
+    lake: Lake, run_id: str, step: MaintainMart, repetition: MartMaintenance, into: str
+) -> CommitReceipt:
     """Write the join into a table of its own, and return the proof. Raises: ConfigError where it has rows."""
     present = lake.history(into)
     if present is not None and present.current is not None:
@@ -81,7 +85,8 @@ def written(lake: Lake, run_id: str, repetition: MartMaintenance, into: str) -> 
     saved = repetition.state
     state = MartState(run_id, saved.definition, saved.consumed, saved.failed_inputs)
     target = replace(repetition, shape=replace(repetition.shape, name=into), base=present, state=state)
-    receipt = lake.maintain(target).receipt
+    merged, _ = on_engine(step.mart, lake, step.engine, lambda chosen: chosen.maintain(target))
+    receipt = merged.receipt
     assert receipt is not None  # noqa: S101  (an empty table's first commit is made whatever it holds)
     return receipt
 

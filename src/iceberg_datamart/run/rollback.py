@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from iceberg_datamart.core.engines import engine_of, layout_obstacles
 from iceberg_datamart.core.plan.planner import plan_table
+from iceberg_datamart.core.report.verification import Differences
 from iceberg_datamart.errors import ConfigError
+from iceberg_datamart.run.engines import on_engine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from iceberg_datamart.core.plan.planner import MergeWindow, Refuse
+    from iceberg_datamart.core.plan.steps import MergeWindow, Refuse
     from iceberg_datamart.core.settings.model import Config
     from iceberg_datamart.core.state.history import Snapshot, TableHistory
     from iceberg_datamart.run.runner import Run
@@ -75,6 +78,21 @@ def next_step(run: Run, rollback: Rollback) -> MergeWindow | Refuse | None:
     known = replace(facts.tables[rollback.table], mirror=then)
     facts = replace(facts, tables={**facts.tables, rollback.table: known})
     return plan_table(rollback.table, run.config, facts, run.request)
+
+
+def undone_rows(run: Run, rollback: Rollback) -> Differences:
+    """Return which rows the rollback changes; none where the table is there already."""
+    if not rollback.undone:
+        return Differences()
+    table, history = rollback.table, rollback.history
+    choice = engine_of(run.adapters.engines, layout_obstacles(table, history, {}))
+    found, _ = on_engine(
+        table,
+        run.adapters.lake,
+        choice,
+        lambda lake: lake.snapshot_differences(table, history, rollback.target.snapshot_id),
+    )
+    return found
 
 
 def _at(table: str, history: TableHistory, instant: datetime) -> int:

@@ -10,12 +10,15 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from iceberg_datamart.core.plan.due import counted, due_tables
-from iceberg_datamart.core.plan.planner import Facts, WriteTimestamp, chosen_tables, plan_run
+from iceberg_datamart.core.plan.facts import Facts
+from iceberg_datamart.core.plan.planner import chosen_tables, plan_run
+from iceberg_datamart.core.plan.steps import WriteTimestamp
 from iceberg_datamart.core.plan.windows import next_timestamp
 from iceberg_datamart.core.report.run import FAILED, RunReport
 from iceberg_datamart.crash_points import crash_point
 from iceberg_datamart.errors import DatamartError, TimestampFileConflictError
 from iceberg_datamart.run.attempts import retried, timed
+from iceberg_datamart.run.engines import outcome_on_engine
 from iceberg_datamart.run.gathering import Points
 from iceberg_datamart.run.log import told
 from iceberg_datamart.run.mart import maintain_mart
@@ -27,10 +30,11 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from iceberg_datamart.core.plan.planner import MaintainMart, Plan, RunRequest
+    from iceberg_datamart.core.plan.facts import RunRequest
+    from iceberg_datamart.core.plan.steps import MaintainMart, Plan
     from iceberg_datamart.core.report.run import Outcome
     from iceberg_datamart.core.settings.model import Config
-    from iceberg_datamart.ports import Adapters, DescribedTable
+    from iceberg_datamart.ports import Adapters, DescribedTable, Lake
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +79,8 @@ class Run:
         timestamp = self.adapters.timestamp_file.read()
         crash_point("timestamp-read")
         known = self._points.gathered(chosen_tables(self.config, self.request))
-        facts = Facts(timestamp, known, due_tables(self.config, self.adapters.run_counts.read()))
+        due = due_tables(self.config, self.adapters.run_counts.read())
+        facts = Facts(timestamp, known, due, self.adapters.engines)
         plan = plan_run(self.config, facts, self.request)
         warnings = [text for session in self._points.sessions.values() for text in session.warnings]
         return Prepared(replace(plan, warnings=(*warnings, *plan.warnings)), facts, self._points.tables)
@@ -101,8 +106,11 @@ class Run:
         return replace(report, timestamp=said, seconds=time.monotonic() - started)
 
     def _maintained(self, step: MaintainMart, tables: Mapping[str, Outcome]) -> Outcome:
-        work = partial(maintain_mart, self.adapters.lake, self.run_id, step, tables)
-        return told(step.mart, timed(step.mart, partial(retried, work)))
+        def work(lake: Lake) -> Outcome:
+            return maintain_mart(lake, self.run_id, step, tables)
+
+        attempt = partial(outcome_on_engine, step.mart, self.adapters.lake, step.engine, work)
+        return told(step.mart, timed(step.mart, partial(retried, attempt)))
 
     def _remember(self, plan: Plan, facts: Facts, tables: Mapping[str, Outcome]) -> datetime | None:
         """Count the run and move the timestamp file on; return what the file says then."""

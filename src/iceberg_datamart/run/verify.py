@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING
 
 from iceberg_datamart.core.instants import CursorKind
 from iceberg_datamart.core.plan.keys import require_unique
-from iceberg_datamart.core.plan.planner import Refuse
+from iceberg_datamart.core.plan.steps import Refuse
 from iceberg_datamart.core.report.verification import Differences, Verified, VerifyReport, notes_of
 from iceberg_datamart.core.source.slices import differing
 from iceberg_datamart.core.state.fingerprint import Fingerprint
 from iceberg_datamart.core.state.watermark import ReadWindow, Watermark, least_cursor
 from iceberg_datamart.errors import CommitConflictError, DatamartError, SchemaChangeError
 from iceberg_datamart.ports import MirrorComparison
+from iceberg_datamart.run.engines import on_engine
 from iceberg_datamart.run.gathering import deliberate
 from iceberg_datamart.run.mart import maintenance_as_consumed, mirrors_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from iceberg_datamart.core.plan.planner import MaintainMart, MergeWindow
+    from iceberg_datamart.core.plan.steps import MaintainMart, MergeWindow
     from iceberg_datamart.core.state.history import TableHistory
     from iceberg_datamart.ports import ConsumedMirror, DescribedTable, Lake
     from iceberg_datamart.run.runner import Run
@@ -53,7 +54,10 @@ def settled(name: str, work: Callable[[], Verified]) -> Verified:
 def _table(lake: Lake, tables: Mapping[str, DescribedTable], step: MergeWindow | Refuse) -> Verified:
     if isinstance(step, Refuse):
         raise step.error
-    return _mirror(lake, tables[step.table], step)
+    verified, _ = on_engine(
+        step.table, lake, step.engine, lambda chosen: _mirror(chosen, tables[step.table], step)
+    )
+    return verified
 
 
 def _mirror(lake: Lake, table: DescribedTable, step: MergeWindow) -> Verified:
@@ -138,7 +142,7 @@ def _mart(lake: Lake, step: MaintainMart) -> Verified:
         raise DatamartError(f"the mart '{step.mart}' does not exist yet", hint="Run once, then verify.")
     mirrors = mirrors_of(lake, step.tables)
     maintenance = maintenance_as_consumed(step, history, mirrors)
-    found = lake.mart_differences(maintenance)
+    found, _ = on_engine(step.mart, lake, step.engine, lambda chosen: chosen.mart_differences(maintenance))
     moved = [mirror.table for mirror in maintenance.mirrors if _has_moved(mirrors[mirror.table], mirror)]
     if not moved:
         return found

@@ -9,8 +9,9 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
 
 from iceberg_datamart.core.columns import Column
+from iceberg_datamart.core.engines import Engines
 from iceberg_datamart.core.instants import CursorKind, microseconds
-from iceberg_datamart.core.plan.planner import RunRequest
+from iceberg_datamart.core.plan.facts import RunRequest
 from iceberg_datamart.core.settings.model import Config
 from iceberg_datamart.core.source.reads import Probe, QueryRead, RejectedRow, SourceTable, StoredPart
 from iceberg_datamart.core.source.slices import SliceDigest, Slices, Slicing
@@ -269,6 +270,10 @@ class FakeLake:
         self._source = source
         self._lock = Lock()
 
+    def using(self, engine: str) -> FakeLake:
+        del engine
+        return self
+
     def history(self, table: str) -> TableHistory | None:
         if table not in self.snapshots:
             return None
@@ -365,6 +370,7 @@ class FakeWorld:
         self.lake = FakeLake(self.source, self.effects)
         self.file = FakeTimestampFile(self.effects)
         self.run_counts = FakeRunCounts()
+        self.engines = Engines()
         self.runs = 0
 
     def new_run(self, **request: Any) -> Run:
@@ -373,7 +379,7 @@ class FakeWorld:
         self.lake.run_id = f"run-{self.runs}"
         # It lacks what only `verify` and files ask of a lake.
         lake = cast("Lake", self.lake)
-        adapters = Adapters(lake, self.file, self.run_counts, FakeClock(), self.source.open)
+        adapters = Adapters(lake, self.file, self.run_counts, FakeClock(), self.engines, self.source.open)
         return Run(self.config, RunRequest(**request), adapters, self.lake.run_id)
 
     def run(self, **request: Any) -> RunReport:

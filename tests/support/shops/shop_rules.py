@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from iceberg_datamart.app.assemble import new_run
 from iceberg_datamart.app.settings_file import load_config
-from iceberg_datamart.core.plan.planner import RunRequest
+from iceberg_datamart.core.plan.facts import RunRequest
 from support.oracles.oracle import Mirrored, Oracle
 
 if TYPE_CHECKING:

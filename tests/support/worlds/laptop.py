@@ -35,6 +35,8 @@ _JAVA = (
     "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=200m "
     "-XX:+UseSerialGC -Xms1g -Xmn640m -Diceberg.scan.plan-in-worker-pool=false"
 )
+# Of runs over a laptop's tables.
+ENGINE = os.environ.get("DATAMART_TEST_ENGINE", "spark")
 # Tables of tests are so small that threads, and Java code made for each query, cost more than they bring.
 SMALL_SPARK = {
     "spark.driver.memory": "1g",
@@ -120,6 +122,7 @@ class Laptop:
             "sources": {"prd": {"type": "postgres", "url": self.url, **source}},
             "tables": {name: {"source": "prd", **table} for name, table in tables.items()},
             "marts": dict(marts),
+            "engine": ENGINE,
             "spark": {"properties": dict(SMALL_SPARK)},
         }
         return self.save()

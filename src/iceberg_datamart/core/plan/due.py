@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from iceberg_datamart.core.load_types import WHOLE
-from iceberg_datamart.core.plan.planner import MergeWindow
+from iceberg_datamart.core.plan.steps import MergeWindow
 from iceberg_datamart.core.report.run import FAILED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from iceberg_datamart.core.plan.planner import Plan
+    from iceberg_datamart.core.plan.steps import Plan
     from iceberg_datamart.core.report.run import Outcome
     from iceberg_datamart.core.settings.model import Config
 

@@ -11,7 +11,8 @@ from iceberg_datamart.core.state.commit import mirror_state
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from iceberg_datamart.core.plan.planner import Facts, MergeWindow
+    from iceberg_datamart.core.plan.facts import Facts
+    from iceberg_datamart.core.plan.steps import MergeWindow
     from iceberg_datamart.core.state.commit import MirrorState
     from iceberg_datamart.core.state.history import TableHistory
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
+from iceberg_datamart.core.engines import engine_of, layout_obstacles
 from iceberg_datamart.core.load_types import BACKFILL, FULL, INCREMENTAL, RECONCILE, WHOLE
 from iceberg_datamart.core.names import unfit_for_glue
 from iceberg_datamart.core.plan.schema import (
@@ -15,133 +16,28 @@ from iceberg_datamart.core.plan.schema import (
     same_in_files,
     schema_change,
 )
+from iceberg_datamart.core.plan.steps import MaintainMart, MergeWindow, Plan, Refuse, WriteTimestamp
 from iceberg_datamart.core.plan.windows import ASKED, Witnesses, next_start
 from iceberg_datamart.core.quality.audits import audits_of
-from iceberg_datamart.core.quality.checks import NO_CHECKS, checks_of
+from iceberg_datamart.core.quality.checks import checks_of
 from iceberg_datamart.core.sql.reserved import LINEAGE_NAMES, is_taken
 from iceberg_datamart.core.state.watermark import ReadWindow
 from iceberg_datamart.errors import DatamartError, SchemaChangeError, SourceError, SourceIdentityError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-    from datetime import datetime
+    from collections.abc import Iterable, Iterator
 
+    from iceberg_datamart.core.engines import EngineChoice
+    from iceberg_datamart.core.plan.facts import Facts, RunRequest, TableFacts
+    from iceberg_datamart.core.plan.steps import Step
     from iceberg_datamart.core.plan.windows import Start
     from iceberg_datamart.core.quality.audits import Audit
     from iceberg_datamart.core.quality.checks import Checks
-    from iceberg_datamart.core.settings.model import Config, MartConfig, TableConfig
+    from iceberg_datamart.core.settings.model import Config, TableConfig
     from iceberg_datamart.core.source.reads import SourceTable
     from iceberg_datamart.core.state.commit import MirrorState
     from iceberg_datamart.core.state.history import TableHistory
-    from iceberg_datamart.core.state.watermark import Horizon, Watermark
-
-
-@dataclass(frozen=True)
-class TableFacts:
-    """What is known of one table before a run: its source, or why it cannot be read, and its mirror."""
-
-    source: SourceTable | DatamartError
-    mirror: TableHistory | None = None
-    horizon: Horizon | None = None
-
-
-@dataclass(frozen=True)
-class Facts:
-    """All that a plan depends on. `timestamp` is what the timestamp file says; None where it is missing.
-
-    `due` names the tables whose turn it is to be reconciled.
-    """
-
-    timestamp: datetime | None
-    tables: Mapping[str, TableFacts]
-    due: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True)
-class RunRequest:
-    """What the caller of a run asked for. No `tables` means all.
-
-    With `snapshot_id`, the one table is read from the state that this snapshot of its mirror recorded.
-    """
-
-    load_type: str = INCREMENTAL
-    tables: tuple[str, ...] = ()
-    accept_new_source: bool = False
-    snapshot_id: int | None = None
-
-
-@dataclass(frozen=True)
-class MergeWindow:
-    """Read a window of one source and merge it into its mirror; `doubted` as in `windows.Start`."""
-
-    table: str
-    settings: TableConfig
-    load_type: str
-    window: ReadWindow
-    reason: str
-    source: SourceTable
-    horizon: Horizon
-    mirror: TableHistory | None
-    saved: Watermark | None
-    change: SchemaChange = field(default_factory=SchemaChange)
-    checks: Checks = NO_CHECKS
-    audits: tuple[Audit, ...] = ()
-    doubted: bool = False
-
-
-@dataclass(frozen=True)
-class Refuse:
-    """Do nothing for one table, which counts as failed."""
-
-    table: str
-    error: DatamartError
-
-
-@dataclass(frozen=True)
-class MaintainMart:
-    """Bring one mart up to its mirrors.
-
-    `keys` are the primary keys that the settings name for its tables, `sources` what is known of these.
-    """
-
-    mart: str
-    settings: MartConfig
-    keys: Mapping[str, tuple[str, ...]]
-    sources: Mapping[str, SourceTable] = field(default_factory=dict)
-
-    @property
-    def tables(self) -> tuple[str, ...]:
-        """Return the joined tables, the root first."""
-        return (self.settings.from_, *(join.table for join in self.settings.joins))
-
-
-@dataclass(frozen=True)
-class WriteTimestamp:
-    """Move the timestamp file on, if all `tables` got there (R6), and the counts of runs beside it."""
-
-    expected: datetime | None
-    tables: tuple[str, ...]
-
-
-Step: TypeAlias = "MergeWindow | Refuse | MaintainMart | WriteTimestamp"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The steps of one run, in order; those of tables may run side by side."""
-
-    steps: tuple[Step, ...]
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def table_steps(self) -> tuple[MergeWindow | Refuse, ...]:
-        """Return the steps that concern one table each."""
-        return tuple(step for step in self.steps if isinstance(step, (MergeWindow, Refuse)))
-
-    @property
-    def mart_steps(self) -> tuple[MaintainMart, ...]:
-        """Return the steps that concern one mart each."""
-        return tuple(step for step in self.steps if isinstance(step, MaintainMart))
+    from iceberg_datamart.core.state.watermark import Horizon
 
 
 def chosen_tables(config: Config, request: RunRequest) -> list[str]:
@@ -152,11 +48,38 @@ def chosen_tables(config: Config, request: RunRequest) -> list[str]:
 
 def maintain_mart(name: str, config: Config, facts: Facts) -> MaintainMart:
     """Return the step of a mart, with what is known of its tables' sources."""
-    step = MaintainMart(name, config.marts[name], {})
+    step = MaintainMart(name, config.marts[name], _mart_engine(name, config, facts), {})
     known = {table: facts.tables[table].source for table in step.tables if table in facts.tables}
     sources = {table: source for table, source in known.items() if not isinstance(source, DatamartError)}
     keys = {table: config.tables[table].primary_key or () for table in step.tables}
     return replace(step, keys=keys, sources=sources)
+
+
+def _mart_engine(name: str, config: Config, facts: Facts) -> EngineChoice | DatamartError:
+    try:
+        return engine_of(facts.engines, _mart_obstacles(name, config, facts))
+    except DatamartError as error:
+        return error
+
+
+def _mart_obstacles(name: str, config: Config, facts: Facts) -> Iterator[str]:
+    """Yield why a mart needs Spark, as far as is known before the run; its own table is not looked at."""
+    settings = config.marts[name]
+    yield from layout_obstacles(name, None, settings.properties)
+    for table in (settings.from_, *(join.table for join in settings.joins)):
+        known = facts.tables.get(table)
+        yield from layout_obstacles(
+            table, None if known is None else known.mirror, config.tables[table].properties
+        )
+
+
+def _mirror_obstacles(
+    name: str, table: TableConfig, source: SourceTable, mirror: TableHistory | None
+) -> Iterator[str]:
+    """Yield why a table needs Spark."""
+    if not source.is_digested:
+        yield "its source is files or an Iceberg table"
+    yield from layout_obstacles(name, mirror, table.properties)
 
 
 def plan_run(config: Config, facts: Facts, request: RunRequest) -> Plan:
@@ -257,6 +180,7 @@ def _planned(  # noqa: PLR0913, PLR0917  (the facts of one table)
         horizon=horizon,
         mirror=mirror,
         saved=None if state is None or start.load_type in WHOLE else state.settled(horizon.instant),
+        engine=engine_of(facts.engines, _mirror_obstacles(name, table, source, mirror)),
         change=change,
         checks=checks,
         audits=audits,

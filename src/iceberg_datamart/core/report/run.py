@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
+    from iceberg_datamart.core.engines import EngineChoice
     from iceberg_datamart.errors import DatamartError
 
 MERGED, UNCHANGED, FAILED, SKIPPED = "merged", "unchanged", "failed", "skipped"
@@ -23,7 +24,7 @@ class Outcome:
     `complete_through` is the source's time up to which a table is known complete after the run; None for
     marts, and where it is not known. `rejected` counts the rows that this run added to the rejected ones;
     `dropped` those that gave way to a newer row of the same key (R18). `warnings` tells of both, and of what
-    checks and audits found.
+    checks and audits found. `engine` is what worked on it, or would have; None where nothing was to do.
     """
 
     outcome: str
@@ -40,6 +41,7 @@ class Outcome:
     error: DatamartError | None = None
     reason: str | None = None
     warnings: tuple[str, ...] = ()
+    engine: EngineChoice | None = None
 
     @property
     def staged_snapshot_id(self) -> int | None:
@@ -78,6 +80,7 @@ class Outcome:
             "watermark": self.watermark,
             "complete_through": None if self.complete_through is None else self.complete_through.isoformat(),
             "seconds": round(self.seconds, 3),
+            "engine": None if self.engine is None else self.engine.as_json(),
             "error": None if self.error is None else error_json(self.error),
             "reason": self.reason,
             "warnings": list(self.warnings),

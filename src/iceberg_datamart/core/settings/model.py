@@ -337,6 +337,11 @@ class RunConfig(Settings):
     parallel_tables: int = Field(
         default=2, ge=1, description="How many tables are read and merged at a time."
     )
+    memory: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,6}(MB|GB)$")] | None = Field(
+        default=None,
+        description="How much memory the engine in process may take before it puts rows on disk, such as "
+        "`2GB`. Not set: a quarter of the machine's.",
+    )
     metrics: Literal["none", "cloudwatch"] = Field(
         default="none", description="Where figures of each run are sent: nowhere, or to Amazon CloudWatch."
     )
@@ -363,6 +368,11 @@ class Config(Settings):
     )
     marts: dict[str, MartConfig] = Field(
         default={}, description="Marts, by the name that the Iceberg table gets."
+    )
+    engine: Literal["auto", "spark", "in_process"] = Field(
+        default="auto",
+        description="What works on the tables: `in_process`, which needs no JVM, or `spark`. `auto` decides "
+        "for each table and mart.",
     )
     run: RunConfig = Field(default_factory=RunConfig, description="Limits of a run.")
     spark: SparkConfig = Field(default_factory=SparkConfig, description="Settings of Spark.")

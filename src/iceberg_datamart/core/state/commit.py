@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 # Of all summary and table properties that are this package's.
 PREFIX = "iceberg-datamart."
 _CONSUMED = PREFIX + "consumed."
+# Which engine wrote the commit.
+ENGINE = PREFIX + "engine"
 _FAILED_INPUTS = PREFIX + "uneven"
 
 

@@ -59,6 +59,11 @@ class Snapshot:
         return self._number("total-records") - self._number("total-position-deletes")
 
     @property
+    def has_equality_deletes(self) -> bool:
+        """Return whether some of its rows are deleted by their values."""
+        return self._number("total-equality-deletes") > 0
+
+    @property
     def hides_rows(self) -> bool:
         """Return whether it has delete files, so that its data files hold more rows than the table."""
         return any(self._number(f"total-{kind}") for kind in _DELETES)
@@ -93,6 +98,7 @@ class TableHistory:
     can still be read and are no ancestors; `log` tells which snapshot became current when, oldest first.
     `last_sequence_number` is the greatest that any snapshot ever had. `properties` are the table's, the
     definitions that a mart ever had among them. `schema_id` is that of its present columns.
+    `is_partitioned` says whether any file may be one of a partition.
     """
 
     columns: Mapping[str, str]
@@ -105,6 +111,8 @@ class TableHistory:
     last_sequence_number: int = 0
     properties: Mapping[str, str] = field(default_factory=dict)
     schema_id: int | None = None
+    format_version: int = 2
+    is_partitioned: bool = False
 
     @property
     def current(self) -> Snapshot | None:

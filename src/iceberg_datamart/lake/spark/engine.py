@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from iceberg_datamart.core import engines
 from iceberg_datamart.core.columns import Column
 from iceberg_datamart.core.source.reads import IcebergRead, QueryRead, as_held
 from iceberg_datamart.core.sql.spark import SPARK
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 class SparkEngine:
     """One Spark session; see `lake.engine.Engine` for what each method does."""
 
+    name = engines.SPARK
     dialect = SPARK
 
     def __init__(self, config: Config, run_id: str) -> None:

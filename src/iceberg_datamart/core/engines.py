@@ -1,0 +1,100 @@
+"""Which engine works on a table or a mart, and why: decided from facts, before anything is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from iceberg_datamart.errors import MissingPartError, NeedsSparkError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from iceberg_datamart.core.state.history import TableHistory
+
+AUTO, SPARK, IN_PROCESS = "auto", "spark", "in_process"
+_INSTALL = {SPARK: "pip install 'iceberg-datamart[local]'", IN_PROCESS: "pip install iceberg-datamart"}
+# The engine in process writes what Iceberg's own defaults are, and leaves all else to Spark.
+_WRITES = {
+    "write.format.default": "parquet",
+    "write.merge.mode": "merge-on-read",
+}
+_GREATEST_FORMAT = 2
+
+
+@dataclass(frozen=True)
+class Engines:
+    """Which engine is asked for, and which this process can start.
+
+    `is_spark_running` says that Spark is there already, as in a Glue job.
+    """
+
+    asked: str = AUTO
+    installed: frozenset[str] = field(default_factory=lambda: frozenset({SPARK, IN_PROCESS}))
+    is_spark_running: bool = False
+
+
+@dataclass(frozen=True)
+class EngineChoice:
+    """The engine of one step, and why. Where `yields`, Spark takes over what turns out to need it."""
+
+    name: str
+    reason: str
+    yields: bool = False
+
+    def as_json(self) -> dict[str, str]:
+        """Return the documented object."""
+        return {"name": self.name, "reason": self.reason}
+
+
+def engine_of(engines: Engines, obstacles: Iterable[str]) -> EngineChoice:
+    """Return the engine of a step; each of `obstacles` is a reason why it needs Spark.
+
+    Raises: MissingPartError where the engine that it takes is not installed; NeedsSparkError.
+    """
+    if engines.asked == SPARK:
+        return _installed(engines, SPARK, "the settings ask for it")
+    if engines.asked == AUTO and engines.is_spark_running:
+        return EngineChoice(SPARK, "it runs in this process already")
+    obstacle = next(iter(obstacles), None)
+    if engines.asked == IN_PROCESS:
+        if obstacle is not None:
+            raise NeedsSparkError(f"this needs Spark: {obstacle}", hint=needs_spark_hint())
+        return _installed(engines, IN_PROCESS, "the settings ask for it")
+    if obstacle is not None:
+        return _installed(engines, SPARK, obstacle)
+    if IN_PROCESS not in engines.installed:
+        return _installed(engines, SPARK, "DuckDB is not installed")
+    return EngineChoice(IN_PROCESS, "nothing of it needs Spark", yields=SPARK in engines.installed)
+
+
+def needs_spark_hint() -> str:
+    """Return what to do where the engine in process was asked for, and cannot do it."""
+    return f"Set engine: auto, and {_INSTALL[SPARK]} where Spark is not installed."
+
+
+def _installed(engines: Engines, name: str, reason: str) -> EngineChoice:
+    if name not in engines.installed:
+        what = "Spark" if name == SPARK else "DuckDB"
+        raise MissingPartError(f"{what} is needed, and not installed: {reason}", hint=_INSTALL[name])
+    return EngineChoice(name, reason)
+
+
+def layout_obstacles(
+    table: str, history: TableHistory | None, properties: Mapping[str, str]
+) -> Iterator[str]:
+    """Yield why a table's files need Spark; `properties` are those that the settings give it."""
+    known = {**({} if history is None else history.properties), **properties}
+    for name, value in _WRITES.items():
+        if known.get(name, value) != value:
+            yield f"'{table}' has {name}={known[name]}"
+    if int(known.get("format-version", _GREATEST_FORMAT)) > _GREATEST_FORMAT:
+        yield f"'{table}' is to have format version {known['format-version']}"
+    if history is None:
+        return
+    if history.format_version > _GREATEST_FORMAT:
+        yield f"'{table}' has format version {history.format_version}"
+    if history.is_partitioned:
+        yield f"'{table}' is partitioned"
+    if history.current is not None and history.current.has_equality_deletes:
+        yield f"'{table}' has equality deletes"

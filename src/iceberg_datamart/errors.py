@@ -19,6 +19,7 @@ DatamartError                    1  something failed
 │   ├── SchemaChangeError        1  a column changed in a way that Iceberg cannot follow
 │   ├── DeleteGuardError         1  a run would remove more rows than allowed
 │   ├── AuditError               1  a staged snapshot is not as audits want it; it was not published
+│   ├── NeedsSparkError          1  what the in-process engine leaves to Spark; nothing was written
 │   ├── MetadataMissingError     1  the catalog points to a metadata file that is gone; `repair` corrects it
 │   ├── CatalogUnreachableError 75  the catalog does not answer, so nothing was published (retryable)
 │   ├── CommitUnknownError      75  a commit was sent, and the catalog cannot be asked about it (retryable)
@@ -157,6 +158,15 @@ class AuditError(LakeError):
         """Take the snapshot that failed, so that people can look at it."""
         super().__init__(message, hint=hint)
         self.staged_snapshot_id = staged_snapshot_id
+
+
+class NeedsSparkError(LakeError):
+    """Only Spark can do this exactly; the in-process engine refuses it before it writes anything."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        """Take what cannot be done; the hint is how to let Spark do it."""
+        usual = "Set `engine: spark`, and install it: pip install 'iceberg-datamart[local]'."
+        super().__init__(message, hint=hint or usual)
 
 
 class MetadataMissingError(LakeError):

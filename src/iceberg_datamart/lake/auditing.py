@@ -10,7 +10,7 @@ from iceberg_datamart.core.quality.checks import Findings
 from iceberg_datamart.core.source.reads import wire_name
 from iceberg_datamart.core.sql.changeset import shown
 from iceberg_datamart.core.sql.reserved import ROW
-from iceberg_datamart.errors import AuditError, ConfigError, LakeError
+from iceberg_datamart.errors import AuditError, ConfigError, LakeError, NeedsSparkError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,7 +46,7 @@ class Auditor:
                 with self._engine.at_work(self._table):
                     self._engine.columns(self._select(audit, relations))
             except LakeError as error:
-                if error.retryable:
+                if error.retryable or isinstance(error, NeedsSparkError):
                     raise
                 said = error.message.removeprefix(f"{self._table}: ").rstrip(".;")
                 hint = "Correct the audit. Nothing of this table was written."

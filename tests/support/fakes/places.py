@@ -1,4 +1,4 @@
-"""Two tables and the lake they are merged into: the fakes, or PostgreSQL, Spark and Iceberg."""
+"""Two tables and the lake they are merged into: the fakes, or PostgreSQL, an engine and Iceberg."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import psycopg
 
 from iceberg_datamart.app.assemble import open_source
 from iceberg_datamart.app.settings_file import load_config
+from iceberg_datamart.core.engines import SPARK
 from iceberg_datamart.core.instants import EPOCH, MICROSECOND
 from iceberg_datamart.core.source.reads import QueryRead, wire_name
 from iceberg_datamart.core.state.commit import MirrorState
@@ -83,16 +84,21 @@ class InMemory:
 
 
 class OnLaptop:
-    """PostgreSQL, Spark and Iceberg."""
+    """PostgreSQL, and Iceberg with Spark or another engine."""
 
-    def __init__(self, laptop: Laptop, connection: psycopg.Connection[Any]) -> None:
+    def __init__(
+        self,
+        laptop: Laptop,
+        connection: psycopg.Connection[Any],
+        engine: str = SPARK,
+    ) -> None:
         for name in TABLES:
             # A key that may be NULL, so that there is a row which no mirror can hold.
             connection.execute(f"create table {name} (id int8 unique, at timestamptz, v text)")
         tables = {name: table(f"public.{name}") for name in TABLES}
         laptop.configure(tables, {MART: mart(*TABLES)})
         self.config = load_config(laptop.file, os.environ)
-        self._laptop, self._connection = laptop, connection
+        self._laptop, self._connection, self._engine = laptop, connection, engine
 
     def hold(self, name: str, rows: SourceRows) -> None:
         self._connection.execute(f"delete from {name}")
@@ -103,7 +109,7 @@ class OnLaptop:
         return open_source("prd", self.config.sources["prd"])
 
     def lake(self, run_id: str) -> Lake:
-        return IcebergLake(self.config, run_id, FakeClock())
+        return IcebergLake(self.config, run_id, FakeClock()).using(self._engine)
 
     def selected(self, read: Read) -> SourceRows:
         """Select as Spark does: through another connection, whose first statement is the read's own."""

@@ -155,8 +155,9 @@ class MartShape:
     def join_sql(self, dialect: Dialect, relations: Mapping[str, str]) -> str:
         """Return the SELECT of the whole mart from `relations`, a relation for each table."""
         values = [dialect.quoted(name) for name in self.selected]
-        values += [f"{_closed(text)} AS {dialect.quoted(name)}" for name, text in self.expressions.items()]
-        where = f" WHERE {_closed(self.filter)}" if self.filter else ""
+        own = {name: _closed(dialect.own(text)) for name, text in self.expressions.items()}
+        values += [f"{text} AS {dialect.quoted(name)}" for name, text in own.items()]
+        where = f" WHERE {_closed(dialect.own(self.filter))}" if self.filter else ""
         return f"SELECT {', '.join(values)} FROM ({self.outputs_sql(dialect, relations)}) AS {ROW}{where}"
 
     def outputs_sql(self, dialect: Dialect, relations: Mapping[str, str]) -> str:

@@ -109,10 +109,10 @@ class SqlAudit:
         """Return the tables whose relations the SELECT needs."""
         return tables_in(self.sql)
 
-    def failing_sql(self, dialect: Dialect, relations: Mapping[str, str]) -> str:  # noqa: ARG002
+    def failing_sql(self, dialect: Dialect, relations: Mapping[str, str]) -> str:
         """Return the SELECT with the relations in it."""
         # On lines of its own, so that a comment at its end hides nothing.
-        return f"SELECT * FROM (\n{filled(self.sql, relations)}\n) AS {ROW}"
+        return f"SELECT * FROM (\n{filled(dialect.own(self.sql), relations)}\n) AS {ROW}"
 
     def finding(self, count: int, first: str) -> str:
         """Return what a message says of so many failures, and of the first ones."""

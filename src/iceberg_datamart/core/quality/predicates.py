@@ -76,9 +76,9 @@ class Expression:
 
     text: str
 
-    def sql(self, dialect: Dialect) -> str:  # noqa: ARG002, D102
+    def sql(self, dialect: Dialect) -> str:  # noqa: D102
         # On lines of its own, so that a comment at its end hides nothing.
-        return f"(\n{self.text}\n)"
+        return f"(\n{dialect.own(self.text)}\n)"
 
 
 @dataclass(frozen=True)

@@ -160,8 +160,8 @@ class QueryRead:
     the snapshot. `widest` are the bytes of the widest row, 0 where that is not known; `apart` selects the
     rows that are too wide to be fetched together with the others, which `predicates` then leave out.
 
-    JDBC is how Spark runs it, and has left two traces: `url` is a JDBC URL, and in `relation` each ? of an
-    operator is doubled.
+    It is told twice: to JDBC by `url`, `credentials` and `relation`, in which each ? of an operator is
+    doubled; to PostgreSQL's own library by its `parameters` and by `query`, the same relation as it is.
     """
 
     url: str
@@ -172,6 +172,8 @@ class QueryRead:
     deleted: str | None = None
     pending: str | None = None
     credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
+    query: str = ""
+    parameters: Mapping[str, str] = field(default_factory=dict, repr=False)
     widest: int = 0
     apart: str | None = None
 

@@ -45,6 +45,9 @@ class Dialect(Protocol):
     def json(self, columns: Sequence[str]) -> str:
         """Return all columns of these names as a JSON object in text, with those that are NULL."""
 
+    def own(self, text: str) -> str:
+        """Return what people wrote, which is Spark's SQL. Raises: NeedsSparkError where it is not known."""
+
 
 def listed(dialect: Dialect, columns: Iterable[str], alias: str = "") -> str:
     """Return columns as the list of a SELECT."""

@@ -61,6 +61,9 @@ class SparkDialect:
     def json(self, columns: Sequence[str]) -> str:  # noqa: D102
         return f"to_json({self.row(columns)}, map('ignoreNullFields', 'false'))"
 
+    def own(self, text: str) -> str:  # noqa: D102
+        return text
+
 
 SPARK = SparkDialect()
 # For modules that write nothing but Spark's SQL.

@@ -57,6 +57,7 @@ _UNTRUSTED = (
 # A reader waits for locks only behind DDL that waits for the snapshot's session.
 _LOST = ("08", "57P", "53300", "40001", "40P01", "55P03")
 _ATTEMPTS = 5
+_PATIENCE = 15  # seconds
 _ROW_SECURITY = "row-level security"
 # Bytes that are not of the encoding, and signs that UTF-8 lacks: most of databases of encoding SQL_ASCII.
 _NO_TEXT = ("22021", "22P05")
@@ -99,19 +100,13 @@ def awaited_with_options(
 
 
 def connected(
-    name: str, config: PostgresSource, patience: int = 15, options: str = ""
+    name: str, config: PostgresSource, patience: int = _PATIENCE, options: str = ""
 ) -> psycopg.Connection[Any]:
     """Return an open connection in autocommit mode, within `patience` seconds.
 
     It has no setting of ours: each transaction gets them. Raises: SourceUnreachableError, SourceRefusedError.
     """
-    # Given here, they keep PGOPTIONS, PGCLIENTENCODING and PGAPPNAME out.
-    parameters = {"options": "", "application_name": APPLICATION, **parameters_of(config)} | {
-        "client_encoding": "UTF8",
-        "connect_timeout": str(patience),
-    }
-    if options:
-        parameters["options"] = options
+    parameters = connection_parameters(config, patience, options)
     try:
         # A pooler's next connection knows no statement that was prepared on another.
         connection = psycopg.connect("", autocommit=True, prepare_threshold=None, **parameters)  # type: ignore[arg-type]
@@ -123,6 +118,19 @@ def connected(
         connection.close()
         raise
     return connection
+
+
+def connection_parameters(
+    config: PostgresSource, patience: int = _PATIENCE, options: str = ""
+) -> dict[str, str]:
+    """Return libpq's parameters for any connection to a source; they stand for what is not set here, too.
+
+    `options` take the place of the settings' own.
+    """
+    # Given here, they keep PGOPTIONS, PGCLIENTENCODING and PGAPPNAME out.
+    parameters = {"options": "", "application_name": APPLICATION, **parameters_of(config)}
+    own = {"client_encoding": "UTF8", "connect_timeout": str(patience)}
+    return parameters | own | ({"options": options} if options else {})
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from iceberg_datamart.core.source.reads import QueryRead
 from iceberg_datamart.sources.postgres.connection import (
     awaited,
     awaited_with_options,
+    connection_parameters,
     export_snapshot,
     importing,
     transaction,
@@ -43,6 +44,7 @@ class Point:
         self._lock = RLock()
         self.connection = awaited(name, config)
         self._credentials = credentials_of(config, self.connection.info.password)
+        self._parameters = connection_parameters(config) | self._credentials
         self._recipe = settings_for(self.connection)
         self._snapshot: str | None = None
         self.horizon: Horizon | None = None
@@ -91,14 +93,17 @@ class Point:
         deleted: str | None = None,
     ) -> QueryRead:
         """Return how the rows of a derived table are to be read at this point."""
+        text = query.as_string(None)
         return QueryRead(
             url=self._url,
-            relation=jdbc_text(query.as_string(None)),
+            relation=jdbc_text(text),
             predicates=predicates,
             session=importing(self._snapshot, self._recipe),
             columns=columns,
             deleted=deleted,
             credentials=self._credentials,
+            query=text,
+            parameters=self._parameters,
         )
 
     def close(self) -> None:

@@ -1,0 +1,162 @@
+"""A window read from PostgreSQL by COPY, at the source session's snapshot, into a table of DuckDB.
+
+https://www.postgresql.org/docs/current/sql-copy.html
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pyarrow as pa  # type: ignore[import-untyped]
+from pyarrow import compute, csv
+
+from iceberg_datamart.core.source.reads import as_held, wire_name
+from iceberg_datamart.core.sql.duckdb import DUCKDB
+from iceberg_datamart.errors import NeedsSparkError
+from iceberg_datamart.lake.in_process.types import duckdb_type, element_type, instant_type, travelling_type
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from iceberg_datamart.core.source.reads import QueryRead, SourceTable
+    from iceberg_datamart.lake.in_process.session import Session
+
+quoted = DUCKDB.quoted
+# Bytes of PostgreSQL's text that are parsed at a time; a row that has more is parsed alone.
+_BATCH_BYTES = 8 * 1024 * 1024
+# The one number of microseconds since 1970 that DuckDB takes for infinity.
+_INFINITY = 2**63 - 1
+_BATCH = "_datamart_batch"
+
+
+def read_into_table(session: Session, read: QueryRead, source: SourceTable) -> str:
+    """Return the name of a table that holds the rows of `read`, each column as the mirror holds it."""
+    require_distinct_names(column.name for column in read.columns)
+    columns = _travelling(read, source)
+    marks = [mark for mark in (read.deleted, read.pending) if mark is not None]
+    values = [column.decoded for column in columns] + [quoted(mark) for mark in marks]
+    kinds = [f"{quoted(column.name)} {duckdb_type(column.held)}" for column in columns]
+    kinds += [f"{quoted(mark)} BOOLEAN" for mark in marks]
+    table, cursor = session.new_name(), session.cursor
+    cursor.execute(f"CREATE TABLE {table} ({', '.join(kinds)})")
+    session.keep(table)
+    for batch in _batches(read, columns, marks):
+        cursor.register(_BATCH, batch)
+        cursor.execute(f"INSERT INTO {table} SELECT {', '.join(values)} FROM {_BATCH}")
+        cursor.unregister(_BATCH)
+    return table
+
+
+def require_distinct_names(names: Iterator[str]) -> None:
+    """Raise NeedsSparkError for names that differ in case alone, which DuckDB takes for one."""
+    found: dict[str, str] = {}
+    for name in names:
+        other = found.setdefault(name.lower(), name)
+        if other != name:
+            raise NeedsSparkError(f"columns '{other}' and '{name}' are one name in process")
+
+
+@dataclass(frozen=True)
+class _Travelling:
+    """A column on its way: the type that the source sends it as, and the one that the mirror holds it in."""
+
+    name: str
+    wire: str
+    sent: str
+    held: str
+
+    @property
+    def copied(self) -> str:
+        """Return what PostgreSQL sends: lists of text as JSON, as its own text of them has many forms."""
+        if element_type(self.sent) == "string":
+            return f"pg_catalog.to_json({self.wire})::pg_catalog.text AS {self.wire}"
+        return self.wire
+
+    @property
+    def decoded(self) -> str:
+        """Return the DuckDB expression of the value as it is held."""
+        element, value = element_type(self.sent), self.wire
+        if element == "string":
+            value = f"from_json({self.wire}, '[\"VARCHAR\"]')"
+        elif element is not None:
+            # {1,NULL}, and [0:1]={1,NULL} where the first subscript is not 1.
+            inner = f"regexp_extract({self.wire}, '[{{](.*)[}}]$', 1)"
+            each = f"CAST(nullif(_datamart_each, 'NULL') AS {duckdb_type(element)})"
+            value = (
+                f"CASE WHEN {self.wire} IS NULL THEN NULL WHEN {inner} = '' THEN [] "
+                f"ELSE list_transform(string_split({inner}, ','), lambda _datamart_each: {each}) END"
+            )
+        elif self.sent == "binary":
+            value = f"unhex(substr({self.wire}, 3))"  # behind \x
+        return f"CAST({value} AS {duckdb_type(self.held)})"
+
+
+def _travelling(read: QueryRead, source: SourceTable) -> list[_Travelling]:
+    held = as_held(read, source).columns
+    return [
+        _Travelling(column.name, wire_name(position), column.type, as_column.type)
+        for position, (column, as_column) in enumerate(zip(read.columns, held, strict=True))
+    ]
+
+
+def _batches(read: QueryRead, columns: Sequence[_Travelling], marks: Sequence[str]) -> Iterator[pa.Table]:
+    """Yield the rows of `read`, times as such, all else as PostgreSQL sends it."""
+    sent = {column.wire: travelling_type(column.sent) for column in columns}
+    sent |= dict.fromkeys(marks, pa.bool_())
+    copied = ", ".join([*(column.copied for column in columns), *map(quoted, marks)])
+    for text in _chunks(read, f"COPY (SELECT {copied} FROM {read.query}) TO STDOUT (FORMAT csv)"):
+        yield _timed(_parsed(text, sent), columns)
+
+
+def _chunks(read: QueryRead, statement: str) -> Iterator[bytes]:
+    """Yield what COPY sends, in pieces of whole rows: each of the server's messages is one.
+
+    https://www.postgresql.org/docs/current/protocol-message-formats.html (CopyData)
+    """
+    parameters: dict[str, Any] = dict(read.parameters)
+    with psycopg.connect("", prepare_threshold=None, **parameters) as connection:
+        connection.execute(read.session.encode())
+        rows, size = [], 0
+        with connection.cursor().copy(statement.encode()) as copy:
+            for row in copy:
+                rows.append(row)
+                size += len(row)
+                if size >= _BATCH_BYTES:
+                    yield b"".join(rows)
+                    rows, size = [], 0
+        if rows:
+            yield b"".join(rows)
+        connection.rollback()
+
+
+def _parsed(text: bytes, kinds: dict[str, pa.DataType]) -> pa.Table:
+    """Return rows of CSV as PostgreSQL writes it: NULL is nothing, an empty text is quoted."""
+    return csv.read_csv(
+        pa.BufferReader(text),
+        read_options=csv.ReadOptions(column_names=list(kinds), use_threads=False, block_size=len(text) + 1),
+        parse_options=csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
+        convert_options=csv.ConvertOptions(
+            column_types=kinds,
+            null_values=[""],
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+            true_values=["t"],
+            false_values=["f"],
+        ),
+    )
+
+
+def _timed(batch: pa.Table, columns: Sequence[_Travelling]) -> pa.Table:
+    """Return the batch with times in place of numbers since 1970. Raises: NeedsSparkError."""
+    for position, column in enumerate(columns):
+        kind = instant_type(column.held)
+        if kind is None:
+            continue
+        numbers = batch.column(position)
+        if numbers.type == pa.int64() and compute.max(numbers).as_py() == _INFINITY:
+            message = f"column '{column.name}' holds the last instant that 64 bits count, infinity in process"
+            raise NeedsSparkError(message)
+        batch = batch.set_column(position, column.wire, numbers.cast(kind))
+    return batch

@@ -1,0 +1,108 @@
+"""DuckDB for one run: one database in memory, a cursor for each thread, and a private folder for what spills.
+
+https://duckdb.org/docs/stable/guides/performance/how_to_tune_workloads
+"""
+
+from __future__ import annotations
+
+from itertools import count
+from threading import Lock, local
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from iceberg_datamart.core.sql.duckdb import DUCKDB, MACROS
+from iceberg_datamart.embedded.scratch import make_scratch
+
+if TYPE_CHECKING:
+    import pyarrow as pa  # type: ignore[import-untyped]
+
+_BATCH_ROWS = 100_000
+_SETTINGS: dict[str, str | bool | int | float | list[str]] = {
+    # What the SQL of this package relies on, and nothing from the network.
+    "default_null_order": "nulls_first_on_asc_last_on_desc",
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    # An order is asked for where it matters; to keep any other costs memory.
+    "preserve_insertion_order": "false",
+}
+
+
+class Session:
+    """One database in memory, whose relations every thread sees.
+
+    A cursor is a connection of its own: what one thread computes does not wait for another's.
+    """
+
+    def __init__(self, memory: str | None = None) -> None:
+        """Start DuckDB; `memory` is the most that it may hold before it spills, as `2GB`."""
+        self._scratch = make_scratch()
+        settings = {**_SETTINGS, "temp_directory": str(self._scratch.path)}
+        if memory is not None:
+            settings["memory_limit"] = memory
+        self._database = duckdb.connect(":memory:", config=settings)
+        # No setting of a connection alone: cursors have those of the database.
+        self._database.execute("SET GLOBAL TimeZone = 'UTC'")
+        for macro in MACROS:
+            self._database.execute(f"CREATE MACRO {macro}")
+        self._threads, self._numbers, self._lock = local(), count(1), Lock()
+        self._held: set[str] = set()
+        self._is_open = True
+
+    @property
+    def database(self) -> duckdb.DuckDBPyConnection:
+        """Return the connection that all cursors are of."""
+        return self._database
+
+    @property
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """Return the cursor of this thread."""
+        found: duckdb.DuckDBPyConnection | None = getattr(self._threads, "cursor", None)
+        if found is None:
+            found = self._threads.cursor = self._database.cursor()
+        return found
+
+    def fetched(self, select: str) -> list[tuple[Any, ...]]:
+        """Return a SELECT's rows."""
+        return self.cursor.execute(select).fetchall()
+
+    def described(self, select: str) -> list[tuple[str, str]]:
+        """Return the names and DuckDB's types of a SELECT's columns."""
+        return [(row[0], row[1]) for row in self.fetched(f"DESCRIBE {select}")]
+
+    def streamed(self, select: str) -> pa.RecordBatchReader:
+        """Return a SELECT's rows as they are computed, on a cursor of their own."""
+        return self._database.cursor().execute(select).to_arrow_reader(_BATCH_ROWS)
+
+    def new_name(self) -> str:
+        """Return a name that no relation of this session has."""
+        with self._lock:
+            return DUCKDB.quoted(f"datamart_{next(self._numbers)}")
+
+    def kept(self, select: str) -> str:
+        """Return the name of a table that keeps a SELECT's rows, until it is given up."""
+        name = self.new_name()
+        self.cursor.execute(f"CREATE TABLE {name} AS {select}")
+        return self.keep(name)
+
+    def keep(self, table: str) -> str:
+        """Take a table of this session among those to be given up; return its name."""
+        with self._lock:
+            self._held.add(table)
+        return table
+
+    def give_up(self, table: str) -> None:
+        """Free a kept table's memory; a second time changes nothing."""
+        with self._lock:
+            is_kept = table in self._held
+            self._held.discard(table)
+        if is_kept:
+            self.cursor.execute(f"DROP TABLE IF EXISTS {table}")
+
+    def close(self) -> None:
+        """Give everything up, with the folder; a second time changes nothing."""
+        with self._lock:
+            was_open, self._is_open = self._is_open, False
+        if was_open:
+            self._database.close()
+            self._scratch.remove()

@@ -1,0 +1,113 @@
+"""Changes of a table's rows as what is staged: rows to add, and the places of rows to delete."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from iceberg_datamart.core.sql.dialect import listed, matching
+from iceberg_datamart.core.sql.duckdb import DUCKDB
+from iceberg_datamart.core.sql.merge import lineage_values
+from iceberg_datamart.core.sql.reserved import CHANGE, DELETE, INSERT, NEW, OLD, OTHER, UPDATE
+from iceberg_datamart.errors import LakeError
+from iceberg_datamart.lake.engine import conflict
+from iceberg_datamart.lake.in_process.scans import FILE, POS
+from iceberg_datamart.lake.in_process.types import duckdb_type
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from iceberg_datamart.core.changes import Append, Lineage, Merge
+    from iceberg_datamart.core.columns import Column
+    from iceberg_datamart.lake.engine import Staged
+    from iceberg_datamart.lake.in_process.session import Session
+    from iceberg_datamart.lake.in_process.staging import Staging
+    from iceberg_datamart.lake.in_process.tables import Tables
+
+quoted = DUCKDB.quoted
+
+
+class Writing:
+    """Computes with DuckDB what `Staging` writes."""
+
+    def __init__(self, session: Session, tables: Tables, staging: Staging) -> None:
+        """Take what computes, what is read and what is written."""
+        self._session, self._tables, self._staging = session, tables, staging
+
+    def append(self, append: Append, summary: Mapping[str, str]) -> Staged:
+        """Stage rows that are all new."""
+        values = [*map(quoted, append.columns), *_nulls(append.absent), *_lineage(append.lineage)]
+        by = f" ORDER BY {listed(DUCKDB, append.order)}" if append.order else ""
+        rows = f"SELECT {', '.join(values)} FROM {append.relation}{by}"
+        with closing(self._session.streamed(rows)) as reader:
+            return self._staging.append(append.table, reader, summary)
+
+    def merge(self, merge: Merge, summary: Mapping[str, str]) -> Staged:
+        """Stage what `core.sql.merge.merge_sql` says of the snapshot that is current now.
+
+        Raises: LakeError where two changes are of one row; CommitConflictError where another snapshot
+        became current meanwhile.
+        """
+        current = self._tables.load(merge.table).current_snapshot()
+        base = None if current is None else current.snapshot_id
+        placed = self._tables.placed(merge.table, base)
+        matched = self._session.kept(matched_sql(merge, placed))
+        try:
+            self._require_one_change_a_row(merge.table, matched)
+            places = f"SELECT {FILE} AS file_path, {POS} AS pos FROM {matched}"
+            positions = self._session.cursor.execute(places).to_arrow_table()
+            with closing(self._session.streamed(written_sql(merge, matched))) as rows:
+                staged = self._staging.change(merge.table, rows, positions, summary)
+        finally:
+            self._session.give_up(matched)
+        if staged.parent != base:
+            raise conflict(merge.table)
+        return staged
+
+    def _require_one_change_a_row(self, table: str, matched: str) -> None:
+        counts = f"SELECT count(*), count(DISTINCT ({FILE}, {POS})) FROM {matched}"
+        changes, rows = self._session.fetched(counts)[0]
+        if changes != rows:
+            message = f"{table}: {changes} changes are of {rows} rows: a key was to be changed twice"
+            raise LakeError(message, hint="Nothing of this table was published. Run again.")
+
+
+def matched_sql(merge: Merge, placed: str) -> str:
+    """Return the SELECT of the rows that are changed or deleted: where each lies, and what becomes of it.
+
+    An update keeps what the table holds of key and absent columns; an insert matches nothing.
+    """
+    kept = [*merge.key, *(column.name for column in merge.absent)]
+    values = [f"{OLD}.{name} AS {name}" for name in (FILE, POS)]
+    values += [f"{OLD}.{quoted(name)} AS {quoted(name)}" for name in kept]
+    values += [f"{NEW}.{quoted(name)} AS {quoted(name)}" for name in merge.columns if name not in merge.key]
+    return (
+        f"SELECT {', '.join(values)}, {NEW}.{CHANGE} AS {CHANGE} "
+        f"FROM (SELECT * FROM {placed} AS {OLD} WHERE {merge.bounds}) AS {OLD} "
+        f"JOIN (SELECT * FROM {merge.relation} AS {NEW} WHERE {CHANGE} <> '{INSERT}') AS {NEW} "
+        f"ON {matching(DUCKDB, merge.key, OLD, NEW, null_safe=True)}"
+    )
+
+
+def written_sql(merge: Merge, matched: str) -> str:
+    """Return the SELECT of the rows that are written: new versions in `matched`, and rows that are new."""
+    names = [*merge.columns, *(column.name for column in merge.absent)]
+    lineage = _lineage(merge.lineage)
+    new = [*(f"{NEW}.{quoted(name)}" for name in merge.columns), *_nulls(merge.absent), *lineage]
+    same = matching(DUCKDB, merge.key, OTHER, NEW, null_safe=True)
+    return (
+        f"SELECT {', '.join([*map(quoted, names), *lineage])} FROM {matched} WHERE {CHANGE} <> '{DELETE}' "
+        f"UNION ALL SELECT {', '.join(new)} FROM {merge.relation} AS {NEW} WHERE {CHANGE} = '{INSERT}' "
+        f"UNION ALL SELECT {', '.join(new)} FROM {merge.relation} AS {NEW} WHERE {CHANGE} = '{UPDATE}' "
+        f"AND NOT EXISTS (SELECT 1 FROM {matched} AS {OTHER} WHERE {same}) "
+        f"ORDER BY {listed(DUCKDB, merge.key)}"
+    )
+
+
+def _nulls(columns: Iterable[Column]) -> list[str]:
+    return [f"CAST(NULL AS {duckdb_type(column.type)}) AS {quoted(column.name)}" for column in columns]
+
+
+def _lineage(lineage: Lineage) -> list[str]:
+    values = lineage_values(DUCKDB, lineage)
+    return [f"{value} AS {quoted(name)}" for name, value in values.items()]

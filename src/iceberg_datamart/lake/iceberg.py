@@ -43,6 +43,8 @@ TABLE_PROPERTIES = {
     "write.distribution-mode": "none",
     "write.merge.distribution-mode": "none",
     "write.parquet.compression-codec": "zstd",
+    # About 100,000 rows: of a file with one group, as Spark else writes, each reader reads all to find a few.
+    "write.parquet.row-group-size-bytes": str(8 * 1024 * 1024),
     "write.metadata.delete-after-commit.enabled": "true",
     "write.metadata.previous-versions-max": "100",
 }

@@ -44,7 +44,7 @@ class InProcessEngine:
         """Open the catalog, and DuckDB."""
         self._tables = Tables(open_catalog(config.catalog), config.database)
         self._staging = Staging(self._tables, run_id)
-        self._session = Session()
+        self._session = Session(config.run.memory)
         self._tables.attach(self._session.database)
         self._writing = Writing(self._session, self._tables, self._staging)
 

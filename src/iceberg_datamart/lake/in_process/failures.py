@@ -79,5 +79,5 @@ def of_engine(table: str, error: Exception) -> LakeError:
         )
         if any(words in text for words in _NO_SPACE):
             hint = f"Free space where temporary files lie (TMPDIR). {hint}"
-        return LakeError(f"{table}: memory was too little for work on it: {text}", hint=hint)
+        return NeedsSparkError(f"{table}: memory was too little for work on it: {text}", hint=hint)
     return LakeError(f"{table}: {text}")

@@ -5,6 +5,7 @@ https://duckdb.org/docs/stable/guides/performance/how_to_tune_workloads
 
 from __future__ import annotations
 
+import os
 from itertools import count
 from threading import Lock, local
 from typing import TYPE_CHECKING, Any
@@ -35,11 +36,13 @@ class Session:
     """
 
     def __init__(self, memory: str | None = None) -> None:
-        """Start DuckDB; `memory` is the most that it may hold before it spills, as `2GB`."""
+        """Start DuckDB; `memory` is the most that it may hold before it spills: see `RunConfig.memory`."""
         self._scratch = make_scratch()
-        settings = {**_SETTINGS, "temp_directory": str(self._scratch.path)}
-        if memory is not None:
-            settings["memory_limit"] = memory
+        settings = {
+            **_SETTINGS,
+            "temp_directory": str(self._scratch.path),
+            "memory_limit": memory or f"{_machine_bytes() // 4}B",
+        }
         self._database = duckdb.connect(":memory:", config=settings)
         # No setting of a connection alone: cursors have those of the database.
         self._database.execute("SET GLOBAL TimeZone = 'UTC'")
@@ -106,3 +109,7 @@ class Session:
         if was_open:
             self._database.close()
             self._scratch.remove()
+
+
+def _machine_bytes() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

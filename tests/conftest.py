@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import settings as hypothesis_settings
 
+from iceberg_datamart.core.engines import SPARK
 from support.servers import parts as servers
 from support.shops.loaded_shop import LoadedShop
 from support.shops.shop import oracle_of
 from support.worlds import shared_classes
-from support.worlds.laptop import Databases, Laptop
+from support.worlds.laptop import Databases, Laptop, usual_engine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,12 +66,26 @@ def loaded_shop(databases: Databases, tmp_path_factory: pytest.TempPathFactory) 
     return LoadedShop(databases, tmp_path_factory.mktemp("shop"))
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run on both engines what may differ between Spark's runtimes; Glue 4.0 has Spark alone."""
+    marks = {mark.name for mark in metafunc.definition.iter_markers()}
+    if "engine" in metafunc.fixturenames and "runtime" in marks and "spark" not in marks:
+        metafunc.parametrize("engine", sorted({SPARK, usual_engine()}), indirect=True)
+
+
 @pytest.fixture
-def laptop(request: pytest.FixtureRequest, tmp_path: Path, databases: Databases) -> Laptop:
+def engine(request: pytest.FixtureRequest) -> str:
+    """Return the engine of a test's runs."""
+    marked = request.node.get_closest_marker("spark") is not None
+    return str(getattr(request, "param", SPARK if marked else usual_engine()))
+
+
+@pytest.fixture
+def laptop(request: pytest.FixtureRequest, tmp_path: Path, databases: Databases, engine: str) -> Laptop:
     """Return a folder whose source is an empty database; for tests that ask for `oracle`, the loaded shop."""
     if loaded_shop.__name__ in request.fixturenames:
-        return request.getfixturevalue(loaded_shop.__name__).restored()
-    return Laptop(tmp_path, databases.server.url(databases.new()))
+        return request.getfixturevalue(loaded_shop.__name__).restored(engine)
+    return Laptop(tmp_path, databases.server.url(databases.new()), engine=engine)
 
 
 @pytest.fixture

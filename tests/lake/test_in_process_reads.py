@@ -242,7 +242,7 @@ def test_the_number_that_is_infinity_in_process_is_left_to_spark(
             one = replace(read, query=f"(select {number}::int8 as c0) as _datamart_q")
             with contextlib.nullcontext() if fits else pytest.raises(NeedsSparkError, match="column 'at'"):
                 relation = engine.read(one, table.facts)
-                assert engine.fetch(f"SELECT epoch_us(\"at\") FROM {relation}") == [(number,)]
+                assert engine.fetch(f'SELECT epoch_us("at") FROM {relation}') == [(number,)]
     engine.release()
 
 

@@ -31,9 +31,13 @@ class LoadedShop:
         self._kept_database = databases.new(template=self.database)
         shutil.copytree(self._folder, self._kept_folder)
 
-    def restored(self) -> Laptop:
-        """Put folder and database back, whatever a test has made of them; return the laptop."""
+    def restored(self, engine: str) -> Laptop:
+        """Put folder and database back, whatever a test has made of them; return the laptop.
+
+        Its next runs are on `engine`, whichever loaded it.
+        """
         self._databases.replace(self.database, self._kept_database)
         shutil.rmtree(self._folder)
         shutil.copytree(self._kept_folder, self._folder)
-        return Laptop(self._folder, self._laptop.url, copy.deepcopy(self._laptop.settings))
+        settings = copy.deepcopy(self._laptop.settings) | {"engine": engine}
+        return Laptop(self._folder, self._laptop.url, settings, engine).save()

@@ -19,6 +19,8 @@ from pyiceberg.catalog import load_catalog
 from pyspark import SparkContext
 
 from iceberg_datamart import cli
+from iceberg_datamart.core.engines import IN_PROCESS, SPARK
+from iceberg_datamart.lake.runtime import GLUE_5_1, present_runtime
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -35,8 +37,6 @@ _JAVA = (
     "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=200m "
     "-XX:+UseSerialGC -Xms1g -Xmn640m -Diceberg.scan.plan-in-worker-pool=false"
 )
-# Of runs over a laptop's tables.
-ENGINE = os.environ.get("DATAMART_TEST_ENGINE", "spark")
 # Tables of tests are so small that threads, and Java code made for each query, cost more than they bring.
 SMALL_SPARK = {
     "spark.driver.memory": "1g",
@@ -88,6 +88,11 @@ def _write_no_checksum_files() -> None:
         local.setWriteChecksum(False)
 
 
+def usual_engine() -> str:
+    """Return what runs have that no test asks otherwise: in process, and on Glue 4.0 the Spark that it is."""
+    return os.environ.get("DATAMART_TEST_ENGINE") or (IN_PROCESS if present_runtime() is GLUE_5_1 else SPARK)
+
+
 @dataclass
 class Laptop:
     """A folder with settings. `url` is the source's; `settings` may be changed, then `save`d."""
@@ -95,6 +100,7 @@ class Laptop:
     directory: Path
     url: str
     settings: dict[str, Any] = field(default_factory=dict)
+    engine: str = field(default_factory=usual_engine)
 
     @property
     def file(self) -> Path:
@@ -122,7 +128,7 @@ class Laptop:
             "sources": {"prd": {"type": "postgres", "url": self.url, **source}},
             "tables": {name: {"source": "prd", **table} for name, table in tables.items()},
             "marts": dict(marts),
-            "engine": ENGINE,
+            "engine": self.engine,
             "spark": {"properties": dict(SMALL_SPARK)},
         }
         return self.save()

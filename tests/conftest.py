@@ -67,9 +67,9 @@ def loaded_shop(databases: Databases, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run on both engines what may differ between Spark's runtimes; Glue 4.0 has Spark alone."""
+    """Run on both engines what is marked so, or may differ between the runtimes; Glue 4.0 has Spark alone."""
     marks = {mark.name for mark in metafunc.definition.iter_markers()}
-    if "engine" in metafunc.fixturenames and "runtime" in marks and "spark" not in marks:
+    if "engine" in metafunc.fixturenames and marks & {"engines", "runtime"} and "spark" not in marks:
         metafunc.parametrize("engine", sorted({SPARK, usual_engine()}), indirect=True)
 
 

@@ -67,6 +67,9 @@ KILLS = (
 )
 
 
+pytestmark = pytest.mark.engines
+
+
 @pytest.fixture
 def shop(laptop: Laptop, connection: Connection, oracle: Oracle) -> BusyShop:
     return BusyShop(laptop, connection, oracle)

@@ -12,6 +12,8 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from support.faults.killed_runs import KILLED, running_job
 from support.shops.busy_shop import BusyShop, load_type
 
@@ -26,12 +28,13 @@ if TYPE_CHECKING:
 
     Connection = psycopg.Connection[Any]
 
-KILLS = int(os.environ.get("KILLS", "8"))
+KILLS = int(os.environ.get("KILLS", "5"))
 # Runs differ in length: some of the instants lie behind the end of the run that they were meant for.
 _MOST_RUNS = 3 * KILLS
 _SEED = 5
 
 
+@pytest.mark.engines
 def test_r2_a_run_killed_at_a_random_instant_is_made_good_by_the_next(
     laptop: Laptop, connection: Connection, oracle: Oracle
 ) -> None:

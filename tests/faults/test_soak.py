@@ -24,6 +24,7 @@ from hypothesis.stateful import (
 from rich.console import Console
 from rich.table import Table
 
+from iceberg_datamart.core.engines import IN_PROCESS, SPARK
 from iceberg_datamart.crash_points import POINTS
 from support.faults.killed_runs import crash as crash_in_a_process
 from support.shops.stormy_columns import DEEDS
@@ -45,7 +46,12 @@ _CRASHES = [
 ]
 _TABLES = st.sampled_from(sorted(KEYS))
 _COLUMN_DEEDS = st.sampled_from(DEEDS)
-_LOADS = st.sampled_from([(), (), ("--load-type", "full"), ("--table", "customer"), ("--table", "purchase")])
+# Either engine goes on from what the other left.
+_LOADS = st.builds(
+    lambda load, engine: (*load, "--engine", engine),
+    st.sampled_from([(), (), ("--load-type", "full"), ("--table", "customer"), ("--table", "purchase")]),
+    st.sampled_from([IN_PROCESS, SPARK]),
+)
 
 
 class Storms(RuleBasedStateMachine):

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from iceberg_datamart.core.engines import IN_PROCESS, SPARK
 from support.shops.busy_shop import BusyShop, load_type
 from support.shops.shop import open_shop
 from support.shops.shop_rules import UNCHANGED, outcomes
@@ -47,11 +48,12 @@ def runners(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[WarmProce
         yield [stack.enter_context(warm_process.running(folder, {})) for folder in folders]
 
 
+@pytest.mark.parametrize("engines", [(IN_PROCESS, IN_PROCESS), (IN_PROCESS, SPARK)])
 def test_r12_two_first_runs_at_once_load_everything_once(
-    laptop: Laptop, connection: Connection, runners: list[WarmProcess]
+    laptop: Laptop, connection: Connection, runners: list[WarmProcess], engines: tuple[str, str]
 ) -> None:
     found = open_shop(laptop, connection)
-    race(laptop, runners, [False, False], 0)
+    race(laptop, runners, [("--engine", name) for name in engines], 0)
     found.check(laptop, against_source=True)
     assert outcomes(laptop.run()) == UNCHANGED
     found.check(laptop, against_source=True)
@@ -68,17 +70,23 @@ def test_r12_two_runs_at_once_leave_what_one_would_have_left(
         kinds = [number % 2 == 1, number % 2 == 1 and dice.random() < 0.4]
         dice.shuffle(kinds)
         shop.change()
-        race(laptop, runners, kinds, dice.uniform(0, _LATEST_START_SECONDS))
+        # Each engine against itself, and against the other.
+        engines = [dice.choice((IN_PROCESS, SPARK)) for _ in runners]
+        words = [(*load_type(full=kind), "--engine", name) for kind, name in zip(kinds, engines, strict=True)]
+        race(laptop, runners, words, dice.uniform(0, _LATEST_START_SECONDS))
         assert_nothing_is_doubled(laptop)
         shop.make_good(full=any(kinds))
 
 
-def race(laptop: Laptop, runners: list[WarmProcess], kinds: list[bool], pause: float) -> None:
-    """Start two runs, the second `pause` seconds later; each must succeed, or say that it came too late."""
+def race(laptop: Laptop, runners: list[WarmProcess], words: list[tuple[str, ...]], pause: float) -> None:
+    """Start two runs with these options, the second `pause` seconds later.
+
+    Each must succeed, or say that it came too late.
+    """
 
     def run(number: int) -> Ended:
         time.sleep(pause * number)
-        arguments = ("run", "--config", str(laptop.file), *load_type(full=kinds[number]))
+        arguments = ("run", "--config", str(laptop.file), *words[number])
         return runners[number].run(PROGRAM, *arguments)
 
     with ThreadPoolExecutor(len(runners)) as pool:

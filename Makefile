@@ -12,6 +12,7 @@ HAS_GLUE_4_0 = $(or $(wildcard $(GLUE_4_0)/.made),$(PYTHON_3_10))
 DEMO ?= demo
 ROWS ?= 50000
 SIZE ?= S
+BENCH ?=
 MINUTES ?= 30
 ROUNDS ?= 20
 KILLS ?= 30
@@ -78,6 +79,11 @@ $(GLUE_4_0)/.made: requirements/glue-4.0.txt pyproject.toml
 .venv/.jars: .venv/.made $(if $(HAS_GLUE_4_0),$(GLUE_4_0)/.made)
 	$(BIN)/python tests/support/worlds/jars.py
 	$(if $(HAS_GLUE_4_0),$(GLUE_4_0)/bin/python tests/support/worlds/jars.py)
+	@touch $@
+
+# Contestants that the package does not know; what is there already stays as it is.
+.venv/.bench: bench/requirements.txt .venv/.made
+	$(call PIP,.venv) --require-hashes --no-deps -r bench/requirements.txt
 	@touch $@
 
 # With it each later JVM starts sooner. Glue 4.0's tests start too few for what it costs to make.
@@ -156,8 +162,8 @@ soak: setup  ## Storms, then random schemas, for MINUTES each; ROUNDS of two run
 broken: setup  ## Each rule broken on purpose, and the test that notices
 	PYTHONPATH=tests $(BIN)/python -m support.faults.broken_on_purpose
 
-bench: setup  ## Seconds of a run beside a hand-written Spark job's; SIZE=S or M
-	$(BIN)/python -m bench --size $(SIZE)
+bench: setup .venv/.bench  ## A run beside jobs written by hand and dlt; SIZE=S or M, BENCH="--only … --repeat 3"
+	$(BIN)/python -m bench --size $(SIZE) $(BENCH)
 
 lock: setup  ## Requirement files anew; needs uv
 	uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url \
@@ -167,6 +173,8 @@ lock: setup  ## Requirement files anew; needs uv
 	    --extra local --extra dev --quiet --no-header --output-file requirements/glue-4.0.txt pyproject.toml
 	echo uv | uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-annotate \
 	    --quiet --no-header --output-file requirements/uv.txt -
+	uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-annotate \
+	    --constraint requirements/dev.txt --quiet --no-header --output-file bench/requirements.txt bench/requirements.in
 	uv pip compile --python-platform x86_64-manylinux2014 --python-version 3.10 --only-binary :all: --generate-hashes \
 	    --no-emit-index-url --quiet --no-header --output-file infra/requirements/glue-4.0.txt pyproject.toml
 	uv pip compile --python-platform x86_64-manylinux_2_28 --python-version 3.11 --only-binary :all: --generate-hashes \

@@ -1,76 +1,89 @@
-"""The two jobs that are timed: each is a process of its own with a catalog and a warehouse of its own."""
+"""The jobs that are measured: each is a process of its own with a catalog and a warehouse of its own."""
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import sys
-import time
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from iceberg_datamart.app.settings_file import load_config
+from iceberg_datamart.demo.proof import prove
+from iceberg_datamart.demo.rows import TABLES
 from iceberg_datamart.demo.settings import config_text, write_config
 from iceberg_datamart.lake.catalog import LakeCatalog
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from iceberg_datamart.core.settings.model import Config
+    from iceberg_datamart.demo.proof import Proof
 
 ROOT = Path(__file__).parents[1]
-DATAMART, HANDWRITTEN = "datamart", "handwritten"
+OURS_IN_PROCESS, OURS_ON_SPARK = "ours-in-process", "ours-spark"
+BY_HAND, BY_HAND_ON_SPARK, DLT = "by-hand", "by-hand-spark", "dlt"
+# The program that is ours.
+DATAMART = Path(sys.executable).with_name("iceberg-datamart")
+# By the name that `iceberg-datamart run --engine` has for it.
+OURS = {OURS_IN_PROCESS: "in_process", OURS_ON_SPARK: "spark"}
+CONTESTANTS = (OURS_IN_PROCESS, OURS_ON_SPARK, BY_HAND, BY_HAND_ON_SPARK, DLT)
+_MODULES = {BY_HAND: "bench.by_hand", BY_HAND_ON_SPARK: "bench.by_hand_spark", DLT: "bench.dlt_job"}
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """A job and the folder that it fills."""
+    """A job, the folder that it fills, and the source."""
 
     name: str
-    config_file: Path
+    folder: Path
+    url: str
+    datamart: Path = DATAMART
+
+    @property
+    def config_file(self) -> Path:
+        """Return where the settings are; jobs written by hand take only places from them, if anything."""
+        return self.folder / "datamart.yaml"
+
+    @property
+    def warehouse(self) -> Path:
+        """Return where the tables' files lie."""
+        return self.folder / "warehouse"
 
     @property
     def config(self) -> Config:
-        """Return the settings that it runs with."""
+        """Return the settings."""
         return load_config(self.config_file, os.environ)
 
     @property
     def command(self) -> list[str]:
         """Return the command line of one run."""
-        if self.name == HANDWRITTEN:
-            return [sys.executable, "-m", "bench.handwritten", str(self.config_file)]
-        datamart = Path(sys.executable).with_name("iceberg-datamart")
-        return [str(datamart), "run", "--json", "--config", str(self.config_file)]
+        if self.name in OURS:
+            engine = ["--engine", OURS[self.name]]
+            return [str(self.datamart), "run", *engine, "--json", "--config", str(self.config_file)]
+        return [sys.executable, "-m", _MODULES[self.name], str(self.config_file)]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Return the variables of one run, without those that it shares with the benchmark."""
+        return {
+            "TZ": "UTC",
+            "BENCH_CATALOG": f"sqlite:///{self.folder}/catalog.db",
+            "BENCH_WAREHOUSE": str(self.warehouse),
+            "BENCH_SOURCE": self.url,
+        }
+
+    def proofs(self) -> Iterator[Proof]:
+        """Yield a proof for each of its tables, all read at one point of the source; dlt has no mart."""
+        return islice(prove(self.config, self.url), len(TABLES) if self.name == DLT else None)
 
 
-@dataclass(frozen=True)
-class Timing:
-    """The seconds from the start of a process to its end, and its report where it prints one."""
-
-    seconds: float
-    report: dict[str, Any]
-
-
-def contestant(name: str, directory: Path, url: str) -> Contestant:
-    """Return a job with an empty catalog in `directory`."""
-    directory.mkdir(parents=True)
-    config_file = directory / "datamart.yaml"
-    write_config(config_file, config_text(directory, url))
-    found = Contestant(name, config_file)
+def contestant(name: str, folder: Path, url: str) -> Contestant:
+    """Return a job with an empty catalog in `folder`, which is made."""
+    folder.mkdir(parents=True)
+    found = Contestant(name, folder, url)
+    write_config(found.config_file, config_text(folder, url))
     # Makes the catalog's own tables, which Spark is told not to do.
     LakeCatalog(found.config.catalog, found.config.database)
     return found
-
-
-def timed(job: Contestant) -> Timing:
-    """Return the timing of one run. Raises: RuntimeError with what it said where it failed."""
-    environment = {**os.environ, "TZ": "UTC"}
-    started = time.perf_counter()
-    result = subprocess.run(
-        job.command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
-    seconds = time.perf_counter() - started
-    if result.returncode != 0:
-        message = f"{job.name} failed with exit code {result.returncode}:\n{result.stdout}{result.stderr}"
-        raise RuntimeError(message)
-    return Timing(seconds, json.loads(result.stdout) if job.name == DATAMART else {})

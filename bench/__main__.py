@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from bench.contestants import CONTESTANTS, DLT, OURS, OURS_IN_PROCESS, OURS_ON_SPARK
-from bench.measure import SIZES, measure, prove_all, seed
+from bench.measure import SIZES, measure, prove_all, seed, warm_up
 from bench.results import facts_of, growth_table, plain, runs_of, runs_table, save, table
 from bench.series import GROWTH, LEAST_RUNS, grow, repeat_runs
 from iceberg_datamart.embedded import postgres
@@ -26,6 +26,7 @@ def main() -> None:
             equal = _grow(directory, arguments)
         else:
             with postgres.running(directory / "postgres", durable=False) as server:
+                warm_up(directory, server, arguments.only)
                 url = seed(server, arguments.rows)
                 equal = (_repeat_runs if arguments.runs else _measure)(directory, url, arguments)
         sys.exit(not all(equal.values()))

@@ -89,12 +89,23 @@ def in_turn(jobs: Sequence[Contestant], turn: int) -> list[Contestant]:
     return [*jobs[first:], *jobs[:first]]
 
 
-def seed(server: EmbeddedPostgres, rows: int) -> str:
+def warm_up(directory: Path, server: EmbeddedPostgres, names: Sequence[str]) -> None:
+    """Let each run once on few rows, unmeasured: that compiles what it imports, and shows that it can run.
+
+    Raises: RunFailedError.
+    """
+    url = seed(server, 100, "warm_up")
+    for job in contestants(names, directory / "warm-up", url):
+        run(job)
+    shutil.rmtree(directory / "warm-up")
+
+
+def seed(server: EmbeddedPostgres, rows: int, database: str = DATABASE) -> str:
     """Fill a new database and return its url; vacuumed, so that no job pays for what the load left to do."""
     print(f"loading {rows:,} settlement transactions", file=sys.stderr, flush=True)
     with psycopg.connect(server.url(), autocommit=True) as connection:
-        connection.execute(f"create database {DATABASE}")
-    url = server.url(DATABASE)
+        connection.execute(f"create database {database}")
+    url = server.url(database)
     with psycopg.connect(url, autocommit=True) as connection:
         create_tables(connection)
         load(connection, rows)

@@ -8,7 +8,7 @@ import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.contestants import BY_HAND, OURS_ON_SPARK
+from bench.contestants import BY_HAND, CONTESTANTS, OURS_ON_SPARK
 from bench.series import EARLY, LATE
 from bench.targets import MEGABYTE, verdicts
 
@@ -32,7 +32,7 @@ _DASH = "-"
 def table(title: str, repeat: int, measured: Sequence[Measured]) -> str:
     """Return Markdown tables of all figures and of the targets, aligned as text."""
     runs = "one run" if repeat == 1 else f"median of {repeat} runs"
-    lines = [_figures(each, job) for each in measured for job in each.runs]
+    lines = [_figures(each, job) for each in measured for job in CONTESTANTS if job in each.runs]
     parts = [f"{title}; {runs}; {machine()}", aligned(_HEADINGS, lines, words=2)]
     judged = verdicts(measured)
     if judged:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from bench.deltas import CLUSTERED_1K, FULL_LOAD
-from bench.measure import Field, Measured, contestants, prove_all, seed
+from bench.measure import Field, Measured, contestants, prove_all, seed, warm_up
 from iceberg_datamart.demo.changes import clustered_change, scattered_change
 from iceberg_datamart.embedded import postgres
 
@@ -65,6 +65,7 @@ def grow(directory: Path, names: Sequence[str], sizes: Sequence[int] = GROWTH) -
         folder.mkdir()
         measured = grown.sizes[rows] = Measured(str(CLUSTERED_1K))
         with postgres.running(folder / "postgres", durable=False) as server:
+            warm_up(folder, server, names)
             url = seed(server, rows)
             entered = Field(contestants(names, folder / "jobs", url))
             entered.run(str(FULL_LOAD), lambda *_: None)

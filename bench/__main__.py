@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bench.contestants import CONTESTANTS, DLT, OURS, OURS_IN_PROCESS, OURS_ON_SPARK
 from bench.measure import SIZES, measure, prove_all, seed, warm_up
+from bench.measurement import RunFailedError
 from bench.results import facts_of, growth_table, plain, runs_of, runs_table, save, table
 from bench.series import GROWTH, LEAST_RUNS, grow, repeat_runs
 from iceberg_datamart.embedded import postgres
@@ -22,14 +23,21 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # or the server goes on
     with tempfile.TemporaryDirectory(prefix="iceberg-datamart-bench-") as folder:
         directory = Path(folder)
-        if arguments.growth is not None:
-            equal = _grow(directory, arguments)
-        else:
-            with postgres.running(directory / "postgres", durable=False) as server:
-                warm_up(directory, server, arguments.only)
-                url = seed(server, arguments.rows)
-                equal = (_repeat_runs if arguments.runs else _measure)(directory, url, arguments)
+        try:
+            equal = _benchmark(directory, arguments)
+        except RunFailedError as error:
+            sys.exit(f"Nothing was measured: {error}")
         sys.exit(not all(equal.values()))
+
+
+def _benchmark(directory: Path, arguments: argparse.Namespace) -> dict[str, bool]:
+    """Return whose tables equal PostgreSQL's. Raises: RunFailedError where a contestant cannot run at all."""
+    if arguments.growth is not None:
+        return _grow(directory, arguments)
+    with postgres.running(directory / "postgres", durable=False) as server:
+        warm_up(directory, server, arguments.only)
+        url = seed(server, arguments.rows)
+        return (_repeat_runs if arguments.runs else _measure)(directory, url, arguments)
 
 
 def parsed(words: list[str]) -> argparse.Namespace:

@@ -1,8 +1,7 @@
 """The same six tables by dlt: `merge` by key into Iceberg tables, on a folder and the same kind of catalog.
 
 Rows come by the same COPY as those of `by_hand`: dlt takes Arrow tables as they are. Only the first load is
-appended, as its documentation advises: dlt merges by PyIceberg's upsert, 1,000 rows in each commit. It has
-no marts.
+appended: dlt merges by PyIceberg's upsert, 1,000 rows in each commit. It has no marts.
 """
 
 from __future__ import annotations

@@ -63,8 +63,10 @@ class TellNoCurrentSnapshot(IcebergBaseModel):
 
 
 # One more than the format's own.
-@_apply_table_update.register(TellNoCurrentSnapshot)  # type: ignore[misc]
-def _tell(_: TellNoCurrentSnapshot, metadata: TableMetadata, __: Any) -> TableMetadata:
+@_apply_table_update.register(TellNoCurrentSnapshot)
+def _tell(  # type: ignore[misc]
+    _: TellNoCurrentSnapshot, metadata: TableMetadata, __: Any
+) -> TableMetadata:
     if metadata.current_snapshot_id is not None:
         return metadata
     return metadata.model_copy(update={"current_snapshot_id": _NO_SNAPSHOT})

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 # https://iceberg.apache.org/spec/#reserved-field-ids
 FILE_PATH_ID, POS_ID = 2147483546, 2147483545
 _FORMAT_VERSION = 2
+# What DuckDB calls a row's number in its file.
+ROW_NUMBER = "file_row_number"
 
 
 @dataclass(frozen=True)
@@ -167,6 +169,10 @@ def require_simple(table: Table) -> None:
         # Its files may tell their columns by name alone.
         raise needs_spark(table, "its columns are told by a name mapping")
     _require_plain_format(table, metadata)
+    names = {field.name.lower() for schema in metadata.schemas for field in schema.fields}
+    if ROW_NUMBER in names:
+        # DuckDB tells no row's number in a file that has such a column: it raises an error.
+        raise needs_spark(table, f"it has, or had, a column {ROW_NUMBER!r}")
     require_unpartitioned(table, metadata.default_spec_id)
 
 

@@ -26,7 +26,7 @@ from pyiceberg.types import (
 )
 
 from iceberg_datamart.lake.in_process.file_systems import Located, located
-from iceberg_datamart.lake.in_process.live_files import FILE_PATH_ID, POS_ID
+from iceberg_datamart.lake.in_process.live_files import FILE_PATH_ID, POS_ID, ROW_NUMBER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -48,8 +48,8 @@ _TYPES: Mapping[type[IcebergType], str] = {
     BinaryType: "BLOB",
     FixedType: "BLOB",
 }
-# What the files' own columns are called within: no name that a table's column has.
-_PATH, _ROW = "path", "file_row_number"
+# A file's columns are called `c` and their id, so that this is no name of theirs.
+_PATH = "path"
 
 
 class Selected(NamedTuple):
@@ -90,14 +90,14 @@ def _arms(
     """Yield the SELECT of files whose paths begin alike; with `deletes`, less the rows that these name."""
     for scheme, group in _by_scheme(files).items():
         path = _PATH if not scheme else f"concat({text(scheme)}, {_PATH})"
-        place = f", {path} AS {quoted(FILE)}, {_ROW} AS {quoted(POS)}" if placed else ""
+        place = f", {path} AS {quoted(FILE)}, {ROW_NUMBER} AS {quoted(POS)}" if placed else ""
         told = f", filename = '{_PATH}', file_row_number = true" if placed or deletes is not None else ""
         there = {column.field_id: column.type for column in columns if column.field_id is not None}
         kinds = {field_id: (f"c{field_id}", kind) for field_id, kind in there.items()}
         source = _read_parquet([found.path for found, _ in group], kinds, told)
         if deletes is not None:
             gone = _deletes_sql(deletes, [file for _, file in group])
-            source += f" ANTI JOIN {gone} ON gone_path = {path} AND gone_pos = {_ROW}"
+            source += f" ANTI JOIN {gone} ON gone_path = {path} AND gone_pos = {ROW_NUMBER}"
         yield f"SELECT {', '.join(map(_value, columns))}{place} FROM {source}"
 
 

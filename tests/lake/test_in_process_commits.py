@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa  # type: ignore[import-untyped]
 import pytest
 from pyiceberg.exceptions import CommitFailedException
-from pyiceberg.manifest import ManifestContent, ManifestEntryStatus
 from sqlalchemy.exc import OperationalError
 
 from iceberg_datamart.core.columns import Column
@@ -77,7 +77,7 @@ def test_what_was_deleted_in_several_snapshots_stays_deleted(lake: LocalLake) ->
     history = lake.catalog.history("t")
     assert history is not None
     assert history.current is not None
-    assert history.rows_of(history.current) == 10
+    assert history.current.rows == 10
 
 
 def test_a_row_may_be_deleted_as_often_as_it_is_there(lake: LocalLake) -> None:
@@ -272,6 +272,26 @@ def test_a_table_that_was_rolled_back_goes_on_from_there(lake: LocalLake) -> Non
     assert numbers == [1, 2, 3]
 
 
+def test_a_clock_that_is_far_behind_writes_nothing_that_java_could_not_read(
+    lake: LocalLake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake.change(numbered(1, 3))
+    staged, before = lake.stage(numbered(4, 4)), lake.files()
+    now = time.time_ns()
+    monkeypatch.setattr("time.time_ns", lambda: now - 61_000_000_000)
+    for write in (lambda: lake.stage(numbered(5, 5)), lambda: lake.staging().publish(staged)):
+        with pytest.raises(LakeError, match="in the future"):
+            write()
+    assert lake.files() == before
+
+
+def test_an_empty_table_of_places_deletes_nothing(lake: LocalLake) -> None:
+    lake.change(numbered(1, 3))
+    staged = lake.change(numbered(4, 4), "false")
+    assert staged.summary["added-position-deletes"] is None
+    assert ids(lake) == [1, 2, 3, 4]
+
+
 def test_places_of_another_snapshot_are_refused_and_the_files_go(lake: LocalLake) -> None:
     lake.change(numbered(1, 3))
     before = lake.files()
@@ -298,77 +318,3 @@ def test_rows_that_do_not_fit_are_refused_and_the_files_go(lake: LocalLake) -> N
             lake.stage(select)
         assert lake.files() == before, select
     assert lake.tables.load("t").metadata.snapshots == []
-
-
-def manifests_of(lake: LocalLake) -> dict[ManifestContent, list[Any]]:
-    table = lake.tables.load("t")
-    current = table.current_snapshot()
-    assert current is not None
-    found: dict[ManifestContent, list[Any]] = {ManifestContent.DATA: [], ManifestContent.DELETES: []}
-    for manifest in current.manifests(table.io):
-        found[manifest.content].append(manifest)
-    return found
-
-
-def test_many_small_manifests_are_merged_and_every_entry_keeps_its_numbers(tmp_path: Path) -> None:
-    lake = LocalLake(tmp_path)
-    lake.create(columns=COLUMNS_OF_MANY)
-    lake.catalog.set_properties("t", {"commit.manifest.min-count-to-merge": "5"})
-    expected = {0: "v0"}
-    lake.change(numbered(0, 0))
-    entries: dict[str, tuple[int | None, int | None]] = {}
-    for each in range(1, 13):
-        lake.change(numbered(each, each), f"id = {each - 1}" if each % 2 else None, mark=str(each))
-        expected[each] = f"v{each}"
-        if each % 2:
-            del expected[each - 1]
-        for path, numbers in numbers_of(lake).items():
-            assert entries.setdefault(path, numbers) == numbers
-        assert all(len(found) <= 5 for found in manifests_of(lake).values())
-    assert {row[0]: row[1] for row in lake.rows_of_all_readers()} == expected
-    assert lake.summary()["mark"] == "12"
-    assert (lake.summary()["total-records"], lake.summary()["total-position-deletes"]) == ("13", "6")
-    assert (lake.summary()["total-data-files"], lake.summary()["total-delete-files"]) == ("13", "6")
-
-
-COLUMNS_OF_MANY = (Column("id", "long"), Column("v", "string"), Column("n", "int"))
-
-
-def numbers_of(lake: LocalLake) -> dict[str, tuple[int | None, int | None]]:
-    """Return each live file's sequence number and snapshot, which only its first commit may say is new."""
-    table, found = lake.tables.load("t"), {}
-    for manifest in (each for several in manifests_of(lake).values() for each in several):
-        for entry in manifest.fetch_manifest_entry(table.io):
-            assert (entry.status == ManifestEntryStatus.ADDED) <= (
-                entry.snapshot_id == manifest.added_snapshot_id
-            )
-            found[entry.data_file.file_path] = (entry.sequence_number, entry.snapshot_id)
-    return found
-
-
-def test_old_metadata_files_go_as_the_table_says(lake: LocalLake) -> None:
-    lake.catalog.set_properties("t", {"write.metadata.previous-versions-max": "3"})
-    for each in range(6):
-        lake.change(numbered(each, each))
-    folder = Path(lake.tables.load("t").metadata_location.removeprefix("file://")).parent
-    assert len(list(folder.glob("*.metadata.json"))) == 4
-    assert len(ids(lake)) == 6
-
-
-@pytest.fixture
-def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("iceberg_datamart.lake.in_process.data_files.ROW_GROUP_ROWS", 1000)
-
-
-@pytest.mark.usefixtures("small_groups")
-def test_rows_go_into_files_of_the_target_size_and_none_is_lost(lake: LocalLake) -> None:
-    lake.catalog.set_properties("t", {"write.target-file-size-bytes": "30000"})
-    lake.change("SELECT i AS id, md5(i::VARCHAR) AS v, 1 AS n FROM range(5555) r(i)")
-    files = lake.tables.files(lake.tables.load("t"), lake.tables.load("t").current_snapshot()).data
-    assert len(files) > 2
-    assert sum(file.rows for file in files) == 5555
-    assert lake.fetch(f"SELECT count(DISTINCT id), sum(id) FROM {lake.tables.relation('t')}") == [
-        (5555, 5555 * 5554 // 2)
-    ]
-    lake.change(None, "id % 7 = 0")
-    assert len(lake.rows_of_all_readers()) == 5555 - 794

@@ -187,3 +187,46 @@ def test_python_has_the_same_values(tmp_path: Path) -> None:
     early = datetime(1970, 1, 1, tzinfo=timezone.utc) - timedelta(microseconds=1)
     assert lake.rows_of_pyiceberg() == [(1, date(2024, 2, 29), time(23, 59, 59, 999999), early)]
     assert not math.isnan(lake.rows()[0][0])
+
+
+@pytest.mark.parametrize("kind", ["float", "double"])
+def test_nan_is_found_by_every_comparison_that_holds_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr("iceberg_datamart.lake.in_process.data_files.ROW_GROUP_ROWS", 2)
+    lake = LocalLake(tmp_path)
+    lake.create(columns=[Column("id", "long"), Column("x", kind)])
+    values = "(VALUES (1, '1'), (2, 'NaN'), (3, '2'), (4, '3'), (5, '-0.0'), (6, NULL)) AS given(id, x)"
+    lake.change(f"SELECT id::BIGINT AS id, x::{kind} AS x FROM {values}")
+    for where, ids in (
+        ("x > 5", [2]),
+        ("x >= 3", [2, 4]),
+        ("x = 'NaN'", [2]),
+        ("x IS NOT DISTINCT FROM 'NaN'", [2]),
+        ("x NOT BETWEEN 0 AND 2", [2, 4]),
+        ("x <> 1", [2, 3, 4, 5]),
+        ("x < 1", [5]),
+        ("x = 0", [5]),
+        ("x IS NULL", [6]),
+    ):
+        found = lake.fetch(f"SELECT id FROM {lake.tables.relation('t')} WHERE {where} ORDER BY id")
+        assert [row[0] for row in found] == ids, where
+        placed = f"{lake.tables.placed('t')} SEMI JOIN (SELECT 'NaN'::{kind} AS key) ON x = key"
+        assert lake.fetch(f"SELECT id, _datamart_pos FROM {placed}") == [(2, 1)]
+
+
+def test_every_value_is_found_by_the_bounds_of_its_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("iceberg_datamart.lake.in_process.data_files.ROW_GROUP_ROWS", 1)
+    lake = LocalLake(tmp_path)
+    lake.create(columns=COLUMNS)
+    types = {row[0]: row[1] for row in lake.fetch(f"DESCRIBE FROM {lake.tables.relation('t')}")}
+    lake.change(edges(types))
+    for place, kind in enumerate(KINDS):
+        for at, value in enumerate(EDGES[kind]):
+            literal = f"({value})::{types[f'c{place}']}"
+            for comparison in ("=", ">=", "<=", "IS NOT DISTINCT FROM"):
+                where = f"c{place} {comparison} {literal} AND id = {at}"
+                found = lake.fetch(f"SELECT id FROM {lake.tables.relation('t')} WHERE {where}")
+                assert found == [(at,)], (kind, where)

@@ -16,7 +16,7 @@ from support.oracles import second_reader
 from support.worlds.laptop import SMALL_SPARK
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import pyarrow as pa  # type: ignore[import-untyped]
@@ -30,10 +30,17 @@ Row = tuple[Any, ...]
 class LocalLake:
     """One database of tables in a folder; table `t` is the one that is meant where none is named."""
 
-    def __init__(self, folder: Path, warehouse: str | None = None) -> None:
+    def __init__(
+        self, folder: Path, warehouse: str | None = None, properties: Mapping[str, str] | None = None
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.warehouse = warehouse or str(folder / "warehouse")
-        place = {"type": "sql", "uri": f"sqlite:///{folder}/catalog.db", "warehouse": self.warehouse}
+        place = {
+            "type": "sql",
+            "uri": f"sqlite:///{folder}/catalog.db",
+            "warehouse": self.warehouse,
+            "properties": dict(properties or {}),
+        }
         self.config = configured("t", catalog=place, spark={"properties": dict(SMALL_SPARK)})
         self.catalog = LakeCatalog(self.config.catalog, "datamart")
         self.tables = Tables(open_catalog(self.config.catalog), "datamart")

@@ -6,6 +6,7 @@ PyIceberg's `Transaction` (0.12) is not used: after a conflict it makes the same
 from __future__ import annotations
 
 import logging
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,7 +24,7 @@ from pyiceberg.table.update import (
 )
 from pyiceberg.typedef import IcebergBaseModel
 
-from iceberg_datamart.errors import CatalogUnreachableError
+from iceberg_datamart.errors import CatalogUnreachableError, LakeError
 from iceberg_datamart.lake.catalog import answering, writing_metadata
 from iceberg_datamart.lake.engine import conflict
 
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from pyiceberg.table.update import TableRequirement, TableUpdate
 
 log = logging.getLogger(__name__)
+# Iceberg's Java library reads no metadata whose log goes back by more: `TableMetadata` says a minute.
+_MOST_BEHIND = 50_000
 # How Iceberg 1.0 is told that a table has no current snapshot.
 _NO_SNAPSHOT = -1
 
@@ -70,6 +73,14 @@ def _tell(  # type: ignore[misc]
     if metadata.current_snapshot_id is not None:
         return metadata
     return metadata.model_copy(update={"current_snapshot_id": _NO_SNAPSHOT})
+
+
+def require_clock(table: Table) -> None:
+    """Raise LakeError where this machine's clock is too far behind that of who wrote last."""
+    behind = table.metadata.last_updated_ms - time.time_ns() // 1_000_000
+    if behind > _MOST_BEHIND:
+        message = f"{table.name()[-1]} was changed {behind // 1000} s in the future, by this machine's clock"
+        raise LakeError(message, hint="Set the clock, or wait so long. Nothing was written.")
 
 
 def add_snapshot(catalog: Catalog, table: Table, snapshot: Snapshot) -> None:

@@ -48,6 +48,7 @@ _TYPES: Mapping[type[IcebergType], str] = {
     BinaryType: "BLOB",
     FixedType: "BLOB",
 }
+_WITH_NAN = ("FLOAT", "DOUBLE")
 # A file's columns are called `c` and their id, so that this is no name of theirs.
 _PATH = "path"
 
@@ -111,6 +112,10 @@ def _by_scheme(files: Sequence[DataFile]) -> dict[str, list[tuple[Located, DataF
 
 def _value(column: Selected) -> str:
     value = f"CAST(NULL AS {column.type})" if column.field_id is None else f"c{column.field_id}"
+    if column.field_id is not None and column.type in _WITH_NAN:
+        # Parquet's bounds leave NaN out, and DuckDB (1.5) passes rows over by them, to which NaN is the
+        # greatest number: `> 5` would not find it. An expression has no bounds.
+        value = f"CASE WHEN isnan({value}) THEN CAST('NaN' AS {column.type}) ELSE {value} END"
     return f"{value} AS {quoted(column.name)}"
 
 

@@ -16,7 +16,7 @@ from pyiceberg.table.snapshots import (
 from iceberg_datamart.core.quality.touched import SUMMARY_FIELDS
 from iceberg_datamart.errors import CommitConflictError
 from iceberg_datamart.lake.engine import Staged, conflict
-from iceberg_datamart.lake.in_process.commits import add_snapshot, set_current
+from iceberg_datamart.lake.in_process.commits import add_snapshot, require_clock, set_current
 from iceberg_datamart.lake.in_process.data_files import write_data_files
 from iceberg_datamart.lake.in_process.delete_files import write_delete_files
 from iceberg_datamart.lake.in_process.manifests import Manifests
@@ -67,6 +67,7 @@ class Staging:
         snapshot; LakeError for rows that do not fit; NeedsSparkError; CatalogUnreachableError.
         """
         table = self._tables.load(name)
+        require_clock(table)
         parent = table.current_snapshot()
         live = self._tables.files(table, parent)
         written = Written(table.io)
@@ -99,6 +100,7 @@ class Staging:
             raise CommitConflictError("the staged snapshot is gone before it was published")
         if table.metadata.current_snapshot_id != staged.parent:
             raise conflict(staged.table)
+        require_clock(table)
         set_current(self._tables.catalog, table, staged.snapshot_id, staged.parent)
 
     def ancestors(self, name: str) -> set[int]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pyiceberg.exceptions import NoSuchTableError
 
 from iceberg_datamart.errors import LakeError
-from iceberg_datamart.lake.catalog import answering
+from iceberg_datamart.lake.catalog import answering, while_unreachable
 from iceberg_datamart.lake.in_process.file_systems import is_s3, read_s3
 from iceberg_datamart.lake.in_process.live_files import LiveFiles, name_of, needs_spark
 from iceberg_datamart.lake.in_process.scans import Selected, duckdb_type, scan_sql
@@ -46,6 +46,9 @@ class Tables:
 
     def load(self, name: str) -> Table:
         """Return the table as the catalog has it now. Raises: NoSuchTableError, CatalogUnreachableError."""
+        return while_unreachable(self._loaded, name)
+
+    def _loaded(self, name: str) -> Table:
         with answering(name):
             return self._catalog.load_table((self._database, name))
 

@@ -115,6 +115,6 @@ class Auditor:
         return (
             f"Nothing was published: the table and its {kept} are as they were, and the next run takes up "
             "the same rows again. `history` does not show what was staged; to look at it: SELECT * FROM "
-            f"{self._engine.table(self._table)} VERSION AS OF {snapshot_id} in Spark, FOR VERSION AS OF in "
+            f"{self._engine.spelled(self._table)} VERSION AS OF {snapshot_id} in Spark, FOR VERSION AS OF in "
             "Athena. Then correct the rows, or the audit."
         )

@@ -53,6 +53,9 @@ class Engine(Protocol):
     def table(self, name: str, snapshot_id: int | None = None) -> str:
         """Return a table's relation, at a snapshot where one is given, always with its present columns."""
 
+    def spelled(self, name: str) -> str:
+        """Return a table's name as people write it in Spark's SQL."""
+
     def present(self, name: str) -> str | None:
         """Return a table's relation at the snapshot that readers see now; None where there is no table."""
 

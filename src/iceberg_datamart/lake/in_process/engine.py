@@ -10,6 +10,7 @@ from iceberg_datamart.core.columns import Column
 from iceberg_datamart.core.engines import IN_PROCESS
 from iceberg_datamart.core.source.reads import QueryRead
 from iceberg_datamart.core.sql.duckdb import DUCKDB
+from iceberg_datamart.core.sql.spark import SPARK
 from iceberg_datamart.errors import NeedsSparkError
 from iceberg_datamart.lake.catalog import open_catalog
 from iceberg_datamart.lake.in_process.digests import digest_of, digests_sql, in_slices
@@ -42,6 +43,7 @@ class InProcessEngine:
 
     def __init__(self, config: Config, run_id: str) -> None:
         """Open the catalog, and DuckDB."""
+        self._names = (config.catalog.name, config.database)
         self._tables = Tables(open_catalog(config.catalog), config.database)
         self._staging = Staging(self._tables, run_id)
         self._session = Session(config.run.memory)
@@ -55,6 +57,9 @@ class InProcessEngine:
 
     def table(self, name: str, snapshot_id: int | None = None) -> str:  # noqa: D102
         return self._tables.relation(name, snapshot_id)
+
+    def spelled(self, name: str) -> str:  # noqa: D102
+        return SPARK.quoted(*self._names, name)
 
     def present(self, name: str) -> str | None:  # noqa: D102
         return self._tables.present(name)

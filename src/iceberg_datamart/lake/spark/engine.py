@@ -54,6 +54,9 @@ class SparkEngine:
     def table(self, name: str, snapshot_id: int | None = None) -> str:  # noqa: D102
         return self._relations.table(name, snapshot_id)
 
+    def spelled(self, name: str) -> str:  # noqa: D102
+        return self._relations.table(name)
+
     def present(self, name: str) -> str | None:  # noqa: D102
         return self._relations.present(name)
 

@@ -1,0 +1,112 @@
+"""Both engines on one lake, in any order: the rows are the source's, and commits tell the same of them."""
+
+from __future__ import annotations
+
+import random
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from iceberg_datamart.lake import iceberg
+from iceberg_datamart.lake.in_process.engine import InProcessEngine
+from iceberg_datamart.lake.spark.engine import SparkEngine
+from support.shops.settlements import Settlements, open_settlements
+
+if TYPE_CHECKING:
+    from iceberg_datamart.core.settings.model import Config
+    from iceberg_datamart.lake.engine import Engine
+    from support.worlds.laptop import Databases, Laptop
+
+RUNS, FULL_LOADS, RECONCILES = 6, {3}, {5}
+# What a cluster adds, or one engine alone: who wrote it, and in how many files and bytes.
+_OF_THE_WRITER = {
+    *("spark.app.id", "engine-name", "engine-version", "app-id", "iceberg-version", "created-by"),
+    *("added-files-size", "removed-files-size", "total-files-size", "changed-partition-count"),
+    *("added-data-files", "deleted-data-files", "total-data-files", "total-delete-files"),
+    *("added-delete-files", "added-position-delete-files", "total-position-delete-files"),
+    *("manifests-created", "manifests-kept", "manifests-replaced", "entries-processed"),
+}
+
+
+class Turns:
+    """Starts one engine or the other for each run, as the dice fall; the first run has `first`."""
+
+    def __init__(self, dice: random.Random) -> None:
+        self._dice = dice
+        self.started: list[str] = []
+
+    def start(self, config: Config, run_id: str) -> Engine:
+        kinds = [SparkEngine, InProcessEngine]
+        kind = kinds[len(self.started)] if len(self.started) < len(kinds) else self._dice.choice(kinds)
+        self.started.append(kind.__name__)
+        return kind(config, run_id)
+
+
+@pytest.mark.parametrize("seed", [3])
+def test_mirrors_and_mart_are_exact_whichever_engine_a_run_has(
+    laptop: Laptop, databases: Databases, database: str, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dice = random.Random(seed)  # noqa: S311  (repeatable on purpose)
+    turns = Turns(dice)
+    monkeypatch.setattr(iceberg, "_started_spark", turns.start)
+    with ExitStack() as stack:
+        connection = stack.enter_context(databases.connected(database))
+        oracle = open_settlements(laptop, connection, rows=300)
+        live = Settlements(connection, dice)
+        laptop.run()
+        oracle.follow(full=True)
+        oracle.check(laptop, against_source=True)
+        for number in range(1, RUNS + 1):
+            live.busy_hour()
+            full = number in FULL_LOADS
+            if full:
+                live.delete("settlement_transaction", 5)
+                live.delete(dice.choice(["account", "queue"]), 2)
+            laptop.run(*(["--load-type", "full"] if full else []))
+            oracle.follow(full=full)
+            oracle.check(laptop, against_source=full)
+        assert set(turns.started) == {"SparkEngine", "InProcessEngine"}
+        ended = laptop.command("verify")
+        assert ended.exit_code == 0, ended.stdout
+
+
+def test_commits_of_both_engines_tell_the_same(
+    laptop: Laptop, databases: Databases, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with databases.connected(database) as connection:
+        connection.execute("create table a (id int8 primary key, v text, at timestamptz)")
+        connection.execute("insert into a select n, 'v' || n, now() from generate_series(1, 20) as n")
+        names = {"by_spark": SparkEngine, "in_process": InProcessEngine}
+        laptop.configure({name: {"from": "public.a", "cursor": "at"} for name in names}, {})
+        changes = (
+            "update a set at = at",
+            "insert into a select n, 'new', now() from generate_series(21, 25) as n",
+            "update a set v = v || '!', at = now() where id < 4; insert into a values (30, 'x', now())",
+            "delete from a where id in (7, 8)",
+        )
+        for number, change in enumerate(changes):
+            connection.execute(change)
+            for name, kind in names.items():
+                monkeypatch.setattr(iceberg, "_started_spark", kind)
+                load_type = ["--load-type", "full"] if number == len(changes) - 1 else []
+                laptop.run("--table", name, *load_type)
+    told = {name: summaries(laptop, name) for name in names}
+    assert told["by_spark"] == told["in_process"]
+    assert len(told["in_process"]) == len(changes)
+
+
+def summaries(laptop: Laptop, name: str) -> list[dict[str, Any]]:
+    """Return what each snapshot of a table says, but for what is each run's or each engine's own."""
+    found = []
+    for snapshot in laptop.table(name).metadata.snapshots:
+        assert snapshot.summary is not None
+        plain = {"operation": snapshot.summary.operation.value, **snapshot.summary.additional_properties}
+        found.append(
+            {
+                key: value if not key.endswith(("run-id", "wap.id", "-at")) else "…"
+                for key, value in plain.items()
+                if key not in _OF_THE_WRITER and not value.startswith(name)
+            }
+        )
+    return found

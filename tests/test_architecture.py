@@ -306,7 +306,8 @@ def unreadable(file: File) -> str | None:
 
 def test_the_command_line_starts_without_spark() -> None:
     script = (
-        "import sys, iceberg_datamart.cli; "
+        "import sys; from iceberg_datamart.cli import VERBS, command_of; "
+        "[command_of(verb) for verb in VERBS]; "
         "print(sorted({name.split('.')[0] for name in sys.modules} & {'pyspark', 'py4j'}))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -1,47 +1,81 @@
-"""The command line: one file for each verb, reports on standard output, everything else on standard error."""
+"""The command line: one file for each verb, reports on standard output, everything else on standard error.
+
+A verb's file, and with it all that the verb needs, is imported when that verb is chosen.
+"""
 
 from __future__ import annotations
 
 import sys
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from iceberg_datamart.cli import (
-    backfill,
-    demo,
-    history,
-    plan,
-    reconcile,
-    repair,
-    rerun,
-    rollback,
-    run,
-    status,
-    verify,
-)
-from iceberg_datamart.cli.output import print_error
 from iceberg_datamart.errors import DatamartError
 
+# Each verb, which is its file and the function in it, and the first paragraph of that function's docstring.
+VERBS = {
+    "demo": "Show the whole job on this machine: a PostgreSQL, Iceberg tables, four runs, and the proof.",
+    "plan": "Show what `run` would read and write, table by table. Changes nothing.",
+    "run": "Read what changed in the sources, merge it into the mirrors, and bring the marts up to date.",
+    "reconcile": "Find deletes, and updates that the cursor does not show, by comparing digests; "
+    "merge what differs.",
+    "backfill": "Read whole tables again and merge what differs; delete only what `soft_delete` marks.",
+    "rerun": "Read a mirror again from a snapshot's state, or compute a mart's snapshot again and compare.",
+    "rollback": "Set a table back to an earlier snapshot, and with it the state from which the next run "
+    "reads.",
+    "verify": "Compare mirrors with their sources and marts with their joins; exit code 0 only if all are "
+    "equal.",
+    "status": "Show the timestamp file, where each table stands, and what holds it back.",
+    "history": "Show the snapshots of each table, newest first.",
+    "repair": "Where a table's metadata file is gone, set the table back to the file before it.",
+}
+
+
+class _Verbs(TyperGroup):
+    """Knows of each verb what the list of verbs shows, and imports the one that is chosen."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command if name is None else command_of(name), rest
+
+
+def command_of(verb: str) -> Any:
+    """Return a verb with its options; its file is imported now."""
+    alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    alone.command()(getattr(import_module(f"{__name__}.{verb}"), verb))
+    return typer.main.get_command(alone)
+
+
 app = typer.Typer(
+    cls=_Verbs,
     help="Merge operational tables into Apache Iceberg, incrementally and exactly, and keep marts true.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
 )
-for verb in (
-    demo.demo,
-    plan.plan,
-    run.run,
-    reconcile.reconcile,
-    backfill.backfill,
-    rerun.rerun,
-    rollback.rollback,
-    verify.verify,
-    status.status,
-    history.history,
-    repair.repair,
-):
-    app.command()(verb)
+for _verb, _text in VERBS.items():
+    app.command(_verb, help=_text)(lambda: None)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version  # noqa: PLC0415  (slow, and only then)
+
+        print(f"iceberg-datamart {version('iceberg-datamart')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[  # its callback does it
+        bool,
+        typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Take the options of the whole command."""
 
 
 def main() -> None:
@@ -49,5 +83,7 @@ def main() -> None:
     try:
         app()
     except DatamartError as error:
+        from iceberg_datamart.cli.output import print_error  # noqa: PLC0415  (no verb, no output)
+
         print_error(error)
         sys.exit(error.exit_code)

@@ -11,8 +11,8 @@ from iceberg_datamart.core.engines import (
     EngineChoice,
     Engines,
     engine_of,
-    layout_obstacles,
 )
+from iceberg_datamart.core.plan.obstacles import layout_obstacles
 from iceberg_datamart.core.state.history import TableHistory
 from iceberg_datamart.errors import MissingPartError, NeedsSparkError
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _DECIMAL = re.compile(r"decimal\((\d+), ?(\d+)\)")
 _LIST, _ARRAY = "list<", "array<"
@@ -17,6 +20,11 @@ class Column:
     name: str
     type: str
     nullable: bool = True
+
+
+def types_of(columns: Iterable[Column]) -> dict[str, str]:
+    """Return the type of each column by its name."""
+    return {column.name: column.type for column in columns}
 
 
 class DecimalSize(NamedTuple):

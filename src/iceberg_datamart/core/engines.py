@@ -8,18 +8,10 @@ from typing import TYPE_CHECKING
 from iceberg_datamart.errors import MissingPartError, NeedsSparkError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from iceberg_datamart.core.state.history import TableHistory
+    from collections.abc import Iterable
 
 AUTO, SPARK, IN_PROCESS = "auto", "spark", "in_process"
 _INSTALL = {SPARK: "pip install 'iceberg-datamart[local]'", IN_PROCESS: "pip install iceberg-datamart"}
-# The engine in process writes what Iceberg's own defaults are, and leaves all else to Spark.
-_WRITES = {
-    "write.format.default": "parquet",
-    "write.merge.mode": "merge-on-read",
-}
-_GREATEST_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -78,23 +70,3 @@ def _installed(engines: Engines, name: str, reason: str) -> EngineChoice:
         what = "Spark" if name == SPARK else "DuckDB"
         raise MissingPartError(f"{what} is needed, and not installed: {reason}", hint=_INSTALL[name])
     return EngineChoice(name, reason)
-
-
-def layout_obstacles(
-    table: str, history: TableHistory | None, properties: Mapping[str, str]
-) -> Iterator[str]:
-    """Yield why a table's files need Spark; `properties` are those that the settings give it."""
-    known = {**({} if history is None else history.properties), **properties}
-    for name, value in _WRITES.items():
-        if known.get(name, value) != value:
-            yield f"'{table}' has {name}={known[name]}"
-    if int(known.get("format-version", _GREATEST_FORMAT)) > _GREATEST_FORMAT:
-        yield f"'{table}' is to have format version {known['format-version']}"
-    if history is None:
-        return
-    if history.format_version > _GREATEST_FORMAT:
-        yield f"'{table}' has format version {history.format_version}"
-    if history.is_partitioned:
-        yield f"'{table}' is partitioned"
-    if history.current is not None and history.current.has_equality_deletes:
-        yield f"'{table}' has equality deletes"

@@ -186,6 +186,6 @@ def _shapes(step: MaintainMart, mirrors: Mapping[str, TableHistory]) -> dict[str
 
 
 def _mirror_shape(history: TableHistory, key: tuple[str, ...]) -> MirrorShape:
-    columns = tuple(name for name in history.columns if name not in LINEAGE_NAMES)
+    columns = {name: kind for name, kind in history.columns.items() if name not in LINEAGE_NAMES}
     # The mirror's own, and not that of a source which only some runs look at: every run makes the same mart.
-    return MirrorShape(columns, history.key or key)
+    return MirrorShape(tuple(columns), history.key or key, tuple(columns.values()))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from iceberg_datamart.core.engines import engine_of, layout_obstacles
+from iceberg_datamart.core.engines import engine_of
+from iceberg_datamart.core.plan.obstacles import layout_obstacles
 from iceberg_datamart.core.plan.planner import plan_table
 from iceberg_datamart.core.report.verification import Differences
 from iceberg_datamart.errors import ConfigError

@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MirrorShape:
-    """The columns and the primary key of one mirror."""
+    """The columns and the primary key of one mirror, and the types of its columns where they are known."""
 
     columns: tuple[str, ...]
     primary_key: tuple[str, ...]
+    types: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,12 @@ class MartShape:
         return (*self.selected, *self.expressions)
 
     @property
+    def types(self) -> dict[str, str]:
+        """Return the types of the columns that expressions and filter stand on, as far as they are known."""
+        known = {n.table: dict(zip(n.shape.columns, n.shape.types, strict=False)) for n in self.nodes}
+        return {o.name: known[o.table][o.column] for o in self.outputs if o.column in known[o.table]}
+
+    @property
     def definition(self) -> str:
         """Return a digest that changes when the same mirrors would make another mart."""
         parts = (
@@ -154,10 +161,10 @@ class MartShape:
 
     def join_sql(self, dialect: Dialect, relations: Mapping[str, str]) -> str:
         """Return the SELECT of the whole mart from `relations`, a relation for each table."""
-        values = [dialect.quoted(name) for name in self.selected]
-        own = {name: _closed(dialect.own(text)) for name, text in self.expressions.items()}
-        values += [f"{text} AS {dialect.quoted(name)}" for name, text in own.items()]
-        where = f" WHERE {_closed(dialect.own(self.filter))}" if self.filter else ""
+        values, types = [dialect.quoted(name) for name in self.selected], self.types
+        for name, text in self.expressions.items():
+            values.append(f"{_closed(dialect.expression(text, types))} AS {dialect.quoted(name)}")
+        where = f" WHERE {_closed(dialect.expression(self.filter, types))}" if self.filter else ""
         return f"SELECT {', '.join(values)} FROM ({self.outputs_sql(dialect, relations)}) AS {ROW}{where}"
 
     def outputs_sql(self, dialect: Dialect, relations: Mapping[str, str]) -> str:

@@ -6,9 +6,10 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
-from iceberg_datamart.core.engines import engine_of, layout_obstacles
+from iceberg_datamart.core.engines import engine_of
 from iceberg_datamart.core.load_types import BACKFILL, FULL, INCREMENTAL, RECONCILE, WHOLE
 from iceberg_datamart.core.names import unfit_for_glue
+from iceberg_datamart.core.plan.obstacles import mart_obstacles, mirror_obstacles
 from iceberg_datamart.core.plan.schema import (
     SchemaChange,
     renumbered,
@@ -57,29 +58,9 @@ def maintain_mart(name: str, config: Config, facts: Facts) -> MaintainMart:
 
 def _mart_engine(name: str, config: Config, facts: Facts) -> EngineChoice | DatamartError:
     try:
-        return engine_of(facts.engines, _mart_obstacles(name, config, facts))
+        return engine_of(facts.engines, mart_obstacles(name, config, facts))
     except DatamartError as error:
         return error
-
-
-def _mart_obstacles(name: str, config: Config, facts: Facts) -> Iterator[str]:
-    """Yield why a mart needs Spark, as far as is known before the run; its own table is not looked at."""
-    settings = config.marts[name]
-    yield from layout_obstacles(name, None, settings.properties)
-    for table in (settings.from_, *(join.table for join in settings.joins)):
-        known = facts.tables.get(table)
-        yield from layout_obstacles(
-            table, None if known is None else known.mirror, config.tables[table].properties
-        )
-
-
-def _mirror_obstacles(
-    name: str, table: TableConfig, source: SourceTable, mirror: TableHistory | None
-) -> Iterator[str]:
-    """Yield why a table needs Spark."""
-    if not source.is_digested:
-        yield "its source is files or an Iceberg table"
-    yield from layout_obstacles(name, mirror, table.properties)
 
 
 def plan_run(config: Config, facts: Facts, request: RunRequest) -> Plan:
@@ -180,7 +161,7 @@ def _planned(  # noqa: PLR0913, PLR0917  (the facts of one table)
         horizon=horizon,
         mirror=mirror,
         saved=None if state is None or start.load_type in WHOLE else state.settled(horizon.instant),
-        engine=engine_of(facts.engines, _mirror_obstacles(name, table, source, mirror)),
+        engine=engine_of(facts.engines, mirror_obstacles(name, config, facts.tables[name])),
         change=change,
         checks=checks,
         audits=audits,

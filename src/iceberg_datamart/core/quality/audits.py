@@ -110,9 +110,10 @@ class SqlAudit:
         return tables_in(self.sql)
 
     def failing_sql(self, dialect: Dialect, relations: Mapping[str, str]) -> str:
-        """Return the SELECT with the relations in it."""
+        """Return the SELECT with the relations in it. Raises: NeedsSparkError for any engine but Spark."""
+        select = dialect.expression(filled(self.sql, relations), {})
         # On lines of its own, so that a comment at its end hides nothing.
-        return f"SELECT * FROM (\n{filled(dialect.own(self.sql), relations)}\n) AS {ROW}"
+        return f"SELECT * FROM (\n{select}\n) AS {ROW}"
 
     def finding(self, count: int, first: str) -> str:
         """Return what a message says of so many failures, and of the first ones."""

@@ -138,7 +138,7 @@ def _predicate(place: str, check: CheckConfig, columns: Mapping[str, Column]) ->
     if check.type == "not_null":
         return NotNull(check.columns or ())
     if check.type == "expression":
-        return Expression(check.sql or "")
+        return Expression(check.sql or "", tuple(columns.values()))
     column = columns[check.column or ""]
 
     def value(text: str) -> Any:

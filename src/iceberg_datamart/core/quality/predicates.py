@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Protocol
 
-from iceberg_datamart.core.columns import decimal_size
+from iceberg_datamart.core.columns import decimal_size, types_of
 from iceberg_datamart.core.instants import EPOCH, microseconds
 from iceberg_datamart.errors import ConfigError
 
@@ -72,13 +72,14 @@ class Between:
 
 @dataclass(frozen=True)
 class Expression:
-    """People's own SQL, which is Spark's."""
+    """People's own SQL, which is Spark's, over a table's `columns`."""
 
     text: str
+    columns: tuple[Column, ...] = ()
 
     def sql(self, dialect: Dialect) -> str:  # noqa: D102
         # On lines of its own, so that a comment at its end hides nothing.
-        return f"(\n{dialect.own(self.text)}\n)"
+        return f"(\n{dialect.expression(self.text, types_of(self.columns))}\n)"
 
 
 @dataclass(frozen=True)
@@ -133,8 +134,7 @@ def _whole(text: str, bits: int) -> int:
 
 def _decimal(text: str, size: DecimalSize) -> Decimal:
     number = Decimal(text)
-    # Python counts a digit before the point of 0, too.
-    if not number.is_finite() or (number and number.adjusted() >= size.precision - size.scale):
+    if not number.is_finite() or number.adjusted() >= size.precision - size.scale:
         raise ValueError(text)
     return number
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 
 class Dialect(Protocol):
@@ -26,6 +26,12 @@ class Dialect(Protocol):
 
     def same(self, left: str, right: str) -> str:
         """Return whether two values are equal or both NULL."""
+
+    def expression(self, text: str, columns: Mapping[str, str]) -> str:
+        """Return SQL that people wrote, which is Spark's, over `columns`, name to Iceberg type.
+
+        Raises: NeedsSparkError where the engine might compute it otherwise than Spark.
+        """
 
     def text(self, value: str) -> str:
         """Return a value as messages show it."""
@@ -44,9 +50,6 @@ class Dialect(Protocol):
 
     def json(self, columns: Sequence[str]) -> str:
         """Return all columns of these names as a JSON object in text, with those that are NULL."""
-
-    def own(self, text: str) -> str:
-        """Return what people wrote, which is Spark's SQL. Raises: NeedsSparkError where it is not known."""
 
 
 def listed(dialect: Dialect, columns: Iterable[str], alias: str = "") -> str:

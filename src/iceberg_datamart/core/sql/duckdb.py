@@ -11,10 +11,11 @@ import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from iceberg_datamart.core.sql.whitelist import translated
 from iceberg_datamart.errors import NeedsSparkError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 _MOST_DIGITS = 38
 _ESCAPE = re.compile(r"\\\\|\\u[0-9a-f]{4}")
@@ -124,8 +125,8 @@ class DuckDbDialect:
         listed = ", ',', ".join(parts)
         return f"concat('{{', {listed}, '}}')"
 
-    def own(self, text: str) -> str:  # noqa: D102
-        raise NeedsSparkError(f"`{text.strip()}` is written in Spark's SQL")
+    def expression(self, text: str, columns: Mapping[str, str]) -> str:  # noqa: D102
+        return translated(text, columns).sql
 
 
 def _instant(value: Any) -> int:

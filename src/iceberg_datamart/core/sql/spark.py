@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 _NUMBERS = {"timestamptz": "unix_micros({})", "date": "unix_date({})"}
 _EACH = "_datamart_each"
@@ -43,6 +43,9 @@ class SparkDialect:
     def same(self, left: str, right: str) -> str:  # noqa: D102
         return f"{left} <=> {right}"
 
+    def expression(self, text: str, columns: Mapping[str, str]) -> str:  # noqa: ARG002, D102
+        return text
+
     def text(self, value: str) -> str:  # noqa: D102
         return f"CAST({value} AS STRING)"
 
@@ -60,9 +63,6 @@ class SparkDialect:
 
     def json(self, columns: Sequence[str]) -> str:  # noqa: D102
         return f"to_json({self.row(columns)}, map('ignoreNullFields', 'false'))"
-
-    def own(self, text: str) -> str:  # noqa: D102
-        return text
 
 
 SPARK = SparkDialect()

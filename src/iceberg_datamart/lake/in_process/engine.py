@@ -6,11 +6,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from iceberg_datamart.core.changes import Append
-from iceberg_datamart.core.columns import Column
+from iceberg_datamart.core.columns import Column, types_of
 from iceberg_datamart.core.engines import IN_PROCESS
 from iceberg_datamart.core.source.reads import QueryRead
 from iceberg_datamart.core.sql.duckdb import DUCKDB
 from iceberg_datamart.core.sql.spark import SPARK
+from iceberg_datamart.core.sql.whitelist import reason_outside
 from iceberg_datamart.errors import NeedsSparkError
 from iceberg_datamart.lake.catalog import open_catalog
 from iceberg_datamart.lake.in_process.digests import digest_of, digests_sql, in_slices
@@ -96,14 +97,13 @@ class InProcessEngine:
         return tuple(Column(name, iceberg_type(kind)) for name, kind in found)
 
     def require_row_local(  # noqa: D102
-        self,
-        select: str,  # noqa: ARG002  (as in the protocol)
-        text: str,
-        place: str,
-        *,
-        is_filter: bool = False,  # noqa: ARG002
+        self, select: str, text: str, place: str, *, is_filter: bool = False
     ) -> None:
-        raise NeedsSparkError(f"{place}: `{text.strip()}` is Spark's SQL")
+        # Nothing else is on the whitelist.
+        types = types_of(self.columns(select))
+        reason = reason_outside(text, types, is_predicate=is_filter)
+        if reason is not None:
+            raise NeedsSparkError(f"{place}: {reason}")
 
     def fetch(self, select: str) -> list[tuple[Any, ...]]:  # noqa: D102
         return self._session.fetched(select)

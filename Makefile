@@ -176,8 +176,10 @@ lock: setup  ## Requirement files anew; needs uv
 	uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-annotate \
 	    --constraint requirements/dev.txt --quiet --no-header --output-file bench/requirements.txt bench/requirements.in
 	uv pip compile --python-platform x86_64-manylinux2014 --python-version 3.10 --only-binary :all: --generate-hashes \
+	    --override infra/requirements/glue.in \
 	    --no-emit-index-url --quiet --no-header --output-file infra/requirements/glue-4.0.txt pyproject.toml
 	uv pip compile --python-platform x86_64-manylinux_2_28 --python-version 3.11 --only-binary :all: --generate-hashes \
+	    --override infra/requirements/glue.in \
 	    --no-emit-index-url --quiet --no-header --output-file infra/requirements/glue-5.1.txt pyproject.toml
 
 clean:  ## Remove what the targets made, but for a demo folder

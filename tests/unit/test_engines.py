@@ -24,11 +24,6 @@ def test_spark_does_all_that_it_is_asked_for(obstacles: tuple[str, ...]) -> None
     assert engine_of(Engines(SPARK, BOTH), obstacles) == EngineChoice(SPARK, "the settings ask for it")
 
 
-def test_auto_takes_spark_where_it_runs_already_as_in_a_glue_job() -> None:
-    found = engine_of(Engines(AUTO, BOTH, is_spark_running=True), ())
-    assert found == EngineChoice(SPARK, "it runs in this process already")
-
-
 def test_auto_works_in_process_until_something_needs_spark() -> None:
     found = engine_of(Engines(AUTO, BOTH), ())
     assert found == EngineChoice(IN_PROCESS, "nothing of it needs Spark", yields=True)

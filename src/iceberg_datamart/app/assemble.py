@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import datetime, timezone
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -147,10 +146,7 @@ def new_run(config: Config, request: RunRequest, run_id: str | None = None) -> R
 
 
 def engines_of(asked: str) -> Engines:
-    """Return which engines this process can start, and whether Spark is there already; none is imported."""
+    """Return which engines this process can start; none is imported."""
     parts = {SPARK: "pyspark", IN_PROCESS: "duckdb"}
     installed = frozenset(name for name, module in parts.items() if find_spec(module) is not None)
-    pyspark = sys.modules.get("pyspark")
-    # The only way to ask without starting one.
-    running = pyspark is not None and pyspark.SparkContext._active_spark_context is not None  # noqa: SLF001
-    return Engines(asked, installed, is_spark_running=running)
+    return Engines(asked, installed)

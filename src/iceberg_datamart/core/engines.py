@@ -16,14 +16,10 @@ _INSTALL = {SPARK: "pip install 'iceberg-datamart[local]'", IN_PROCESS: "pip ins
 
 @dataclass(frozen=True)
 class Engines:
-    """Which engine is asked for, and which this process can start.
-
-    `is_spark_running` says that Spark is there already, as in a Glue job.
-    """
+    """Which engine is asked for, and which this process can start."""
 
     asked: str = AUTO
     installed: frozenset[str] = field(default_factory=lambda: frozenset({SPARK, IN_PROCESS}))
-    is_spark_running: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,8 +42,6 @@ def engine_of(engines: Engines, obstacles: Iterable[str]) -> EngineChoice:
     """
     if engines.asked == SPARK:
         return _installed(engines, SPARK, "the settings ask for it")
-    if engines.asked == AUTO and engines.is_spark_running:
-        return EngineChoice(SPARK, "it runs in this process already")
     obstacle = next(iter(obstacles), None)
     if engines.asked == IN_PROCESS:
         if obstacle is not None:

@@ -19,7 +19,7 @@ from pyiceberg.catalog import load_catalog
 from pyspark import SparkContext
 
 from iceberg_datamart import cli
-from iceberg_datamart.core.engines import IN_PROCESS, SPARK
+from iceberg_datamart.core.engines import AUTO, SPARK
 from iceberg_datamart.lake.runtime import GLUE_5_1, present_runtime
 
 if TYPE_CHECKING:
@@ -89,8 +89,8 @@ def _write_no_checksum_files() -> None:
 
 
 def usual_engine() -> str:
-    """Return what runs have that no test asks otherwise: in process, and on Glue 4.0 the Spark that it is."""
-    return os.environ.get("DATAMART_TEST_ENGINE") or (IN_PROCESS if present_runtime() is GLUE_5_1 else SPARK)
+    """Return what runs have that no test asks otherwise: as users have it, and on Glue 4.0 its Spark."""
+    return os.environ.get("DATAMART_TEST_ENGINE") or (AUTO if present_runtime() is GLUE_5_1 else SPARK)
 
 
 @dataclass

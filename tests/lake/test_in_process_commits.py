@@ -156,6 +156,8 @@ def test_a_snapshot_that_another_run_staged_meanwhile_is_passed_over(
     lake.change(numbered(1, 3))
     table = lake.tables.load("t")
     assert [snapshot.sequence_number for snapshot in table.metadata.snapshots] == [1, 2, 3]
+    manifests = table.metadata.snapshots[-1].manifests(table.io)
+    assert [(each.sequence_number, each.min_sequence_number) for each in manifests] == [(3, 3)]
     assert ids(lake) == [1, 2, 3]
     lake.change(None, "id = 1")
     assert ids(lake) == [2, 3]

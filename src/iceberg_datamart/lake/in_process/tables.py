@@ -96,10 +96,6 @@ class Tables:
         """Return the live files of a snapshot of a loaded table."""
         return self._live.of(table, snapshot)
 
-    def require_in_process(self, name: str) -> None:
-        """Raise NeedsSparkError where a table's present state can be read or written by Spark alone."""
-        self.relation(name)
-
 
 def _snapshot(table: Table, snapshot_id: int | None) -> Snapshot | None:
     """Return a snapshot, or the current one. Raises: LakeError where it is gone."""

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from iceberg_datamart.core.engines import SPARK
 from iceberg_datamart.lake.runtime import GLUE_4_0, present_runtime
 from support.faults.fault_proxy import Fault, FaultProxy, proxied
 from support.shops.shop import open_shop
@@ -30,9 +31,10 @@ if TYPE_CHECKING:
 
 ANSWER_LOST, NOT_SENT = True, False
 STAGING, PUBLISHING = 0, 1
+pytestmark = pytest.mark.engines
 
 
-def commit_of(table: str) -> bytes:
+def java_commit_of(table: str) -> bytes:
     """Return what the JVM sends to move a table's pointer: its new and its old metadata file."""
     return rb"/%b/metadata/[^/]*\.metadata\.json.*/%b/metadata/[^/]*\.metadata\.json" % (
         (table.encode(),) * 2
@@ -52,6 +54,12 @@ class Shop:
     connection: Connection
     oracle: Oracle
     proxy: FaultProxy
+
+    def commit_of(self, table: str) -> bytes:
+        """Return what the engine sends to move a table's pointer."""
+        if self.laptop.engine == SPARK:
+            return java_commit_of(table)
+        return described_commit_of("UPDATE iceberg_tables", table)
 
     def lose(self, pattern: bytes, **how: Any) -> None:
         self.proxy.add(Fault(pattern, **how))
@@ -107,7 +115,7 @@ def succeeded(ended: Ended) -> dict[str, Any]:
 def test_a_published_change_whose_answer_is_lost_is_reported_as_merged(shop: Shop) -> None:
     lost = ("customer", "customer_purchases")
     for table in lost:
-        shop.lose(commit_of(table), skip=PUBLISHING)
+        shop.lose(shop.commit_of(table), skip=PUBLISHING)
     ended = shop.run_with_faults()
     report = succeeded(ended)
     assert ended.stderr.count("the answer to a commit was lost; the table says that it happened") == 2
@@ -123,7 +131,7 @@ def test_a_commit_that_published_nothing_is_made_again(shop: Shop) -> None:
     for moment, how in ((PUBLISHING, NOT_SENT), (STAGING, ANSWER_LOST), (STAGING, NOT_SENT)):
         before = len(shop.laptop.history("customer"))
         rename(shop.connection, f"at moment {moment}, {how}")
-        shop.lose(commit_of("customer"), skip=moment, answer_lost=how)
+        shop.lose(shop.commit_of("customer"), skip=moment, answer_lost=how)
         ended = shop.run_with_faults()
         customer = succeeded(ended)["tables"]["customer"]
         assert (customer["outcome"], customer["updated"]) == ("merged", 3)
@@ -134,8 +142,8 @@ def test_a_commit_that_published_nothing_is_made_again(shop: Shop) -> None:
 
 @pytest.mark.parametrize("how", [ANSWER_LOST, NOT_SENT])
 def test_a_first_load_is_neither_lost_nor_doubled(empty: Shop, *, how: bool) -> None:
-    empty.lose(commit_of("customer"), skip=STAGING, answer_lost=how)
-    empty.lose(commit_of("purchase"), skip=PUBLISHING, answer_lost=how)
+    empty.lose(empty.commit_of("customer"), skip=STAGING, answer_lost=how)
+    empty.lose(empty.commit_of("purchase"), skip=PUBLISHING, answer_lost=how)
     tables = succeeded(empty.run_with_faults())["tables"]
     assert (tables["customer"]["inserted"], tables["purchase"]["inserted"]) == (20, 60)
     empty.check()
@@ -167,7 +175,7 @@ def test_where_the_catalog_cannot_be_asked_the_run_says_so_and_the_next_one_sett
     for how, later in ((ANSWER_LOST, "unchanged"), (NOT_SENT, "merged")):
         rename(shop.connection, f"before it is {later}")
         before = shop.laptop.timestamp()
-        shop.lose(commit_of("customer"), skip=PUBLISHING, answer_lost=how, then=shop.proxy.refuse)
+        shop.lose(shop.commit_of("customer"), skip=PUBLISHING, answer_lost=how, then=shop.proxy.refuse)
         refused = shop.proxy.refused
         ended = shop.run_with_faults()
         assert shop.proxy.refused > refused

@@ -34,8 +34,8 @@ HIDDEN = {
     "domain_matrix": ("row_of_numbers", "{1}", "{{1}}", "a list of one dimension"),
     "far_instant": (
         "timestamptz",
+        "294247-01-10 04:00:54.775806Z",
         "294247-01-10 04:00:54.775807Z",
-        "294247-01-10 04:00:54.775808Z",
         "a column of type timestamptz",
     ),
     "last_instant": (
@@ -46,8 +46,8 @@ HIDDEN = {
     ),
     "far_local": (
         "timestamp",
+        "294247-01-10 04:00:54.775806",
         "294247-01-10 04:00:54.775807",
-        "294247-01-10 04:00:54.775808",
         "a column of type timestamp",
     ),
     "no_instant": ("timestamptz", "10000-01-01Z", "-infinity", "a column of type timestamptz"),

@@ -4,13 +4,13 @@
 "reference"::text as "c4",
 "tags" as "c5",
 case when isfinite("settled on") or "settled on" is null then ("settled on" - date '1970-01-01') else (left("settled on"::text, 60) || ' in column ''settled on'' does not fit a column of type date')::int8 end as "c6",
-case when isfinite("seen_at") and "seen_at" <= timestamp '294247-01-10 04:00:54.775807' or "seen_at" is null then (extract(epoch from "seen_at") * 1000000)::int8 else (left("seen_at"::text, 60) || ' in column ''seen_at'' does not fit a column of type timestamp')::int8 end as "c7",
-case when isfinite("created_at") and "created_at" <= timestamptz '294247-01-10 04:00:54.775807+00' or "created_at" is null then (extract(epoch from "created_at") * 1000000)::int8 else (left("created_at"::text, 60) || ' in column ''created_at'' does not fit a column of type timestamptz')::int8 end as "c8",
+case when isfinite("seen_at") and "seen_at" <= timestamp '294247-01-10 04:00:54.775806' or "seen_at" is null then (extract(epoch from "seen_at") * 1000000)::int8 else (left("seen_at"::text, 60) || ' in column ''seen_at'' does not fit a column of type timestamp')::int8 end as "c7",
+case when isfinite("created_at") and "created_at" <= timestamptz '294247-01-10 04:00:54.775806+00' or "created_at" is null then (extract(epoch from "created_at") * 1000000)::int8 else (left("created_at"::text, 60) || ' in column ''created_at'' does not fit a column of type timestamptz')::int8 end as "c8",
 coalesce((currency = 'XXX'
 )::boolean, false) as "_datamart_deleted",
 ctid as _datamart_ctid
 from "public"."settlement"
-where true and not (("amount" is not null and "amount" = 'NaN') or ("fee" is not null and not ("fee" = round("fee", 4) and abs("fee") < 1000000)) or coalesce(array_ndims("tags") > 1, false) or ("settled on" is not null and not (isfinite("settled on"))) or ("seen_at" is not null and not (isfinite("seen_at") and "seen_at" <= timestamp '294247-01-10 04:00:54.775807')) or ("created_at" is not null and not (isfinite("created_at") and "created_at" <= timestamptz '294247-01-10 04:00:54.775807+00')))) as _datamart_q
+where true and not (("amount" is not null and "amount" = 'NaN') or ("fee" is not null and not ("fee" = round("fee", 4) and abs("fee") < 1000000)) or coalesce(array_ndims("tags") > 1, false) or ("settled on" is not null and not (isfinite("settled on"))) or ("seen_at" is not null and not (isfinite("seen_at") and "seen_at" <= timestamp '294247-01-10 04:00:54.775806')) or ("created_at" is not null and not (isfinite("created_at") and "created_at" <= timestamptz '294247-01-10 04:00:54.775806+00')))) as _datamart_q
 _datamart_ctid >= '(0,0)'::tid and _datamart_ctid < '(13334,0)'::tid
 _datamart_ctid >= '(13334,0)'::tid and _datamart_ctid < '(26668,0)'::tid
 _datamart_ctid >= '(26668,0)'::tid

@@ -41,8 +41,9 @@ _CURSORS = {
 _PLAIN_ELEMENTS = {"int4", "int8", "float4", "float8", "bool", "text", "varchar"}
 _EXACT_NUMBERS = {"numeric", "int2", "int4", "int8"}
 _GREATEST_PRECISION = 38
-# The last that 64 bits count in microseconds since 1970; PostgreSQL's own end in the year 294276.
-_LAST = "294247-01-10 04:00:54.775807"
+# The last but one that 64 bits count in microseconds since 1970: the very last is rounded by `extract`.
+# PostgreSQL's own end in the year 294276.
+_LAST = "294247-01-10 04:00:54.775806"
 
 
 @dataclass(frozen=True)

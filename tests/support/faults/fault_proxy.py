@@ -96,7 +96,9 @@ class FaultProxy:
         return url.replace(f"@{self.host}:{self.port}/", f"@127.0.0.1:{self.listener.getsockname()[1]}/")
 
     def add(self, fault: Fault) -> Fault:
-        """Return the fault, which is watched for from now on."""
+        """Return the fault, which is watched for from now on: what was sent before does not count."""
+        for connection in self._connections:
+            connection.sent = b""
         self.faults.append(fault)
         return fault
 

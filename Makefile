@@ -11,6 +11,7 @@ GLUE_4_0 := .venv-glue-4.0
 HAS_GLUE_4_0 = $(or $(wildcard $(GLUE_4_0)/.made),$(PYTHON_3_10))
 DEMO ?= demo
 ROWS ?= 50000
+ENGINE ?=
 SIZE ?= S
 BENCH ?=
 MINUTES ?= 30
@@ -40,7 +41,7 @@ SUB := $(MAKE) --no-print-directory
 .PHONY: soak broken bench lock clean
 
 demo: setup  ## A PostgreSQL, six tables, their mirrors and mart, and the proof, in folder `demo`
-	$(BIN)/iceberg-datamart demo --directory $(DEMO) --rows $(ROWS)
+	$(BIN)/iceberg-datamart demo --directory $(DEMO) --rows $(ROWS) $(if $(ENGINE),--engine $(ENGINE))
 
 setup: .venv/.made  ## The environment in .venv
 

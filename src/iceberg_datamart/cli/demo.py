@@ -19,7 +19,7 @@ from rich.text import Text
 
 from iceberg_datamart.app.assemble import new_run, tables_of
 from iceberg_datamart.cli.demo_screens import changes_text, commands, history_table, proof_table
-from iceberg_datamart.cli.options import JsonOption
+from iceberg_datamart.cli.options import EngineName, EngineOption, JsonOption, on_engine
 from iceberg_datamart.cli.output import console, logging_to_stderr, outcomes_table, print_json
 from iceberg_datamart.core.load_types import FULL, INCREMENTAL
 from iceberg_datamart.core.plan.facts import RunRequest
@@ -49,6 +49,7 @@ def demo(
     fresh: Annotated[bool, typer.Option("--fresh", help="First remove the demo in the folder.")] = False,
     change: Annotated[bool, typer.Option("--change", help="Only change the demo's source again.")] = False,
     stop: Annotated[bool, typer.Option("--stop", help="Only stop the demo's PostgreSQL.")] = False,
+    engine: EngineOption = None,
     json: JsonOption = False,
 ) -> None:
     """Show the whole job on this machine: a PostgreSQL, Iceberg tables, four runs, and the proof."""
@@ -65,7 +66,7 @@ def demo(
         told = {"directory": str(folder.directory), "changes": vars(made)}
         out.print(changes_text(made))
     else:
-        told = _told(_Story(folder, out, fresh), rows, seed)
+        told = _told(_Story(folder, out, fresh, engine), rows, seed)
     if json:
         print_json(told)
     raise typer.Exit(0 if told.get("status", "succeeded") == "succeeded" else 1)
@@ -89,6 +90,7 @@ class _Story:
     folder: DemoFolder
     out: Console
     fresh: bool = False
+    engine: EngineName | None = None
     claimed: bool = False
     steps: list[dict[str, Any]] = field(default_factory=list)
 
@@ -141,7 +143,7 @@ class _Story:
 
     def _run(self, title: str, load_type: str, text: str) -> None:
         self._say(title, text)
-        run = new_run(self.folder.config(), RunRequest(load_type))
+        run = new_run(on_engine(self.folder.config(), self.engine), RunRequest(load_type))
         with _progress(title.lower(), run.run_id), run:
             report = run.execute(run.prepare())
         self.steps.append({"step": title.lower(), "load_type": load_type, "report": report.as_json()})

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pyiceberg.exceptions import NoSuchTableError
 
-from iceberg_datamart.lake.spark import staging
+from iceberg_datamart.core.changes import Merge
+from iceberg_datamart.lake import changeset
 from support.oracles.oracle import assert_same, rows_of
 
 if TYPE_CHECKING:
     import psycopg
 
-    from iceberg_datamart.core.changes import Merge
-    from iceberg_datamart.core.sql.dialect import Dialect
     from support.worlds.laptop import Laptop
 
     Connection = psycopg.Connection[Any]
@@ -139,6 +138,7 @@ def test_a_row_with_null_in_its_key_leaves_mirror_and_mart(
     assert {row["id"] for row in laptop.rows("a")} == set(range(1, 10))
 
 
+@pytest.mark.engines
 @pytest.mark.parametrize("mode", ["merge-on-read", "copy-on-write"])
 def test_r8_a_merge_that_touches_fewer_rows_than_were_counted_is_not_published(
     laptop: Laptop, connection: Connection, monkeypatch: pytest.MonkeyPatch, mode: str
@@ -151,17 +151,17 @@ def test_r8_a_merge_that_touches_fewer_rows_than_were_counted_is_not_published(
     connection.execute(
         "update a set v = 'after', at = now() where id = 2; update a set at = now() where id = 3"
     )
-    right = staging.merge_sql
 
-    def missing_one(dialect: Dialect, target: str, merge: Merge) -> str:
-        return right(dialect, target, replace(merge, bounds=f"{merge.bounds} AND `_datamart_old`.`id` <> 2"))
+    def missing_one(*arguments: Any) -> Merge:
+        merge = Merge(*arguments)
+        return replace(merge, bounds=f"{merge.bounds} AND _datamart_old.id <> 2")
 
-    monkeypatch.setattr(staging, "merge_sql", missing_one)
+    monkeypatch.setattr(changeset, "Merge", missing_one)
     report = laptop.failing_run()
     assert "0 to insert, 2 to update, 0 to delete" in report["tables"]["a"]["error"]["message"]
     assert "9 rows became 10" in report["tables"]["a"]["error"]["message"]
     assert {name: laptop.rows(name) for name in ("a", "m")} == before
-    monkeypatch.setattr(staging, "merge_sql", right)
+    monkeypatch.setattr(changeset, "Merge", Merge)
     laptop.run()
     assert_same("m", laptop.rows("m"), joined(connection, "inner"), ("id", "bid"))
 

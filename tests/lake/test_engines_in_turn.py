@@ -8,20 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from iceberg_datamart.lake import iceberg
-from iceberg_datamart.lake.in_process.engine import InProcessEngine
-from iceberg_datamart.lake.spark.engine import SparkEngine
+from iceberg_datamart.core.engines import IN_PROCESS, SPARK
 from support.shops.settlements import Settlements, open_settlements
 
 if TYPE_CHECKING:
-    from iceberg_datamart.core.settings.model import Config
-    from iceberg_datamart.lake.engine import Engine
     from support.worlds.laptop import Databases, Laptop
 
 RUNS, FULL_LOADS = 6, {3}
 _COUNTS = {f"iceberg-datamart.{change}" for change in ("inserted", "updated", "deleted")}
 # What a cluster adds, or one engine alone: who wrote it, and in how many files and bytes.
 _OF_THE_WRITER = {
+    "iceberg-datamart.engine",
     *("spark.app.id", "engine-name", "engine-version", "app-id", "iceberg-version", "created-by"),
     *("added-files-size", "removed-files-size", "total-files-size", "changed-partition-count"),
     *("added-data-files", "deleted-data-files", "total-data-files", "total-delete-files"),
@@ -31,44 +28,28 @@ _OF_THE_WRITER = {
 }
 
 
-class Turns:
-    """Starts one engine or the other for each run, as the dice fall; the first run has `first`."""
-
-    def __init__(self, dice: random.Random) -> None:
-        self._dice = dice
-        self.started: list[str] = []
-
-    def start(self, config: Config, run_id: str) -> Engine:
-        kinds = [SparkEngine, InProcessEngine]
-        kind = kinds[len(self.started)] if len(self.started) < len(kinds) else self._dice.choice(kinds)
-        self.started.append(kind.__name__)
-        return kind(config, run_id)
-
-
 @pytest.mark.parametrize("seed", [3])
 def test_mirrors_and_mart_are_exact_whichever_engine_a_run_has(
-    laptop: Laptop, databases: Databases, database: str, seed: int, monkeypatch: pytest.MonkeyPatch
+    laptop: Laptop, databases: Databases, database: str, seed: int
 ) -> None:
     dice = random.Random(seed)  # noqa: S311  (repeatable on purpose)
-    turns = Turns(dice)
-    monkeypatch.setattr(iceberg, "_started_spark", turns.start)
+    turns = [SPARK, IN_PROCESS, *(dice.choice([SPARK, IN_PROCESS]) for _ in range(RUNS - 1))]
     with ExitStack() as stack:
         connection = stack.enter_context(databases.connected(database))
         oracle = open_settlements(laptop, connection, rows=300)
         live = Settlements(connection, dice)
-        laptop.run()
+        laptop.run("--engine", turns.pop(0))
         oracle.follow(full=True)
         oracle.check(laptop, against_source=True)
-        for number in range(1, RUNS + 1):
+        for number, engine in enumerate(turns, 1):
             live.busy_hour()
             full = number in FULL_LOADS
             if full:
                 live.delete("settlement_transaction", 5)
                 live.delete(dice.choice(["account", "queue"]), 2)
-            laptop.run(*(["--load-type", "full"] if full else []))
+            laptop.run("--engine", engine, *(["--load-type", "full"] if full else []))
             oracle.follow(full=full)
             oracle.check(laptop, against_source=full)
-        assert set(turns.started) == {"SparkEngine", "InProcessEngine"}
         assert laptop.command("reconcile").exit_code == 0
         oracle.follow(full=True)
         oracle.check(laptop, against_source=True)
@@ -76,13 +57,11 @@ def test_mirrors_and_mart_are_exact_whichever_engine_a_run_has(
         assert ended.exit_code == 0, ended.stdout
 
 
-def test_commits_of_both_engines_tell_the_same(
-    laptop: Laptop, databases: Databases, database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_commits_of_both_engines_tell_the_same(laptop: Laptop, databases: Databases, database: str) -> None:
     with databases.connected(database) as connection:
         connection.execute("create table a (id int8 primary key, v text, at timestamptz)")
         connection.execute("insert into a select n, 'v' || n, now() from generate_series(1, 20) as n")
-        names = {"by_spark": SparkEngine, "in_process": InProcessEngine}
+        names = {"by_spark": SPARK, "in_process": IN_PROCESS}
         laptop.configure({name: {"from": "public.a", "cursor": "at"} for name in names}, {})
         changes = (
             "update a set at = at",
@@ -92,10 +71,9 @@ def test_commits_of_both_engines_tell_the_same(
         )
         for number, change in enumerate(changes):
             connection.execute(change)
-            for name, kind in names.items():
-                monkeypatch.setattr(iceberg, "_started_spark", kind)
+            for name, engine in names.items():
                 load_type = ["--load-type", "full"] if number == len(changes) - 1 else []
-                laptop.run("--table", name, *load_type)
+                laptop.run("--table", name, "--engine", engine, *load_type)
     told = {name: summaries(laptop, name) for name in names}
     assert len(told["by_spark"]) == len(told["in_process"]) == len(changes)
     for by_spark, in_process in zip(told["by_spark"], told["in_process"], strict=True):

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 TYPES = Path(__file__).parents[1] / "support" / "schemas" / "thing.sql"
 ENGINES = {"by_spark": SparkEngine, "in_process": InProcessEngine}
+NAMES = {name: engine.name for name, engine in ENGINES.items()}
 WIDER = "id int8 primary key, n int4, f float4, d numeric(10, 2), ns int4[], fs float4[], v text"
 # Values at the ends of their types, and texts that a format may take for its own signs.
 EXTREMES = r"""
@@ -75,7 +76,7 @@ def load(laptop: Laptop, name: str, full: bool = True) -> None:
     """Load a mirror by the engine that its name says."""
     config = load_config(laptop.file, os.environ)
     session, table = described(laptop, name)
-    lake = IcebergLake(config, f"run of {name}", FakeClock(), open_engine=ENGINES[name])
+    lake = IcebergLake(config, f"run of {name}", FakeClock()).using(NAMES[name])
     with closing(session), closing(lake):
         base, probe = lake.history(name), table.probe(ReadWindow())
         assert probe is not None
@@ -174,8 +175,8 @@ def test_both_engines_and_the_source_digest_the_same_rows_alike(corpus: Laptop) 
         slicing, by_source = table.digests()
         source = table.facts
     found: list[Mapping[int, SliceDigest]] = [by_source]
-    for engine in ENGINES.values():
-        with closing(IcebergLake(config, "onlooker", FakeClock(), open_engine=engine)) as lake:
+    for engine in NAMES.values():
+        with closing(IcebergLake(config, "onlooker", FakeClock()).using(engine)) as lake:
             history = lake.history("in_process")
             assert history is not None
             names = [column.name for column in source.columns]

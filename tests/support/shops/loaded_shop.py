@@ -7,7 +7,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from support.shops.shop import open_shop
-from support.worlds.laptop import Laptop
+from support.worlds.laptop import Laptop, usual_engine
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,11 +31,12 @@ class LoadedShop:
         self._kept_database = databases.new(template=self.database)
         shutil.copytree(self._folder, self._kept_folder)
 
-    def restored(self, engine: str) -> Laptop:
+    def restored(self, engine: str | None = None) -> Laptop:
         """Put folder and database back, whatever a test has made of them; return the laptop.
 
-        Its next runs are on `engine`, whichever loaded it.
+        Its next runs are on `engine`, or the usual one, whichever loaded it.
         """
+        engine = engine or usual_engine()
         self._databases.replace(self.database, self._kept_database)
         shutil.rmtree(self._folder)
         shutil.copytree(self._kept_folder, self._folder)

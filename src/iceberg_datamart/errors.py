@@ -160,7 +160,7 @@ class NeedsSparkError(LakeError):
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         """Take what cannot be done; the hint is how to let Spark do it."""
-        usual = "Set `engine: spark`, and install it: pip install 'iceberg-datamart[local]'."
+        usual = "Set engine: auto, and install Spark: pip install 'iceberg-datamart[local]'."
         super().__init__(message, hint=hint or usual)
 
 

@@ -11,9 +11,11 @@ import pytest
 from iceberg_datamart.core.changes import Lineage, Merge
 from iceberg_datamart.core.columns import Column
 from iceberg_datamart.core.quality.predicates import Expression
+from iceberg_datamart.core.source.slices import Slicing
 from iceberg_datamart.core.sql.changeset import Sides, changeset_sql, differences_sql, single_changes_sql
 from iceberg_datamart.core.sql.duckdb import DUCKDB
 from iceberg_datamart.errors import LakeError, NeedsSparkError
+from iceberg_datamart.lake.in_process.digests import digests_sql
 from iceberg_datamart.lake.in_process.failures import translating
 from iceberg_datamart.lake.in_process.session import Session
 from iceberg_datamart.lake.in_process.writing import matched_sql, written_sql
@@ -129,6 +131,21 @@ def put(session: Session, name: str, columns: list[str], rows: list[tuple[Any, .
     session.cursor.execute(f"CREATE TABLE {name} ({kinds})")
     marks = ", ".join("?" for _ in columns)
     session.cursor.executemany(f"INSERT INTO {name} VALUES ({marks})", rows)
+
+
+def test_more_columns_than_duckdb_nests_operators_are_digested(session: Session) -> None:
+    columns = {f"c{number}": "long" for number in range(1200)}
+    session.cursor.execute(f"CREATE TABLE wide ({', '.join(f'{name} BIGINT' for name in columns)})")
+    session.cursor.execute(f"INSERT INTO wide SELECT {', '.join('7' for _ in columns)}")
+    ((slice_number, rows, *_),) = session.fetched(
+        digests_sql("wide", columns, Slicing.of(Column("c0", "long"), 0, 99, 4))
+    )
+    assert (slice_number, rows) == (0, 1)
+
+
+def test_what_duckdb_cannot_compute_is_left_to_spark(session: Session) -> None:
+    with pytest.raises(NeedsSparkError, match="queue: DuckDB says"), translating("queue"):
+        session.fetched(f"SELECT {'1 + ' * 1200}1")
 
 
 def test_what_memory_has_no_room_for_goes_to_a_private_folder_that_is_removed() -> None:

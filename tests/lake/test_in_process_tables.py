@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -136,6 +137,17 @@ def test_folders_may_have_any_name(tmp_path: Path, name: str) -> None:
     lake.change(numbered(6, 6), "id in (2, 3)")
     assert [row[0] for row in lake.rows()] == [1, 4, 5, 6]
     assert lake.rows() == lake.rows_of_pyiceberg()
+
+
+@pytest.mark.parametrize(("name", "also"), [("lake[1]", "lake1"), ("w*", "ware"), ("w?", "w1")])
+def test_a_folders_name_is_no_pattern(tmp_path: Path, name: str, also: str) -> None:
+    lake = LocalLake(tmp_path / "catalog", str(tmp_path / name))
+    lake.create()
+    lake.change(numbered(1, 5))
+    lake.change(numbered(6, 6), "id in (2, 3)")
+    shutil.copytree(tmp_path / name, tmp_path / also)
+    assert [row[0] for row in lake.rows()] == [1, 4, 5, 6]
+    assert lake.places("id = 1")["file_path"].to_pylist()[0].startswith(str(tmp_path / name))
 
 
 @pytest.mark.parametrize("scheme", ["file://", "file:"])
@@ -336,7 +348,7 @@ def test_what_only_spark_can_do_is_refused(lake: LocalLake, make: Any, says: str
     ):
         with pytest.raises(NeedsSparkError, match=says) as refused:
             read("p")
-        assert "engine: spark" in refused.value.hint
+        assert "engine: auto" in refused.value.hint
     if make is not with_a_struct:
         with pytest.raises(NeedsSparkError, match=says):
             lake.staging().stamp("p", {})

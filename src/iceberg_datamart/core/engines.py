@@ -45,18 +45,13 @@ def engine_of(engines: Engines, obstacles: Iterable[str]) -> EngineChoice:
     obstacle = next(iter(obstacles), None)
     if engines.asked == IN_PROCESS:
         if obstacle is not None:
-            raise NeedsSparkError(f"this needs Spark: {obstacle}", hint=needs_spark_hint())
+            raise NeedsSparkError(f"this needs Spark: {obstacle}")
         return _installed(engines, IN_PROCESS, "the settings ask for it")
     if obstacle is not None:
         return _installed(engines, SPARK, obstacle)
     if IN_PROCESS not in engines.installed:
         return _installed(engines, SPARK, "DuckDB is not installed")
     return EngineChoice(IN_PROCESS, "nothing of it needs Spark", yields=SPARK in engines.installed)
-
-
-def needs_spark_hint() -> str:
-    """Return what to do where the engine in process was asked for, and cannot do it."""
-    return f"Set engine: auto, and {_INSTALL[SPARK]} where Spark is not installed."
 
 
 def _installed(engines: Engines, name: str, reason: str) -> EngineChoice:

@@ -80,4 +80,7 @@ def of_engine(table: str, error: Exception) -> LakeError:
         if any(words in text for words in _NO_SPACE):
             hint = f"Free space where temporary files lie (TMPDIR). {hint}"
         return NeedsSparkError(f"{table}: memory was too little for work on it: {text}", hint=hint)
+    if isinstance(error, duckdb.Error) and not isinstance(error, duckdb.IOException):
+        # What DuckDB cannot compute, Spark may.
+        return NeedsSparkError(f"{table}: DuckDB says: {text}")
     return LakeError(f"{table}: {text}")

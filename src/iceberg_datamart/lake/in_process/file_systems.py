@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from iceberg_datamart.errors import NeedsSparkError
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
 
 _LOCAL, _S3 = "file:", ("s3", "s3a", "s3n")
+# https://duckdb.org/docs/stable/sql/functions/pattern_matching#globbing
+_PATTERN = re.compile(r"[*?\[]")
 
 
 class Located(NamedTuple):
@@ -33,6 +36,11 @@ def located(location: str) -> Located:
     if not separator or kind in _S3:
         return Located("", location)
     raise NeedsSparkError(f"files at {kind}:// cannot be read in process")
+
+
+def exact(path: str) -> str:
+    """Return what DuckDB, to which a local path is a pattern, finds this file alone by."""
+    return path if is_s3(path) else _PATTERN.sub(lambda sign: f"[{sign[0]}]", path)
 
 
 def read_s3(connection: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:

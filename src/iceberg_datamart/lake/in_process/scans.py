@@ -25,7 +25,7 @@ from pyiceberg.types import (
     TimeType,
 )
 
-from iceberg_datamart.lake.in_process.file_systems import Located, located
+from iceberg_datamart.lake.in_process.file_systems import Located, exact, located
 from iceberg_datamart.lake.in_process.live_files import FILE_PATH_ID, POS_ID, ROW_NUMBER
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def _read_parquet(paths: Sequence[str], kinds: Mapping[int, tuple[str, str]], op
         f"{key}: {{name: {text(name)}, type: {text(kind)}, default_value: NULL}}"
         for key, (name, kind) in (kinds or {0: ("c0", "BOOLEAN")}).items()
     )
-    listed = ", ".join(map(text, paths))
+    listed = ", ".join(text(exact(path)) for path in paths)
     return f"read_parquet([{listed}], schema = MAP {{{schema}}}, hive_partitioning = false{options})"
 
 

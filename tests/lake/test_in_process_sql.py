@@ -166,3 +166,9 @@ def test_too_little_memory_is_told_with_the_setting_to_change() -> None:
     assert raised.value.message.startswith("queue: memory was too little")
     assert "run.memory" in raised.value.hint
     session.close()
+
+
+def test_a_decimal_may_have_all_its_digits_behind_the_point(session: Session) -> None:
+    value = Decimal("-0." + "9" * 38)
+    assert session.fetched(f"SELECT {DUCKDB.literal(value, 'decimal(38, 38)')}") == [(value,)]
+    assert session.fetched(f"SELECT {DUCKDB.literal(Decimal(0), 'decimal(4, 4)')}") == [(Decimal(0),)]

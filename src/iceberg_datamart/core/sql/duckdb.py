@@ -138,9 +138,10 @@ def _instant(value: Any) -> int:
 def _decimal(value: Decimal) -> str:
     text = f"{value:f}"
     whole, _, fraction = text.lstrip("-").partition(".")
-    if len(whole) + len(fraction) > _MOST_DIGITS:
+    digits = max(1, len(whole.lstrip("0")) + len(fraction))
+    if digits > _MOST_DIGITS:
         raise NeedsSparkError(f"{text} has more digits than a decimal of DuckDB")
-    return f"CAST('{text}' AS DECIMAL({len(whole) + len(fraction)}, {len(fraction)}))"
+    return f"CAST('{text}' AS DECIMAL({digits}, {len(fraction)}))"
 
 
 def _json_text(text: str) -> str:

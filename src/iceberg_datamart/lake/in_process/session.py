@@ -18,7 +18,8 @@ from iceberg_datamart.embedded.scratch import make_scratch
 if TYPE_CHECKING:
     import pyarrow as pa  # type: ignore[import-untyped]
 
-_BATCH_ROWS = 100_000
+BATCH_ROWS = 100_000
+CHUNK_ROWS = 2048
 _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     # What the SQL of this package relies on, and nothing from the network.
     "default_null_order": "nulls_first_on_asc_last_on_desc",
@@ -26,6 +27,8 @@ _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "autoload_known_extensions": "false",
     # An order is asked for where it matters; to keep any other costs memory.
     "preserve_insertion_order": "false",
+    # Texts of more than 2 GB in a batch: of wide rows.
+    "arrow_large_buffer_size": "true",
 }
 
 
@@ -37,11 +40,12 @@ class Session:
 
     def __init__(self, memory: str | None = None) -> None:
         """Start DuckDB; `memory` is the most that it may hold before it spills: see `RunConfig.memory`."""
+        self.memory = _machine_bytes() // 4 if memory is None else _bytes(memory)
         self._scratch = make_scratch()
         settings = {
             **_SETTINGS,
             "temp_directory": str(self._scratch.path),
-            "memory_limit": memory or f"{_machine_bytes() // 4}B",
+            "memory_limit": f"{self.memory}B",
         }
         self._database = duckdb.connect(":memory:", config=settings)
         # No setting of a connection alone: cursors have those of the database.
@@ -73,9 +77,12 @@ class Session:
         """Return the names and DuckDB's types of a SELECT's columns."""
         return [(row[0], row[1]) for row in self.fetched(f"DESCRIBE {select}")]
 
-    def streamed(self, select: str) -> pa.RecordBatchReader:
-        """Return a SELECT's rows as they are computed, on a cursor of their own."""
-        return self._database.cursor().execute(select).to_arrow_reader(_BATCH_ROWS)
+    def streamed(self, select: str, most_rows: int = BATCH_ROWS) -> pa.RecordBatchReader:
+        """Return a SELECT's rows as they are computed, on a cursor of their own, so many at a time.
+
+        They are `CHUNK_ROWS` at least, as DuckDB computes them.
+        """
+        return self._database.cursor().execute(select).to_arrow_reader(most_rows)
 
     def new_name(self) -> str:
         """Return a name that no relation of this session has."""
@@ -109,6 +116,11 @@ class Session:
         if was_open:
             self._database.close()
             self._scratch.remove()
+
+
+def _bytes(text: str) -> int:
+    """Return how many bytes a setting such as `2GB` means."""
+    return int(text[:-2]) * {"MB": 10**6, "GB": 10**9}[text[-2:]]
 
 
 def _machine_bytes() -> int:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from iceberg_datamart.core.source.widths import BATCH_SIZE, BUDGET
 from iceberg_datamart.core.sql.dialect import listed, matching
 from iceberg_datamart.core.sql.duckdb import DUCKDB
 from iceberg_datamart.core.sql.merge import lineage_values
 from iceberg_datamart.core.sql.reserved import CHANGE, DELETE, INSERT, NEW, OLD, OTHER, UPDATE
-from iceberg_datamart.errors import LakeError
+from iceberg_datamart.errors import LakeError, NeedsSparkError
 from iceberg_datamart.lake.engine import conflict
 from iceberg_datamart.lake.in_process.scans import FILE, POS
+from iceberg_datamart.lake.in_process.session import BATCH_ROWS, CHUNK_ROWS
 from iceberg_datamart.lake.in_process.types import duckdb_type
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ class Writing:
         values = [*map(quoted, append.columns), *_nulls(append.absent), *_lineage(append.lineage)]
         by = f" ORDER BY {listed(DUCKDB, append.order)}" if append.order else ""
         rows = f"SELECT {', '.join(values)} FROM {append.relation}{by}"
-        with closing(self._session.streamed(rows)) as reader:
+        with closing(self._session.streamed(rows, self._most_rows(append.table))) as reader:
             return self._staging.append(append.table, reader, summary)
 
     def merge(self, merge: Merge, summary: Mapping[str, str]) -> Staged:
@@ -56,13 +58,28 @@ class Writing:
             self._require_one_change_a_row(merge.table, matched)
             places = f"SELECT {FILE} AS file_path, {POS} AS pos FROM {matched}"
             positions = self._session.cursor.execute(places).to_arrow_table()
-            with closing(self._session.streamed(written_sql(merge, matched))) as rows:
+            written = self._session.streamed(written_sql(merge, matched), self._most_rows(merge.table))
+            with closing(written) as rows:
                 staged = self._staging.change(merge.table, rows, positions, summary)
         finally:
             self._session.give_up(matched)
         if staged.parent != base:
             raise conflict(merge.table)
         return staged
+
+    def _most_rows(self, name: str) -> int:
+        """Return how many rows are written at a time, which depends on their width.
+
+        Raises: NeedsSparkError where the fewest that DuckDB tells may be more than memory has.
+        """
+        told = self._tables.load(name).properties.get(BATCH_SIZE)
+        if told is None:
+            return BATCH_ROWS
+        bytes_at_a_time = CHUNK_ROWS * (BUDGET // int(told))
+        if bytes_at_a_time > self._session.memory:
+            message = f"{name}: {CHUNK_ROWS} rows may be {bytes_at_a_time} bytes, more than run.memory"
+            raise NeedsSparkError(message)
+        return CHUNK_ROWS
 
     def _require_one_change_a_row(self, table: str, matched: str) -> None:
         counts = f"SELECT count(*), count(DISTINCT ({FILE}, {POS})) FROM {matched}"

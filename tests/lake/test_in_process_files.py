@@ -13,6 +13,8 @@ from pyiceberg.catalog import MetastoreCatalog
 from pyiceberg.manifest import ManifestContent, ManifestEntryStatus, ManifestWriterV2
 
 from iceberg_datamart.core.columns import Column
+from iceberg_datamart.errors import NeedsSparkError
+from iceberg_datamart.lake.in_process.failures import translating
 from support.lakes.local_lake import LocalLake, numbered
 
 
@@ -111,3 +113,20 @@ def test_what_is_used_of_pyiceberg_beside_its_documented_interface_is_there() ->
     ):
         assert hasattr(owner, name), name
     assert version("pyiceberg").startswith("0.12.")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("write.target-file-size-bytes", "512MB"),
+        ("commit.manifest.min-count-to-merge", "x"),
+        ("write.metadata.metrics.default", "nonsense"),
+    ],
+)
+def test_a_property_that_is_not_understood_is_left_to_spark(tmp_path: Path, name: str, value: str) -> None:
+    lake = LocalLake(tmp_path)
+    lake.create()
+    lake.catalog.set_properties("t", {name: value})
+    with pytest.raises(NeedsSparkError, match="t: it cannot be done in process"), translating("t"):
+        lake.change(numbered(1, 5))
+    assert lake.tables.load("t").metadata.snapshots == []

@@ -144,7 +144,7 @@ def test_more_columns_than_duckdb_nests_operators_are_digested(session: Session)
 
 
 def test_what_duckdb_cannot_compute_is_left_to_spark(session: Session) -> None:
-    with pytest.raises(NeedsSparkError, match="queue: DuckDB says"), translating("queue"):
+    with pytest.raises(NeedsSparkError, match="queue: it cannot be done in process"), translating("queue"):
         session.fetched(f"SELECT {'1 + ' * 1200}1")
 
 

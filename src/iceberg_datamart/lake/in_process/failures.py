@@ -45,7 +45,7 @@ def translating(table: str) -> Iterator[None]:
         raise
     except psycopg.Error as error:
         raise of_source(error) from error
-    except (duckdb.Error, pa.ArrowException, OSError, MemoryError) as error:
+    except (duckdb.Error, pa.ArrowException, OSError, MemoryError, ValueError) as error:
         raise of_engine(table, error) from error
     except NoSuchTableError as error:
         raise LakeError(f"{table}: there is no such table: {error}") from error
@@ -80,7 +80,7 @@ def of_engine(table: str, error: Exception) -> LakeError:
         if any(words in text for words in _NO_SPACE):
             hint = f"Free space where temporary files lie (TMPDIR). {hint}"
         return NeedsSparkError(f"{table}: memory was too little for work on it: {text}", hint=hint)
-    if isinstance(error, duckdb.Error) and not isinstance(error, duckdb.IOException):
-        # What DuckDB cannot compute, Spark may.
-        return NeedsSparkError(f"{table}: DuckDB says: {text}")
-    return LakeError(f"{table}: {text}")
+    if isinstance(error, (duckdb.IOException, OSError)):
+        return LakeError(f"{table}: {text}")
+    # What these libraries cannot compute or write, Spark may; of a property, PyIceberg raises ValueError.
+    return NeedsSparkError(f"{table}: it cannot be done in process: {text}")

@@ -102,6 +102,7 @@ def joined(connection: Connection, how: str) -> list[dict[str, Any]]:
     return rows_of(connection, f"select a.*, b.bid, b.seen from a {how} join b using (id)", "public")
 
 
+@pytest.mark.engines
 def test_r8_an_inner_join_made_left_has_rows_without_a_match_and_made_inner_again_loses_them(
     laptop: Laptop, connection: Connection
 ) -> None:

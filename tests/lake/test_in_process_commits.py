@@ -21,6 +21,8 @@ from support.lakes.local_lake import LocalLake, numbered
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pyiceberg.table import Table
+
 
 @pytest.fixture
 def lake(tmp_path: Path) -> LocalLake:
@@ -251,6 +253,25 @@ def test_a_snapshot_is_published_only_onto_its_parent(lake: LocalLake) -> None:
     with pytest.raises(CommitConflictError):
         lake.staging().publish(staged)
     assert ids(lake) == [1, 2, 3]
+
+
+def test_r12_a_table_that_moves_between_loading_and_publishing_is_left_as_it_is(
+    lake: LocalLake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake.change(numbered(1, 3))
+    staged, staging = lake.stage(numbered(4, 4)), lake.staging()
+    load = lake.tables.load
+
+    def loaded_too_early(name: str) -> Table:
+        found = load(name)
+        monkeypatch.setattr(lake.tables, "load", load)
+        lake.change(numbered(5, 5))
+        return found
+
+    monkeypatch.setattr(lake.tables, "load", loaded_too_early)
+    with pytest.raises(CommitConflictError):
+        staging.publish(staged)
+    assert ids(lake) == [1, 2, 3, 5]
 
 
 def test_a_staged_snapshot_that_was_expired_cannot_be_published(lake: LocalLake) -> None:

@@ -90,6 +90,23 @@ FIRST_RULES = (
     ),
     Broken(
         "R8",
+        "in process, a row with NULL in its key is not found that is to be deleted",
+        "lake/in_process/writing.py",
+        "ON {matching(DUCKDB, merge.key, OLD, NEW, null_safe=True)}",
+        "ON {matching(DUCKDB, merge.key, OLD, NEW)}",
+        "tests/e2e/test_rules_marts.py::test_r8_an_inner_join_made_left_has_rows_without_a_match_and_made_inner_again_loses_them",
+    ),
+    Broken(
+        "R12",
+        "in process, what is staged is published whatever happened since the table was loaded",
+        "lake/in_process/commits.py",
+        "        _main_is_at(parent),\n",
+        "",
+        "tests/lake/test_in_process_commits.py::"
+        "test_r12_a_table_that_moves_between_loading_and_publishing_is_left_as_it_is",
+    ),
+    Broken(
+        "R8",
         "a row with NULL in its key is not found by the MERGE that deletes it",
         "core/sql/merge.py",
         'f"ON {merge.bounds} AND {matching(dialect, merge.key, OLD, NEW, null_safe=True)} AND',

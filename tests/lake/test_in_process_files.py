@@ -6,6 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pyiceberg.io.pyarrow
 import pyiceberg.table.update
 import pytest
@@ -130,3 +131,24 @@ def test_a_property_that_is_not_understood_is_left_to_spark(tmp_path: Path, name
     with pytest.raises(NeedsSparkError, match="t: it cannot be done in process"), translating("t"):
         lake.change(numbered(1, 5))
     assert lake.tables.load("t").metadata.snapshots == []
+
+
+@pytest.mark.parametrize("codec", ["zstd", "gzip", "snappy", "uncompressed"])
+def test_files_are_compressed_as_the_table_says(tmp_path: Path, codec: str) -> None:
+    lake = LocalLake(tmp_path)
+    lake.create()
+    level = {"write.parquet.compression-level": "3"}
+    lake.catalog.set_properties("t", {"write.parquet.compression-codec": codec, **level})
+    lake.change(numbered(1, 5))
+    (path,) = tmp_path.rglob("*.parquet")
+    assert pq.read_metadata(path).row_group(0).column(0).compression == codec.upper()
+    assert [row[0] for row in lake.rows_of_all_readers()] == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("codec", ["brotli", "lz4"])
+def test_a_codec_that_not_every_reader_has_is_left_to_spark(tmp_path: Path, codec: str) -> None:
+    lake = LocalLake(tmp_path)
+    lake.create()
+    lake.catalog.set_properties("t", {"write.parquet.compression-codec": codec})
+    with pytest.raises(NeedsSparkError, match=codec):
+        lake.change(numbered(1, 5))

@@ -134,7 +134,8 @@ def _whole(text: str, bits: int) -> int:
 
 def _decimal(text: str, size: DecimalSize) -> Decimal:
     number = Decimal(text)
-    if not number.is_finite() or number.adjusted() >= size.precision - size.scale:
+    # Python counts a digit before the point of 0, too.
+    if not number.is_finite() or (number and number.adjusted() >= size.precision - size.scale):
         raise ValueError(text)
     return number
 

@@ -14,7 +14,7 @@ from pyiceberg.table import TableProperties
 from pyiceberg.table.sorting import UNSORTED_SORT_ORDER_ID
 from pyiceberg.typedef import Record
 
-from iceberg_datamart.errors import LakeError
+from iceberg_datamart.errors import LakeError, NeedsSparkError
 from iceberg_datamart.lake.in_process.file_statistics import statistics_of
 from iceberg_datamart.lake.in_process.live_files import name_of
 
@@ -29,7 +29,13 @@ if TYPE_CHECKING:
 # Of so many rows a reader skips most by their bounds; Spark writes one group for each file.
 ROW_GROUP_ROWS = 100_000
 ROW_GROUP_BYTES = 64 * 1024 * 1024
-_UNCOMPRESSED = "uncompressed"
+# By Iceberg's names: PyArrow's, and whether it has levels. All of Iceberg's readers know these.
+_CODECS = {
+    "zstd": ("zstd", True),
+    "gzip": ("gzip", True),
+    "snappy": ("snappy", False),
+    "uncompressed": ("none", False),
+}
 
 
 def write_data_files(table: Table, rows: pa.RecordBatchReader, written: Written) -> list[DataFile]:
@@ -131,14 +137,15 @@ class ParquetFile:
 
 
 def _compression(properties: Mapping[str, str]) -> dict[str, Any]:
+    """Return how PyArrow is to compress. Raises: NeedsSparkError for what not every reader can undo."""
     codec = properties.get(
         TableProperties.PARQUET_COMPRESSION, TableProperties.PARQUET_COMPRESSION_DEFAULT
     ).lower()
-    level = properties.get(TableProperties.PARQUET_COMPRESSION_LEVEL)
-    return {
-        "compression": "none" if codec == _UNCOMPRESSED else codec,
-        "compression_level": None if level is None else int(level),
-    }
+    if codec not in _CODECS:
+        raise NeedsSparkError(f"files compressed by {codec} cannot be written in process")
+    name, has_levels = _CODECS[codec]
+    level = properties.get(TableProperties.PARQUET_COMPRESSION_LEVEL) if has_levels else None
+    return {"compression": name, "compression_level": None if level is None else int(level)}
 
 
 def _groups(table: str, schema: pa.Schema, rows: pa.RecordBatchReader) -> Iterator[pa.Table]:

@@ -67,10 +67,15 @@ def loaded_shop(databases: Databases, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run on both engines what is marked so, or may differ between the runtimes; Glue 4.0 has Spark alone."""
+    """Run on Spark, too, what is marked `engines`, and in `make matrix` what differs between its runtimes."""
     marks = {mark.name for mark in metafunc.definition.iter_markers()}
-    if "engine" in metafunc.fixturenames and marks & {"engines", "runtime"} and "spark" not in marks:
-        metafunc.parametrize("engine", sorted({SPARK, usual_engine()}), indirect=True)
+    if "engine" not in metafunc.fixturenames or "spark" in marks or usual_engine() == SPARK:
+        return
+    if "engines" in marks:
+        metafunc.parametrize("engine", [usual_engine(), SPARK], indirect=True)
+    elif "runtime" in marks:
+        on_spark = pytest.param(SPARK, marks=pytest.mark.matrix)
+        metafunc.parametrize("engine", [usual_engine(), on_spark], indirect=True)
 
 
 @pytest.fixture

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from iceberg_datamart.core.engines import SPARK
 from iceberg_datamart.embedded import postgres
 from support.faults.fault_proxy import Fault, FaultProxy, proxied
 from support.shops.shop import open_shop, oracle_of
 from support.shops.shop_rules import UNCHANGED, outcomes, prepared, rename
-from support.worlds.laptop import Databases, Laptop, problems
+from support.worlds.laptop import Databases, Laptop, problems, usual_engine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 
     Connection = psycopg.Connection[Any]
 
-SPARK_READS = rb'FROM \(select [^;]*from "public"\."purchase"[^;]*\) as \w+\s+WHERE (?!1=0)'
+# Spark by JDBC, or the other engine by COPY.
+_OF_PURCHASE = rb'FROM \(select [^;]*from "public"\."purchase"[^;]*\) as \w+'
+ENGINE_READS = rb"%b(\s+WHERE (?!1=0)|\) TO STDOUT)" % _OF_PURCHASE
 DRIVER_LOOKS = rb'md5\(row.*from "public"\."purchase"'
 ANSWER_LOST, NOT_SENT = True, False
 
@@ -41,11 +44,13 @@ class Shop:
     proxy: FaultProxy
 
 
-@pytest.fixture(scope="module")
-def loaded(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+@pytest.fixture(scope="module", params=sorted({SPARK, usual_engine()}))
+def loaded(
+    request: pytest.FixtureRequest, databases: Databases, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Shop]:
     name, server = databases.new(), databases.server
     with proxied(server.host, server.port) as proxy, databases.connected(name) as connection:
-        laptop = Laptop(tmp_path_factory.mktemp("shop"), proxy.url(server.url(name)))
+        laptop = Laptop(tmp_path_factory.mktemp("shop"), proxy.url(server.url(name)), engine=request.param)
         assert proxy.url(laptop.url) == laptop.url, "the source is behind the proxy"
         oracle = open_shop(laptop, connection)
         laptop.settings["run"] = {"parallel_tables": 1}
@@ -151,7 +156,9 @@ def test_r8_after_each_cut_all_tables_are_read_again_at_one_fresh_point(
     def write() -> None:
         change(oracle.connection, "while the connection was cut")
 
-    cuts = [proxy.add(Fault(pattern, answer_lost=how, then=write)) for pattern in (DRIVER_LOOKS, SPARK_READS)]
+    cuts = [
+        proxy.add(Fault(pattern, answer_lost=how, then=write)) for pattern in (DRIVER_LOOKS, ENGINE_READS)
+    ]
     ended = laptop.command("run")
     assert [cut.fired for cut in cuts] == [1, 1]
     tables = succeeded(ended)["tables"]
@@ -164,7 +171,7 @@ def test_a_source_that_stays_away_is_told_and_nothing_moves(
     laptop: Laptop, oracle: Oracle, proxy: FaultProxy
 ) -> None:
     before = laptop.timestamp(), laptop.snapshot_ids()["purchase"]
-    fault = proxy.add(Fault(SPARK_READS, then=proxy.refuse))
+    fault = proxy.add(Fault(ENGINE_READS, then=proxy.refuse))
     ended = laptop.command("run")
     assert fault.fired == 1
     assert proxy.refused > 1
@@ -180,7 +187,7 @@ def test_a_source_that_is_lost_in_every_pass_is_given_up(
     laptop: Laptop, oracle: Oracle, proxy: FaultProxy
 ) -> None:
     before = laptop.timestamp()
-    fault = proxy.add(Fault(SPARK_READS, times=99))
+    fault = proxy.add(Fault(ENGINE_READS, times=99))
     ended = laptop.command("run")
     assert fault.fired == 3
     assert ended.exit_code == 75

@@ -269,7 +269,8 @@ def test_values_of_every_type_are_the_same_to_both(tmp_path: Path) -> None:
         differ = f"SELECT count(*) FROM (({mine} WHERE id {one}) EXCEPT ALL ({mine} WHERE id {other}))"
         assert both.lake.fetch(differ) == [(0,)]
     as_text = (
-        "CAST(p AS string)",
+        # As text it has an exponent in Spark 3.3.
+        "CAST(p * 1000000000 AS string)",
         "hex(x)",
         "CAST(day AS string)",
         "unix_micros(z)",
@@ -278,8 +279,8 @@ def test_values_of_every_type_are_the_same_to_both(tmp_path: Path) -> None:
     )
     told = both.sql(f"SELECT {', '.join(as_text)} FROM datamart.datamart.k WHERE id IN (1, 2) ORDER BY id")
     assert told == [
-        ("12345678901234567890.123456789", "00FF", "2024-02-29", 1709251199123456, "NaN", "tab\tü☃"),
-        ("-0.000000001", "", "9999-12-31", -1, "-0.0", ""),
+        ("12345678901234567890123456789.000000", "00FF", "2024-02-29", 1709251199123456, "NaN", "tab\tü☃"),
+        ("-1.000000", "", "9999-12-31", -1, "-0.0", ""),
     ]
     predicates: Any = ("i = -2147483648", "p < 0", "day > date '9000-01-01'", "s = ''", "d = 5e-324", "l > 0")
     for predicate in predicates:

@@ -6,16 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from iceberg_datamart.app.assemble import new_run
-from iceberg_datamart.cli.options import (
-    AcceptOption,
-    ConfigOption,
-    EngineOption,
-    JsonOption,
-    LoadType,
-    LoadTypeOption,
-    TableOption,
-    loaded,
-)
+from iceberg_datamart.cli import options
 from iceberg_datamart.cli.output import console, print_json, rows_table, short
 from iceberg_datamart.core.load_types import RECONCILE
 from iceberg_datamart.core.plan.facts import RunRequest
@@ -29,16 +20,16 @@ from iceberg_datamart.run.runner import Prepared
 
 
 def plan(
-    config: ConfigOption = None,
-    load_type: LoadTypeOption = LoadType.INCREMENTAL,
-    table: TableOption = None,
-    accept_new_source: AcceptOption = False,
-    engine: EngineOption = None,
-    json: JsonOption = False,
+    config: options.ConfigOption = None,
+    load_type: options.LoadTypeOption = options.LoadType.INCREMENTAL,
+    table: options.TableOption = None,
+    accept_new_source: options.AcceptOption = False,
+    engine: options.EngineOption = None,
+    json: options.JsonOption = False,
 ) -> None:
     """Show what `run` would read and write, table by table. Changes nothing."""
     request = RunRequest(load_type.value, tuple(table or ()), accept_new_source)
-    settings = loaded(config, table, engine)
+    settings = options.loaded(config, table, engine)
     with new_run(settings, request) as run:
         prepared = run.prepare()
         shown = as_json(settings, prepared)

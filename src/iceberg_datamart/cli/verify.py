@@ -7,14 +7,7 @@ from typing import Any
 import typer
 
 from iceberg_datamart.app.assemble import new_run
-from iceberg_datamart.cli.options import (
-    ConfigOption,
-    DebugOption,
-    EngineOption,
-    JsonOption,
-    TableOption,
-    loaded,
-)
+from iceberg_datamart.cli import options
 from iceberg_datamart.cli.output import compact_table, console, logging_to_stderr, print_error, print_json
 from iceberg_datamart.core.plan.facts import RunRequest
 from iceberg_datamart.core.report.verification import VerifyReport
@@ -24,14 +17,14 @@ _COLUMNS = ("table", "result", "expected", "held", "missing", "stale", "extra", 
 
 
 def verify(
-    config: ConfigOption = None,
-    table: TableOption = None,
-    engine: EngineOption = None,
-    json: JsonOption = False,
-    debug: DebugOption = False,
+    config: options.ConfigOption = None,
+    table: options.TableOption = None,
+    engine: options.EngineOption = None,
+    json: options.JsonOption = False,
+    debug: options.DebugOption = False,
 ) -> None:
     """Compare mirrors with their sources and marts with their joins; exit code 0 only if all are equal."""
-    run = new_run(loaded(config, table, engine), RunRequest(tables=tuple(table or ())))
+    run = new_run(options.loaded(config, table, engine), RunRequest(tables=tuple(table or ())))
     with logging_to_stderr(run.run_id, debug=debug), run:
         report = verified(run)
     if json:

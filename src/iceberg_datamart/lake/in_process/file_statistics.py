@@ -10,22 +10,8 @@ import struct
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from pyiceberg import types as iceberg
 from pyiceberg.io.pyarrow import MetricModeTypes, compute_statistics_plan, parquet_path_to_id_mapping
-from pyiceberg.types import (
-    BinaryType,
-    BooleanType,
-    DateType,
-    DecimalType,
-    DoubleType,
-    FloatType,
-    IcebergType,
-    IntegerType,
-    LongType,
-    StringType,
-    TimestampType,
-    TimestamptzType,
-    TimeType,
-)
 from pyiceberg.utils.truncate import truncate_upper_bound_binary_string
 
 if TYPE_CHECKING:
@@ -35,16 +21,16 @@ if TYPE_CHECKING:
     from pyiceberg.schema import Schema
 
 # https://iceberg.apache.org/spec/#binary-single-value-serialization
-_FORMATS: Mapping[type[IcebergType], str] = {
-    BooleanType: "<?",
-    IntegerType: "<i",
-    DateType: "<i",
-    LongType: "<q",
-    TimeType: "<q",
-    TimestampType: "<q",
-    TimestamptzType: "<q",
-    FloatType: "<f",
-    DoubleType: "<d",
+_FORMATS: Mapping[type[iceberg.IcebergType], str] = {
+    iceberg.BooleanType: "<?",
+    iceberg.IntegerType: "<i",
+    iceberg.DateType: "<i",
+    iceberg.LongType: "<q",
+    iceberg.TimeType: "<q",
+    iceberg.TimestampType: "<q",
+    iceberg.TimestamptzType: "<q",
+    iceberg.FloatType: "<f",
+    iceberg.DoubleType: "<d",
 }
 _LAST_CHARACTER, _SURROGATES = 0x10FFFF, range(0xD800, 0xE000)
 
@@ -128,27 +114,27 @@ class _Bounds:
         self._greatest = high if self._greatest is None else max(high, self._greatest)
 
     def lower(self) -> bytes:
-        if isinstance(self._type, StringType):
+        if isinstance(self._type, iceberg.StringType):
             return str(self._least)[: self._length].encode()
-        if isinstance(self._type, BinaryType):
+        if isinstance(self._type, iceberg.BinaryType):
             return bytes(self._least[: self._length])
         return _serialized(self._type, self._least)
 
     def upper(self) -> bytes | None:
-        if isinstance(self._type, StringType):
+        if isinstance(self._type, iceberg.StringType):
             return _text_not_below(self._greatest, self._length)
-        if isinstance(self._type, BinaryType):
+        if isinstance(self._type, iceberg.BinaryType):
             return truncate_upper_bound_binary_string(self._greatest, self._length)
         return _serialized(self._type, self._greatest)
 
 
-def _reading(kind: IcebergType) -> Callable[[Any], Any] | None:
+def _reading(kind: iceberg.IcebergType) -> Callable[[Any], Any] | None:
     """Return what makes a comparable value of a footer's; None for types without bounds."""
-    if isinstance(kind, StringType):
+    if isinstance(kind, iceberg.StringType):
         return _decoded
-    if isinstance(kind, BinaryType):
+    if isinstance(kind, iceberg.BinaryType):
         return bytes
-    if isinstance(kind, DecimalType):
+    if isinstance(kind, iceberg.DecimalType):
         return _unscaled
     return _as_it_is if type(kind) in _FORMATS else None
 
@@ -166,8 +152,8 @@ def _as_it_is(value: Any) -> Any:
     return value
 
 
-def _serialized(kind: IcebergType, value: Any) -> bytes:
-    if isinstance(kind, DecimalType):
+def _serialized(kind: iceberg.IcebergType, value: Any) -> bytes:
+    if isinstance(kind, iceberg.DecimalType):
         # The fewest bytes that hold the number and its sign.
         bits = (value if value >= 0 else ~value).bit_length()
         return int(value).to_bytes(bits // 8 + 1, "big", signed=True)

@@ -132,6 +132,8 @@ def lake(laptop: Laptop, connection: Connection) -> Lake:
         "insert into account values (9, 'new', clock_timestamp()); "
         "update account set account_name = 'closed', updated_at = clock_timestamp() where account_id = 8"
     )
+    # So that the timestamp file, which is cut to the second, is not older than the watermark before.
+    connection.execute("select pg_sleep(1.1)")
     run()
     held = {name: [each["snapshot_id"] for each in reversed(laptop.history(name))] for name in TRUTH}
     ids = {number: str(held[name][position]) for number, (name, position) in SNAPSHOTS.items()}

@@ -94,7 +94,8 @@ def race(laptop: Laptop, runners: list[WarmProcess], words: list[tuple[str, ...]
     told = "\n".join(each.stderr for each in ended)
     codes = {each.exit_code for each in ended}
     assert codes <= {0, 75}, told
-    assert 0 in codes, told
+    # Or each came too late for a table that the other merged.
+    assert 0 in codes or all(re.search("' merged: ", each.stderr) for each in ended), told
     for each in ended:
         late = "nother run" in each.stderr and re.search("[Rr]un (it )?again", each.stderr)
         assert each.exit_code == 0 or late, each.stderr

@@ -74,6 +74,7 @@ def test_an_engine_that_is_not_installed_is_named_with_what_installs_it(
         (None, {"write.merge.mode": "copy-on-write"}, ["'t' has write.merge.mode=copy-on-write"]),
         (None, {"write.format.default": "orc"}, ["'t' has write.format.default=orc"]),
         (None, {"format-version": "3"}, ["'t' is to have format version 3"]),
+        (None, {"format-version": "two"}, ["'t' is to have format version two"]),
         (TableHistory({}, (), (), is_partitioned=True), {}, ["'t' is partitioned"]),
         (TableHistory({}, (), (), format_version=3), {}, ["'t' has format version 3"]),
         (

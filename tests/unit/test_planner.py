@@ -380,3 +380,18 @@ def test_chosen_tables_bring_their_marts_and_no_others() -> None:
 def test_the_same_facts_make_the_same_plan() -> None:
     config, known = configured("queue"), several(queue=GOOD)
     assert plan_run(config, known, RunRequest()) == plan_run(config, known, RunRequest())
+
+
+def test_r9_an_unforeseen_error_while_a_mart_is_planned_is_that_marts_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object) -> None:
+        raise OverflowError("out of range")
+
+    config = configured("account", "queue", marts={"m": mart("account", "queue")})
+    monkeypatch.setattr("iceberg_datamart.core.plan.planner.mart_obstacles", fail)
+    plan = plan_run(config, several(account=GOOD, queue=GOOD), RunRequest())
+    assert [type(step) for step in plan.table_steps] == [MergeWindow, MergeWindow]
+    (step,) = plan.mart_steps
+    assert isinstance(step.engine, DatamartError)
+    assert "OverflowError: out of range" in step.engine.message

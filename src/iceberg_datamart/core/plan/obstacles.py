@@ -27,7 +27,7 @@ _WRITES = {
     "write.format.default": "parquet",
     "write.merge.mode": "merge-on-read",
 }
-_GREATEST_FORMAT = 2
+_FORMAT_VERSION = 2
 
 
 def mirror_obstacles(name: str, config: Config, known: TableFacts) -> Iterator[str]:
@@ -99,11 +99,11 @@ def layout_obstacles(
     for name, value in _WRITES.items():
         if known.get(name, value) != value:
             yield f"'{table}' has {name}={known[name]}"
-    if int(known.get("format-version", _GREATEST_FORMAT)) > _GREATEST_FORMAT:
+    if known.get("format-version", str(_FORMAT_VERSION)) != str(_FORMAT_VERSION):
         yield f"'{table}' is to have format version {known['format-version']}"
     if history is None:
         return
-    if history.format_version > _GREATEST_FORMAT:
+    if history.format_version != _FORMAT_VERSION:
         yield f"'{table}' has format version {history.format_version}"
     if history.is_partitioned:
         yield f"'{table}' is partitioned"

@@ -59,8 +59,8 @@ def maintain_mart(name: str, config: Config, facts: Facts) -> MaintainMart:
 def _mart_engine(name: str, config: Config, facts: Facts) -> EngineChoice | DatamartError:
     try:
         return engine_of(facts.engines, mart_obstacles(name, config, facts))
-    except DatamartError as error:
-        return error
+    except Exception as error:  # noqa: BLE001  (of one mart alone, R9)
+        return _planning_error(error)
 
 
 def plan_run(config: Config, facts: Facts, request: RunRequest) -> Plan:
@@ -118,15 +118,20 @@ def plan_table(name: str, config: Config, facts: Facts, request: RunRequest) -> 
         return Refuse(name, error)
     try:
         return _planned(name, config, facts, request, known.source, known.horizon)
-    except DatamartError as error:
-        return Refuse(name, error)
     except Exception as error:  # noqa: BLE001  (of one table alone, R9)
-        unforeseen = DatamartError(
-            f"it cannot be planned: {type(error).__name__}: {error}",
-            hint="Run with --debug for the whole story.",
-        )
-        unforeseen.__cause__ = error
-        return Refuse(name, unforeseen)
+        return Refuse(name, _planning_error(error))
+
+
+def _planning_error(error: Exception) -> DatamartError:
+    """Return the error itself, or one of this package for an unforeseen one."""
+    if isinstance(error, DatamartError):
+        return error
+    unforeseen = DatamartError(
+        f"it cannot be planned: {type(error).__name__}: {error}",
+        hint="Run with --debug for the whole story.",
+    )
+    unforeseen.__cause__ = error
+    return unforeseen
 
 
 def _planned(  # noqa: PLR0913, PLR0917  (the facts of one table)

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from iceberg_datamart.app.assemble import new_run, tables_of
 from iceberg_datamart.cli.demo_screens import changes_text, commands, history_table, proof_table
-from iceberg_datamart.cli.options import EngineName, EngineOption, JsonOption, on_engine
+from iceberg_datamart.cli.options import EngineName, EngineOption, JsonOption, with_engine
 from iceberg_datamart.cli.output import console, logging_to_stderr, outcomes_table, print_json
 from iceberg_datamart.core.load_types import FULL, INCREMENTAL
 from iceberg_datamart.core.plan.facts import RunRequest
@@ -143,7 +143,7 @@ class _Story:
 
     def _run(self, title: str, load_type: str, text: str) -> None:
         self._say(title, text)
-        run = new_run(on_engine(self.folder.config(), self.engine), RunRequest(load_type))
+        run = new_run(with_engine(self.folder.config(), self.engine), RunRequest(load_type))
         with _progress(title.lower(), run.run_id), run:
             report = run.execute(run.prepare())
         self.steps.append({"step": title.lower(), "load_type": load_type, "report": report.as_json()})

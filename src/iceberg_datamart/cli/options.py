@@ -84,10 +84,10 @@ def loaded(path: Path | None, tables: list[str] | None = None, engine: EngineNam
     else:
         config = load_config(path, os.environ)
     require_enabled(tables or (), config, "--table")
-    return on_engine(config, engine)
+    return with_engine(config, engine)
 
 
-def on_engine(config: Config, engine: EngineName | None) -> Config:
+def with_engine(config: Config, engine: EngineName | None) -> Config:
     """Return the settings with `engine` in place of theirs, where one is asked for."""
     return config if engine is None else config.model_copy(update={"engine": engine.value})
 

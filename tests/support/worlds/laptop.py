@@ -90,7 +90,7 @@ def _write_no_checksum_files() -> None:
 
 def usual_engine() -> str:
     """Return what runs have that no test asks otherwise: as users have it, and on Glue 4.0 its Spark."""
-    return os.environ.get("DATAMART_TEST_ENGINE") or (AUTO if present_runtime() is GLUE_5_1 else SPARK)
+    return AUTO if present_runtime() is GLUE_5_1 else SPARK
 
 
 @dataclass

@@ -24,7 +24,7 @@ class Outcome:
     `complete_through` is the source's time up to which a table is known complete after the run; None for
     marts, and where it is not known. `rejected` counts the rows that this run added to the rejected ones;
     `dropped` those that gave way to a newer row of the same key (R18). `warnings` tells of both, and of what
-    checks and audits found. `engine` is what worked on it, or would have; None where nothing was to do.
+    checks and audits found. `engine` is what worked on it, or would have; None where it failed before.
     """
 
     outcome: str

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from iceberg_datamart.core.columns import Column
+    from iceberg_datamart.core.sql.dialect import Dialect
 
 # Types whose values travel as whole numbers: see `core.source.reads.QueryRead`.
 _NUMBERS = ("int", "long", "date", "timestamp", "timestamptz")
@@ -52,6 +53,14 @@ class Slices:
     def named(self) -> tuple[int, ...] | None:
         """Return the slices' numbers, or None where they are so many that the whole table is read."""
         return self.numbers if len(self.numbers) <= _MOST_NAMED else None
+
+    def predicate(self, dialect: Dialect, number: str) -> str:
+        """Return the predicate that a row lies in one of them; `number` is the expression of its slice."""
+        if self.named is None:
+            return "true"
+        if not self.numbers:
+            return "false"
+        return f"{number} IN ({', '.join(dialect.literal(each, 'long') for each in self.named)})"
 
     def ranges(self) -> tuple[tuple[int, int], ...]:
         """Return at most 31 ranges of key values, closed, that hold the slices; none for hashed keys."""

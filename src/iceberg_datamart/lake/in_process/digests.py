@@ -47,11 +47,7 @@ def slice_sql(slicing: Slicing) -> str:
 
 def in_slices(slices: Slices) -> str:
     """Return the predicate that a row lies in one of `slices`."""
-    if slices.named is None:
-        return "true"
-    if not slices.numbers:
-        return "false"
-    return f"{slice_sql(slices.slicing)} IN ({', '.join(map(str, slices.named))})"
+    return slices.predicate(DUCKDB, slice_sql(slices.slicing))
 
 
 def _hash_part(hashed: str, start: int, digits: int) -> str:

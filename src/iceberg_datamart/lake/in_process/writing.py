@@ -12,12 +12,15 @@ from iceberg_datamart.core.sql.merge import lineage_values
 from iceberg_datamart.core.sql.reserved import CHANGE, DELETE, INSERT, NEW, OLD, OTHER, UPDATE
 from iceberg_datamart.errors import LakeError, NeedsSparkError
 from iceberg_datamart.lake.engine import conflict
+from iceberg_datamart.lake.in_process.live_files import name_of
 from iceberg_datamart.lake.in_process.scans import FILE, POS
 from iceberg_datamart.lake.in_process.session import BATCH_ROWS, CHUNK_ROWS
 from iceberg_datamart.lake.in_process.types import duckdb_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from pyiceberg.table import Table
 
     from iceberg_datamart.core.changes import Append, Lineage, Merge
     from iceberg_datamart.core.columns import Column
@@ -41,7 +44,9 @@ class Writing:
         values = [*map(quoted, append.columns), *_nulls(append.absent), *_lineage(append.lineage)]
         by = f" ORDER BY {listed(DUCKDB, append.order)}" if append.order else ""
         rows = f"SELECT {', '.join(values)} FROM {append.relation}{by}"
-        with closing(self._session.streamed(rows, self._most_rows(append.table))) as reader:
+        with closing(
+            self._session.streamed(rows, self._most_rows(self._tables.load(append.table)))
+        ) as reader:
             return self._staging.append(append.table, reader, summary)
 
     def merge(self, merge: Merge, summary: Mapping[str, str]) -> Staged:
@@ -50,7 +55,8 @@ class Writing:
         Raises: LakeError where two changes are of one row; CommitConflictError where another snapshot
         became current meanwhile.
         """
-        current = self._tables.load(merge.table).current_snapshot()
+        table = self._tables.load(merge.table)
+        current = table.current_snapshot()
         base = None if current is None else current.snapshot_id
         placed = self._tables.placed(merge.table, base)
         matched = self._session.kept(matched_sql(merge, placed))
@@ -58,7 +64,7 @@ class Writing:
             self._require_one_change_a_row(merge.table, matched)
             places = f"SELECT {FILE} AS file_path, {POS} AS pos FROM {matched}"
             positions = self._session.cursor.execute(places).to_arrow_table()
-            written = self._session.streamed(written_sql(merge, matched), self._most_rows(merge.table))
+            written = self._session.streamed(written_sql(merge, matched), self._most_rows(table))
             with closing(written) as rows:
                 staged = self._staging.change(merge.table, rows, positions, summary)
         finally:
@@ -67,17 +73,19 @@ class Writing:
             raise conflict(merge.table)
         return staged
 
-    def _most_rows(self, name: str) -> int:
+    def _most_rows(self, table: Table) -> int:
         """Return how many rows are written at a time, which depends on their width.
 
         Raises: NeedsSparkError where the fewest that DuckDB tells may be more than memory has.
         """
-        told = self._tables.load(name).properties.get(BATCH_SIZE)
+        told = table.properties.get(BATCH_SIZE)
         if told is None:
             return BATCH_ROWS
         bytes_at_a_time = CHUNK_ROWS * (BUDGET // int(told))
         if bytes_at_a_time > self._session.memory:
-            message = f"{name}: {CHUNK_ROWS} rows may be {bytes_at_a_time} bytes, more than run.memory"
+            message = (
+                f"{name_of(table)}: {CHUNK_ROWS} rows may be {bytes_at_a_time} bytes, more than run.memory"
+            )
             raise NeedsSparkError(message)
         return CHUNK_ROWS
 

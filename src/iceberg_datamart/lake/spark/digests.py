@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from iceberg_datamart.core.columns import decimal_size, element_of
 from iceberg_datamart.core.source.slices import SliceDigest
-from iceberg_datamart.core.sql.spark import quoted
+from iceberg_datamart.core.sql.spark import SPARK, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,11 +53,7 @@ def slice_sql(slicing: Slicing) -> str:
 
 def in_slices(slices: Slices) -> str:
     """Return the predicate that a row lies in one of `slices`."""
-    if slices.named is None:
-        return "true"
-    if not slices.numbers:
-        return "false"
-    return f"{slice_sql(slices.slicing)} IN ({', '.join(f'{number}L' for number in slices.named)})"
+    return slices.predicate(SPARK, slice_sql(slices.slicing))
 
 
 def _sum_of(start: int) -> str:

@@ -35,6 +35,7 @@ WORKERS ?= 2
 WORKERS_4_0 ?= 0
 SPREAD = --dist loadgroup -n
 SUB := $(MAKE) --no-print-directory
+IN_MEMORY := sh tests/support/in_memory.sh
 
 .PHONY: demo setup environments check style pure test matrix foreword everything
 .PHONY: test-glue-5.1 test-beside test-glue-4.0 test-sparkless
@@ -103,10 +104,10 @@ pure: setup
 	$(BIN)/pytest -q -n 2 --timings $(TIMINGS)/pure.json $(PURE)
 
 test: foreword  ## All that a change can break, on real PostgreSQL, Spark and Iceberg
-	@+$(SUB) everything
+	@+$(IN_MEMORY) $(SUB) everything
 
 matrix:  ## The same with every variation, all of it on both runtimes: an hour or two
-	@+$(SUB) everything TIMINGS=.timings/matrix ON_GLUE_5_1='not soak' ON_GLUE_4_0='not soak' WORKERS_4_0=2
+	@+$(IN_MEMORY) $(SUB) everything TIMINGS=.timings/matrix ON_GLUE_5_1='not soak' ON_GLUE_4_0='not soak' WORKERS_4_0=2
 	@echo "Paste the table into docs/reliability.md."
 
 foreword:

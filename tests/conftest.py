@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import settings as hypothesis_settings
 
-from iceberg_datamart.core.engines import SPARK
+from iceberg_datamart.core.engines import AUTO, SPARK
 from support.servers import parts as servers
 from support.shops.loaded_shop import LoadedShop
 from support.shops.shop import oracle_of
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Connection = psycopg.Connection[Any]
 
-pytest_plugins = ["support.timings", "support.groups"]
+pytest_plugins = ["support.engines", "support.groups", "support.timings"]
 
 # Time limits for single examples fail on a busy machine and tell nothing.
 hypothesis_settings.register_profile("steady", deadline=None)
@@ -69,13 +69,13 @@ def loaded_shop(databases: Databases, tmp_path_factory: pytest.TempPathFactory) 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run on Spark, too, what is marked `engines`, and in `make matrix` what differs between its runtimes."""
     marks = {mark.name for mark in metafunc.definition.iter_markers()}
-    if "engine" not in metafunc.fixturenames or "spark" in marks or usual_engine() == SPARK:
+    if "engine" not in metafunc.fixturenames or "spark" in marks or usual_engine() != AUTO:
         return
     if "engines" in marks:
-        metafunc.parametrize("engine", [usual_engine(), SPARK], indirect=True)
+        metafunc.parametrize("engine", [AUTO, SPARK], indirect=True)
     elif "runtime" in marks:
         on_spark = pytest.param(SPARK, marks=pytest.mark.matrix)
-        metafunc.parametrize("engine", [usual_engine(), on_spark], indirect=True)
+        metafunc.parametrize("engine", [AUTO, on_spark], indirect=True)
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ def change(connection: Connection, number: int) -> None:
     connection.execute("insert into purchase (customer_id, amount, updated_at) values (1, 7, now())")
 
 
-@pytest.mark.runtime
+@pytest.mark.engines("matrix")
 def test_r4_whatever_is_rolled_back_and_how_far_the_next_run_makes_good(
     laptop: Laptop, connection: Connection, oracle: Oracle
 ) -> None:

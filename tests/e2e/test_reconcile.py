@@ -52,7 +52,7 @@ def words(laptop: Laptop, connection: Connection) -> tuple[dict[Any, str], dict[
     return held, {str(key): value for key, value in connection.execute("select id, words from thing")}
 
 
-@pytest.mark.runtime
+@pytest.mark.engines("matrix")
 def test_rows_equal_under_any_key_have_equal_digests_and_deletes_and_silent_changes_have_others(
     laptop: Laptop, connection: Connection
 ) -> None:

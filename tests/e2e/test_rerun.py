@@ -56,7 +56,7 @@ def lived(laptop: Laptop, connection: Connection) -> dict[int, list[Row]]:
     return held
 
 
-@pytest.mark.runtime
+@pytest.mark.engines("matrix")
 def test_every_snapshot_of_a_mart_is_its_join_whatever_came_after(
     laptop: Laptop, connection: Connection
 ) -> None:

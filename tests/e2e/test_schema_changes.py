@@ -61,7 +61,7 @@ def catalog_of(laptop: Laptop) -> LakeCatalog:
     return LakeCatalog(config.catalog, config.database)
 
 
-@pytest.mark.runtime
+@pytest.mark.engines("matrix")
 def test_of_every_pair_of_types_the_plan_follows_the_legal_changes_and_refuses_all_others(
     laptop: Laptop, connection: Connection
 ) -> None:

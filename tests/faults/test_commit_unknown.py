@@ -112,6 +112,7 @@ def succeeded(ended: Ended) -> dict[str, Any]:
     return ended.report
 
 
+@pytest.mark.engines("matrix")
 def test_a_published_change_whose_answer_is_lost_is_reported_as_merged(shop: Shop) -> None:
     lost = ("customer", "customer_purchases")
     for table in lost:
@@ -140,6 +141,7 @@ def test_a_commit_that_published_nothing_is_made_again(shop: Shop) -> None:
     shop.check()
 
 
+@pytest.mark.engines("matrix")
 @pytest.mark.parametrize("how", [ANSWER_LOST, NOT_SENT])
 def test_a_first_load_is_neither_lost_nor_doubled(empty: Shop, *, how: bool) -> None:
     empty.lose(empty.commit_of("customer"), skip=STAGING, answer_lost=how)
@@ -149,6 +151,7 @@ def test_a_first_load_is_neither_lost_nor_doubled(empty: Shop, *, how: bool) -> 
     empty.check()
 
 
+@pytest.mark.engines("matrix")
 def test_a_table_is_created_once(empty: Shop) -> None:
     for table, how in (("customer", ANSWER_LOST), ("purchase", NOT_SENT)):
         empty.lose(described_commit_of("INSERT INTO iceberg_tables", table), answer_lost=how)
@@ -157,6 +160,7 @@ def test_a_table_is_created_once(empty: Shop) -> None:
     empty.check()
 
 
+@pytest.mark.engines("matrix")
 def test_a_column_is_added_once(shop: Shop) -> None:
     for table, how in (("customer", ANSWER_LOST), ("purchase", NOT_SENT)):
         shop.connection.execute(f"alter table {table} add column {table}_note text")
@@ -171,6 +175,7 @@ def test_a_column_is_added_once(shop: Shop) -> None:
             assert {row[f"{table}_note"] for row in shop.laptop.rows(holder)} == {"n"}
 
 
+@pytest.mark.engines("matrix")
 def test_where_the_catalog_cannot_be_asked_the_run_says_so_and_the_next_one_settles_it(shop: Shop) -> None:
     for how, later in ((ANSWER_LOST, "unchanged"), (NOT_SENT, "merged")):
         rename(shop.connection, f"before it is {later}")

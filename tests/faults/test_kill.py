@@ -34,7 +34,7 @@ _MOST_RUNS = 3 * KILLS
 _SEED = 5
 
 
-@pytest.mark.engines
+@pytest.mark.engines("matrix")
 def test_r2_a_run_killed_at_a_random_instant_is_made_good_by_the_next(
     laptop: Laptop, connection: Connection, oracle: Oracle
 ) -> None:

@@ -117,6 +117,7 @@ def after(seconds: float, work: Any) -> Iterator[None]:
         timer.join()
 
 
+@pytest.mark.engines("matrix")
 def test_a_server_that_is_not_up_yet_is_waited_for(laptop: Laptop, oracle: Oracle, proxy: FaultProxy) -> None:
     proxy.refuse()
     with after(1.2, lambda: setattr(proxy, "refusing", False)):
@@ -125,6 +126,7 @@ def test_a_server_that_is_not_up_yet_is_waited_for(laptop: Laptop, oracle: Oracl
     check(laptop, oracle)
 
 
+@pytest.mark.engines("matrix")
 def test_a_refused_login_is_told_at_once(laptop: Laptop, proxy: FaultProxy) -> None:
     refused = {
         "password authentication failed": {"password": "wrong"},
@@ -149,7 +151,7 @@ def test_a_refused_login_is_told_at_once(laptop: Laptop, proxy: FaultProxy) -> N
 # --- in the middle
 
 
-@pytest.mark.parametrize("how", [ANSWER_LOST, NOT_SENT])
+@pytest.mark.parametrize("how", [ANSWER_LOST, pytest.param(NOT_SENT, marks=pytest.mark.engines("matrix"))])
 def test_r8_after_each_cut_all_tables_are_read_again_at_one_fresh_point(
     laptop: Laptop, oracle: Oracle, proxy: FaultProxy, *, how: bool
 ) -> None:
@@ -167,6 +169,7 @@ def test_r8_after_each_cut_all_tables_are_read_again_at_one_fresh_point(
     check(laptop, oracle)
 
 
+@pytest.mark.engines("matrix")
 def test_a_source_that_stays_away_is_told_and_nothing_moves(
     laptop: Laptop, oracle: Oracle, proxy: FaultProxy
 ) -> None:
@@ -183,6 +186,7 @@ def test_a_source_that_stays_away_is_told_and_nothing_moves(
     check(laptop, oracle)
 
 
+@pytest.mark.engines("matrix")
 def test_a_source_that_is_lost_in_every_pass_is_given_up(
     laptop: Laptop, oracle: Oracle, proxy: FaultProxy
 ) -> None:
@@ -197,6 +201,7 @@ def test_a_source_that_is_lost_in_every_pass_is_given_up(
     check(laptop, oracle)
 
 
+@pytest.mark.engines("matrix")
 def test_the_end_of_the_session_that_holds_the_snapshot_is_survived(
     laptop: Laptop, connection: Connection, oracle: Oracle
 ) -> None:

@@ -1,4 +1,4 @@
-"""Breaks each rule and defect on purpose, in a copy of the package, and sees its test fail.
+"""Breaks each rule and defect on purpose, in a copy of the package, and sees its test fail, on each engine.
 
 `make broken` runs all of them, one after the other; with rules as arguments, such as `R7 D5`, some.
 """
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from iceberg_datamart.core.engines import IN_PROCESS, SPARK
 from support.faults.broken_defects import DEFECTS
 from support.faults.broken_later_rules import LATER_RULES
 from support.faults.broken_rules import FIRST_RULES
@@ -29,9 +30,16 @@ PACKAGE = Path("iceberg_datamart")
 
 
 BROKEN = (*FIRST_RULES, *LATER_RULES, *DEFECTS)
+# Where tests have whole runs, of whichever engine.
+_WITH_RUNS = ("tests/e2e/", "tests/faults/")
 
 
-def failure_of(broken: Broken) -> str | None:
+def engines_of(broken: Broken) -> tuple[str, ...]:
+    """Return the engines on which the rule's test must fail: one, where no run is in it."""
+    return (IN_PROCESS, SPARK) if broken.test.startswith(_WITH_RUNS) else (IN_PROCESS,)
+
+
+def failure_of(broken: Broken, engine: str) -> str | None:
     """Return the last line that the rule's test failed with; None where it passed all the same."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "src"
@@ -44,7 +52,7 @@ def failure_of(broken: Broken) -> str | None:
         done = subprocess.run(
             [sys.executable, "-m", "pytest", "-x", "-q", "--tb=line", "--show-capture=no", broken.test],
             cwd=ROOT,
-            env=os.environ | {"PYTHONPATH": str(copy), "COLUMNS": "300"},
+            env=os.environ | {"PYTHONPATH": str(copy), "COLUMNS": "300", "ENGINE": engine},
             capture_output=True,
             text=True,
             check=False,
@@ -58,15 +66,15 @@ def failure_of(broken: Broken) -> str | None:
 def main(wanted: list[str]) -> int:
     """Break what is `wanted` (default: all), print what failed; return how many were not noticed."""
     console = Console(width=180)
-    table = Table("rule", "broken by", "test", "failed with")
+    table = Table("rule", "broken by", "test", "engine", "failed with")
     unnoticed = 0
-    for broken in BROKEN:
-        if wanted and broken.rule not in wanted:
-            continue
-        failure = failure_of(broken)
+    chosen = [broken for broken in BROKEN if not wanted or broken.rule in wanted]
+    for broken, engine in [(each, engine) for each in chosen for engine in engines_of(each)]:
+        failure = failure_of(broken, engine)
         unnoticed += failure is None
-        console.print(f"{broken.rule}: {failure or 'NOT NOTICED'}", markup=False)
-        table.add_row(broken.rule, broken.how, broken.test.split("::")[-1], failure or "NOT NOTICED")
+        told = failure or "NOT NOTICED"
+        console.print(f"{broken.rule}, {engine}: {told}", markup=False)
+        table.add_row(broken.rule, broken.how, broken.test.split("::")[-1], engine, told)
     console.print(table)
     return unnoticed
 

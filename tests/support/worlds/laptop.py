@@ -89,7 +89,12 @@ def _write_no_checksum_files() -> None:
 
 
 def usual_engine() -> str:
-    """Return what runs have that no test asks otherwise: as users have it, and on Glue 4.0 its Spark."""
+    """Return what runs have that no test asks otherwise: as users have it, and on Glue 4.0 its Spark.
+
+    ENGINE in the environment says another, which is then the only one, but for tests of both or of Spark.
+    """
+    if wanted := os.environ.get("ENGINE"):
+        return wanted
     return AUTO if present_runtime() is GLUE_5_1 else SPARK
 
 

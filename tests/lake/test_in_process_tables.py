@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -289,6 +290,19 @@ def test_each_manifest_is_read_once(lake: LocalLake, monkeypatch: pytest.MonkeyP
         lake.rows()
         lake.rows()
     assert len(read) == len(set(read)) == 7
+
+
+def test_duckdb_is_told_how_many_rows_a_table_has(lake: LocalLake) -> None:
+    """It would take both for empty, and hash the larger one."""
+    lake.create("few")
+    lake.change(numbered(1, 3000))
+    lake.change(None, "id <= 1000")
+    lake.change(numbered(1, 10), name="few")
+    for name, least, most in (("t", 100, 3000), ("few", 10, 10)):
+        query = f"EXPLAIN (FORMAT json) FROM {lake.tables.relation(name)}"
+        [plan] = json.loads(lake.fetch(query)[0][1])
+        assert least <= int(plan["extra_info"]["Estimated Cardinality"]) <= most
+    assert lake.fetch(f"SELECT count(*) FROM {lake.tables.relation('t')}") == [(2000,)]
 
 
 def test_bounds_of_each_file_are_kept(lake: LocalLake) -> None:

@@ -47,6 +47,7 @@ class DeleteFile:
 
     path: str
     sequence_number: int
+    rows: int
     first: str | None
     last: str | None
 
@@ -207,7 +208,7 @@ def _told(table: Table, manifest: ManifestFile, entry: ManifestEntry) -> DataFil
     if (file.content == DataFileContent.DATA) != (manifest.content == ManifestContent.DATA):
         raise LakeError(f"{name_of(table)}: {manifest.manifest_path} mixes data files and deletes")
     if file.content == DataFileContent.POSITION_DELETES:
-        return DeleteFile(file.file_path, entry.sequence_number, *_path_bounds(file))
+        return DeleteFile(file.file_path, entry.sequence_number, file.record_count, *_path_bounds(file))
     return DataFile(
         file.file_path,
         entry.sequence_number,

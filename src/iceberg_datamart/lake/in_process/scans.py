@@ -95,7 +95,8 @@ def _arms(
         told = f", filename = '{_PATH}', file_row_number = true" if placed or deletes is not None else ""
         there = {column.field_id: column.type for column in columns if column.field_id is not None}
         kinds = {field_id: (f"c{field_id}", kind) for field_id, kind in there.items()}
-        source = _read_parquet([found.path for found, _ in group], kinds, told)
+        rows = sum(file.rows for _, file in group)
+        source = _read_parquet([found.path for found, _ in group], kinds, rows, told)
         if deletes is not None:
             gone = _deletes_sql(deletes, [file for _, file in group])
             source += f" ANTI JOIN {gone} ON gone_path = {path} AND gone_pos = {ROW_NUMBER}"
@@ -127,28 +128,34 @@ def _nothing(columns: Sequence[Selected], *, placed: bool) -> str:
     return f"(SELECT {values} WHERE false)"
 
 
-def _read_parquet(paths: Sequence[str], kinds: Mapping[int, tuple[str, str]], options: str = "") -> str:
+def _read_parquet(
+    paths: Sequence[str], kinds: Mapping[int, tuple[str, str]], rows: int, options: str = ""
+) -> str:
     """Return the rows of files, columns by field id as `kinds` names and types them.
 
-    DuckDB wants one column at least; where all are NULL, it is one that no file has.
+    DuckDB wants one column at least; where all are NULL, it is one that no file has. It takes files that are
+    read by a schema (1.5) for empty, unless it is told how many `rows` they have: it would hash the larger
+    side of each join.
     """
     schema = ", ".join(
         f"{key}: {{name: {text(name)}, type: {text(kind)}, default_value: NULL}}"
         for key, (name, kind) in (kinds or {0: ("c0", "BOOLEAN")}).items()
     )
     listed = ", ".join(text(exact(path)) for path in paths)
-    return f"read_parquet([{listed}], schema = MAP {{{schema}}}, hive_partitioning = false{options})"
+    known = f"schema = MAP {{{schema}}}, explicit_cardinality = {rows}"
+    return f"read_parquet([{listed}], {known}, hive_partitioning = false{options})"
 
 
 def _deletes_sql(deletes: Deletes, data: Sequence[DataFile]) -> str:
     """Return the places that delete files name, as a relation of `gone_path` and `gone_pos`."""
     kinds = {FILE_PATH_ID: ("gone_path", "VARCHAR"), POS_ID: ("gone_pos", "BIGINT")}
     paths = {located(file.path).path: file for file in deletes.files}
+    rows = sum(file.rows for file in deletes.files)
     if not deletes.by_sequence:
-        return f"(SELECT gone_path, gone_pos FROM {_read_parquet(list(paths), kinds)})"
+        return f"(SELECT gone_path, gone_pos FROM {_read_parquet(list(paths), kinds, rows)})"
     by = _sequence_numbers(paths.items())
     of = _sequence_numbers((file.path, file) for file in data)
-    source = _read_parquet(list(paths), kinds, f", filename = '{_PATH}'")
+    source = _read_parquet(list(paths), kinds, rows, f", filename = '{_PATH}'")
     return (
         f"(SELECT gone_path, gone_pos FROM {source} "
         f"JOIN (VALUES {by}) AS deleting(by_path, by_number) ON by_path = {_PATH} "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -111,9 +112,12 @@ class MaintainedMart:
         return self.shape.join_sql(SQLITE, {table: f"`{table}_{when}`" for table in self.shape.tables})
 
     def arms(self) -> list[Taken]:
-        changed = [node for node in self.shape.nodes if self.before[node.table] != self.now[node.table]]
-        arms = joined_arms(self._arm(node) for node in changed)
+        arms = joined_arms(self._arm(node) for node in self._changed)
         return [self._taken(arm) for arm in arms]
+
+    @property
+    def _changed(self) -> list[Node]:
+        return [node for node in self.shape.nodes if self.before[node.table] != self.now[node.table]]
 
     def _arm(self, node: Node) -> Arm:
         deletes = bool(set(self.before[node.table]) - set(self.now[node.table]))
@@ -138,13 +142,12 @@ class MaintainedMart:
             return []
         names = self.shape.columns
         new = restricted_sql(SQLITE, f"({self.join('now')})", names, arms)
-        old = restricted_sql(SQLITE, "`mart`", names, arms)
-        select = changeset_sql(
-            SQLITE,
-            Sides(new=f"({new})", old=f"({old})", key=self.shape.key, columns=names, null_safe=True),
-            full=True,
-        )
-        return self.engine.rows(select)
+        sides = Sides(f"({new})", "", self.shape.key, names, null_safe=True, compared=self.compared())
+        old = restricted_sql(SQLITE, "`mart`", sides.of_old, arms)
+        return self.engine.rows(changeset_sql(SQLITE, replace(sides, old=f"({old})"), full=True))
+
+    def compared(self) -> tuple[str, ...]:
+        return self.shape.columns_after(node.table for node in self._changed)
 
     def taken(self, relation: str) -> set[Row]:
         """Return the rows of a relation that any arm takes; refuse a row that is taken twice."""
@@ -269,6 +272,40 @@ def test_a_first_match_replaces_the_row_that_carries_nulls() -> None:
     assert maintained.old_rows == [(1, "a", None, None)]
     assert in_any_order(maintained.merged()) == in_any_order([(1, "a", 10, None)])
     maintained.engine.close()
+
+
+def rated(how: str) -> MartShape:
+    """Return account ⋈ rating on account_id and grade ⋈ band on grade; the key is the account's alone."""
+    mirrors = {
+        "account": MirrorShape(("account_id", "grade", "name"), ("account_id",)),
+        "rating": MirrorShape(("account_id", "grade"), ("account_id",)),
+        "band": MirrorShape(("grade", "title"), ("grade",)),
+    }
+    joins = [
+        {"table": "rating", "on": ["account_id", "grade"], "how": how},
+        {"table": "band", "on": ["grade"], "to": "rating", "how": how},
+    ]
+    return mart_shape("mart", MartConfig.model_validate({"from": "account", "joins": joins}), mirrors)
+
+
+@needs_full_join
+def test_r8_a_match_that_is_lost_further_up_takes_what_an_unchanged_table_showed() -> None:
+    before: Tables = {"account": {(1,): (5, "a")}, "rating": {(1,): (5,)}, "band": {(5,): ("good",)}}
+    maintained = MaintainedMart(rated("left"), before, {**before, "rating": {(1,): (6,)}})
+    assert maintained.old_rows == [(1, 5, "a", "good")]
+    assert maintained.merged() == [(1, 5, "a", None)]
+    maintained.engine.close()
+
+
+def test_what_can_change_in_a_row_is_what_changed_tables_show_and_matches_that_the_key_does_not_tell() -> (
+    None
+):
+    assert chain("left").columns_after(["account"]) == ("account_id", "name")
+    assert rated("left").columns_after(["account"]) == ("account_id", "grade", "name", "title")
+    assert rated("left").columns_after(["rating"]) == ("title",)
+    assert rated("left").columns_after(["band"]) == ("title",)
+    assert rated("inner").columns_after(["account"]) == ("account_id", "grade", "name")
+    assert rated("inner").columns_after(["rating"]) == ()
 
 
 @needs_full_join

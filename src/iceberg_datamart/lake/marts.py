@@ -169,12 +169,21 @@ class MartJoin:
 
     def changeset(self) -> Changeset:
         """Return what must change in the mart, restricted to what the mirrors' changes can touch (R8)."""
-        shape = self._shape
-        arms = self._arms()
-        new = restricted_sql(self._dialect, self._join, shape.columns, arms)
-        old = restricted_sql(self._dialect, self._engine.table(shape.name, self._base), shape.columns, arms)
-        sides = Sides(new=f"({new})", old=f"({old})", key=shape.key, columns=shape.columns, null_safe=True)
+        sides = self._sides(self._arms())
         return computed(self._engine, self._target(), changeset_sql(self._dialect, sides, full=True))
+
+    def _sides(self, arms: Sequence[Taken]) -> Sides:
+        """Return the rows that any arm takes, of the join and of the mart.
+
+        Of a mart that is known to be its join, what unchanged mirrors gave it is not read.
+        """
+        shape, changed = self._shape, self.maintenance.changed
+        new = restricted_sql(self._dialect, self._join, shape.columns, arms)
+        sides = Sides(new=f"({new})", old="", key=shape.key, columns=shape.columns, null_safe=True)
+        if changed is not None:
+            sides = replace(sides, compared=shape.columns_after(changed))
+        held = self._engine.table(shape.name, self._base)
+        return replace(sides, old=f"({restricted_sql(self._dialect, held, sides.of_old, arms)})")
 
     def _target(self, order: Sequence[str] = ()) -> Target:
         key = tuple(column for column in self.columns if column.name in self._shape.key)

@@ -122,6 +122,23 @@ class MartShape:
         """Return the mart's own columns, in order, without the lineage columns."""
         return (*self.selected, *self.expressions)
 
+    def columns_after(self, changed: Iterable[str]) -> tuple[str, ...]:
+        """Return the mart's own columns that may be others in a row whose key stays, for `changed` tables.
+
+        The key has the primary key of one row of each table, so that what the other tables show stays. But
+        where a left-joined table's whole primary key shows as its parent's, the key does not tell whether
+        there is a match, which may come and go with any table above. Expressions may stand on any column.
+        """
+        others = set(changed)
+        below = set(others)
+        for node in self.nodes:
+            if node.parent in below:
+                below.add(node.table)
+                if node.how == "left" and set(node.shape.primary_key) <= {own for _, own in node.on}:
+                    others.add(node.table)
+        shown = {output.name for output in self.outputs if output.table in others}
+        return tuple(name for name in self.columns if name in shown or name in self.expressions)
+
     @property
     def types(self) -> dict[str, str]:
         """Return the types of the columns that expressions and filter stand on, as far as they are known."""

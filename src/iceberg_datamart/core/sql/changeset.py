@@ -36,6 +36,9 @@ class Sides:
     Only rows of `old` within `bounds` count. Rows of `new` whose column `deleted` is true must not be in
     `old`. Keys in the relation `protected` are those of rejected rows, of which `old` may hold an earlier
     version. Keys match null-safely where `null_safe`; all other columns always do.
+
+    Where `compared` is not None, `old` has the key and these columns alone: the others are known to be the
+    same wherever the key is.
     """
 
     new: str
@@ -46,6 +49,14 @@ class Sides:
     deleted: str | None = None
     protected: str | None = None
     null_safe: bool = False
+    compared: Sequence[str] | None = None
+
+    @property
+    def of_old(self) -> Sequence[str]:
+        """Return the columns that `old` has, in the order of `columns`."""
+        if self.compared is None:
+            return self.columns
+        return [name for name in self.columns if name in {*self.key, *self.compared}]
 
 
 def changeset_sql(dialect: Dialect, sides: Sides, *, full: bool) -> str:
@@ -53,20 +64,21 @@ def changeset_sql(dialect: Dialect, sides: Sides, *, full: bool) -> str:
 
     Copies are the rows that `old` holds of a key. With `full`, rows that only `old` holds are deletes, but
     for those whose key is protected. Each key is there once: one that `old` holds more than once, whoever
-    wrote it, is to be replaced.
+    wrote it, is to be replaced. Of a delete, columns that `old` does not have are NULL.
     """
     new, old, key = sides.new, sides.old, sides.key
     gone = _mark(dialect, sides.deleted)
     doubled = f"coalesce({OLD}.{COPIES} > 1, false)"
-    differs = f"{doubled} OR {_differs(dialect, sides.columns, gone)}"
+    differs = f"{doubled} OR {_differs(dialect, sides.of_old, gone)}"
     if sides.protected:
         same = matching(dialect, key, OTHER, OLD)
         spared = f"SELECT 1 FROM {sides.protected} AS {OTHER} WHERE {same}"
         differs = f"({differs}) AND NOT ({NEW}.{_HERE} IS NULL AND EXISTS ({spared}))"
-    by = listed(dialect, key)
+    by, held = listed(dialect, key), set(sides.of_old) if full else ()
+    values = (_value(dialect.quoted(name), of_either=name in held) for name in sides.columns)
     counted = f"count(*) OVER (PARTITION BY {by}) AS {COPIES}, {_numbered(dialect, key, key)}"
     return (
-        f"SELECT {', '.join(_value(dialect.quoted(name), full=full) for name in sides.columns)}, "
+        f"SELECT {', '.join(values)}, "
         f"coalesce({OLD}.{COPIES}, 0) AS {COPIES}, "
         f"CASE WHEN {NEW}.{_HERE} IS NULL OR {gone} THEN '{DELETE}' WHEN {doubled} THEN '{REPLACE}' "
         f"WHEN {OLD}.{_HERE} IS NULL THEN '{INSERT}' ELSE '{UPDATE}' END AS {CHANGE} "
@@ -159,7 +171,7 @@ def _differs(dialect: Dialect, columns: Iterable[str], gone: str) -> str:
     )
 
 
-def _value(column: str, *, full: bool) -> str:
-    if not full:
+def _value(column: str, *, of_either: bool) -> str:
+    if not of_either:
         return f"{NEW}.{column}"
     return f"CASE WHEN {NEW}.{_HERE} IS NULL THEN {OLD}.{column} ELSE {NEW}.{column} END AS {column}"

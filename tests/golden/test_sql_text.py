@@ -12,15 +12,8 @@ from iceberg_datamart.app.settings_file import default_config_text, parse_config
 from iceberg_datamart.core.changes import Lineage, Merge
 from iceberg_datamart.core.columns import Column
 from iceberg_datamart.core.instants import CursorKind
-from iceberg_datamart.core.mart.shape import (
-    Delta,
-    MartShape,
-    MirrorShape,
-    changed_keys_sql,
-    joined_arms,
-    mart_shape,
-    restricted_sql,
-)
+from iceberg_datamart.core.mart.arms import Delta, Taken, changed_keys_sql, joined_arms, restricted_sql
+from iceberg_datamart.core.mart.shape import MartShape, MirrorShape, mart_shape
 from iceberg_datamart.core.settings.model import MartConfig, TableConfig
 from iceberg_datamart.core.source.reads import SourceTable
 from iceberg_datamart.core.sql.bounds import within
@@ -130,7 +123,7 @@ def test_the_mart_rows_that_two_changed_tables_touch(how: str) -> None:
         arms.append(
             found.arm(SPARK, name, delta, f"({changed_keys_sql(SPARK, delta, node.shape.primary_key)})")
         )
-    taken = [arm.taken(SPARK, f"({arm.keys})") for arm in joined_arms(arms)]
+    taken = [Taken(arm.outputs, (), (), f"({arm.keys})") for arm in joined_arms(arms)]
     check(
         f"touched_rows_{how}.sql",
         laid_out(restricted_sql(SPARK, "`mart`", ["queue_id", "transaction_id"], taken)),

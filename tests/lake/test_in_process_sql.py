@@ -10,6 +10,7 @@ import pytest
 
 from iceberg_datamart.core.changes import Lineage, Merge
 from iceberg_datamart.core.columns import Column
+from iceberg_datamart.core.mart.arms import Taken, restricted_sql
 from iceberg_datamart.core.quality.predicates import Expression
 from iceberg_datamart.core.source.slices import Slicing
 from iceberg_datamart.core.sql.changeset import Sides, changeset_sql, differences_sql, single_changes_sql
@@ -101,6 +102,32 @@ def test_no_comparison_joins_each_row_with_every_other(
         assert "HASH_JOIN" in plan
         assert "NL_JOIN" not in plan
         assert "NESTED_LOOP" not in plan
+
+
+def test_no_merge_joins_each_row_with_every_other(session: Session) -> None:
+    old = "SELECT i AS k, i AS v, 'f' AS _datamart_file, i AS _datamart_pos FROM range(10000) AS t(i)"
+    session.cursor.execute(f"CREATE TABLE old AS {old}")
+    session.cursor.execute(
+        "CREATE TABLE new AS SELECT i AS k, i AS v, 'update' AS _datamart_change FROM range(10000) AS t(i)"
+    )
+    merge = Merge("t", "new", ["k"], ["k", "v"], Lineage("me", NOON))
+    matched = session.kept(matched_sql(merge, "old"))
+    for select in (matched_sql(merge, "old"), written_sql(merge, matched)):
+        plan = session.fetched(f"EXPLAIN {select}")[0][1]
+        assert "HASH_JOIN" in plan
+        assert "NL_JOIN" not in plan
+        assert "NESTED_LOOP" not in plan
+
+
+def test_no_arm_of_a_mart_keeps_all_rows_of_the_mart(session: Session) -> None:
+    """For an EXISTS beside other predicates DuckDB does: a join by the values of both sides."""
+    session.cursor.execute('CREATE TABLE mart AS SELECT i AS "id", i AS "v" FROM range(100000) AS t(i)')
+    session.cursor.execute('CREATE TABLE keys AS SELECT i * 100 AS "id" FROM range(1000) AS t(i)')
+    key = Column("id", "long")
+    arms = [Taken(("id",), [key], [(i * 100,) for i in range(n)], "keys") for n in (500, 1000)]
+    select = restricted_sql(DUCKDB, "mart", ["id", "v"], arms)
+    assert "DELIM" not in session.fetched(f"EXPLAIN {select}")[0][1]
+    assert session.fetched(f"SELECT count(*), count(DISTINCT id) FROM ({select})") == [(500, 500)]
 
 
 def test_a_merge_leaves_what_its_changes_say(session: Session) -> None:

@@ -11,23 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iceberg_datamart.core.columns import Column
-from iceberg_datamart.core.mart.shape import (
+from iceberg_datamart.core.mart.arms import (
     Arm,
     Delta,
-    MartShape,
-    MirrorShape,
-    Node,
     Taken,
     changed_keys_sql,
     joined_arms,
-    mart_shape,
     restricted_sql,
 )
+from iceberg_datamart.core.mart.shape import MartShape, MirrorShape, Node, mart_shape
 from iceberg_datamart.core.settings.model import MartConfig
 from iceberg_datamart.core.sql.bounds import one_of
 from iceberg_datamart.core.sql.changeset import Sides, changeset_sql
 from iceberg_datamart.core.sql.reserved import ROW
-from iceberg_datamart.lake.changeset import bounds_of
 from support.oracles.sqlite_engine import SQLITE, Engine, needs_full_join
 
 Row = tuple[Any, ...]
@@ -109,7 +105,10 @@ class MaintainedMart:
         return self.engine.rows(self.join(when))
 
     def join(self, when: str) -> str:
-        return self.shape.join_sql(SQLITE, {table: f"`{table}_{when}`" for table in self.shape.tables})
+        return self.shape.join_sql(SQLITE, self.relations(when))
+
+    def relations(self, when: str) -> dict[str, str]:
+        return {table: f"`{table}_{when}`" for table in self.shape.tables}
 
     def arms(self) -> list[Taken]:
         arms = joined_arms(self._arm(node) for node in self._changed)
@@ -129,11 +128,8 @@ class MaintainedMart:
     def _taken(self, arm: Arm) -> Taken:
         columns = [Column(name, "int") for name in arm.outputs]
         rows = self.engine.rows(arm.keys)
-        bounds = bounds_of(SQLITE, columns, rows, ROW)
-        listed = one_of(SQLITE, columns, rows, ROW) if self.lists else None
-        if listed is not None:
-            return Taken.of_literals(bounds, listed)
-        return arm.taken(SQLITE, f"({arm.keys})", bounds)
+        listed = self.lists and one_of(SQLITE, columns, rows, ROW) is not None
+        return Taken(arm.outputs, columns, rows, None if listed else f"({arm.keys})")
 
     def changes(self) -> list[Row]:
         """Return the changeset that the lake merges, each row with its change."""
@@ -141,7 +137,7 @@ class MaintainedMart:
         if not arms:
             return []
         names = self.shape.columns
-        new = restricted_sql(SQLITE, f"({self.join('now')})", names, arms)
+        new = self.shape.taken_sql(SQLITE, self.relations("now"), arms)
         sides = Sides(f"({new})", "", self.shape.key, names, null_safe=True, compared=self.compared())
         old = restricted_sql(SQLITE, "`mart`", sides.of_old, arms)
         return self.engine.rows(changeset_sql(SQLITE, replace(sides, old=f"({old})"), full=True))

@@ -22,7 +22,7 @@ FOLDERS = ("core/sql", "lake", "lake/spark", "sources/postgres")
 # Whose SQL stands beside names of people's columns; the others ask system catalogs alone.
 MODULES = sorted(
     {
-        *("core/mart/shape.py", "core/quality/checks.py", "core/quality/audits.py"),
+        *("core/mart/arms.py", "core/mart/shape.py", "core/quality/checks.py", "core/quality/audits.py"),
         *(f"{folder}/{path.name}" for folder in FOLDERS for path in (PACKAGE / folder).glob("*.py")),
     }
     - {

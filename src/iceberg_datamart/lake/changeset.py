@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from iceberg_datamart.core.changes import Append, Merge
 from iceberg_datamart.core.quality.touched import Touched
-from iceberg_datamart.core.sql.bounds import has_ranges, key_ranges, within
+from iceberg_datamart.core.sql.bounds import bounds_of, has_ranges
 from iceberg_datamart.core.sql.changeset import single_changes_sql
 from iceberg_datamart.core.sql.dialect import listed
-from iceberg_datamart.core.sql.reserved import CHANGE, COPIES, DELETE, INSERT, OLD, REPLACE, UPDATE
+from iceberg_datamart.core.sql.reserved import CHANGE, COPIES, DELETE, INSERT, REPLACE, UPDATE
 from iceberg_datamart.core.state.commit import PREFIX, CommitReceipt
 from iceberg_datamart.crash_points import crash_point
 
@@ -171,15 +171,3 @@ def few_rows(engine: Engine, relation: str, key: Sequence[Column]) -> list[tuple
     values = ", ".join(dialect.number(dialect.quoted(column.name), column.type) for column in key)
     rows = engine.fetch(f"SELECT {values} FROM {relation} LIMIT {FEW_KEYS + 1}")
     return rows if len(rows) <= FEW_KEYS else None
-
-
-def bounds_of(
-    dialect: Dialect, key: Sequence[Column], rows: Sequence[Sequence[Any]], alias: str = OLD
-) -> str:
-    """Return the predicate that each key column lies near one of `rows`; columns with a NULL are left out."""
-    parts = []
-    for position, column in enumerate(key):
-        values = [row[position] for row in rows]
-        if None not in values:
-            parts.append(within(dialect, column, key_ranges(column, values), alias))
-    return " AND ".join(part for part in parts if part != "true") or "true"

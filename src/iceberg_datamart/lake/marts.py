@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from iceberg_datamart.core.changes import Append
-from iceberg_datamart.core.mart.shape import Delta, Taken, changed_keys_sql, joined_arms, restricted_sql
+from iceberg_datamart.core.mart.arms import Delta, Taken, changed_keys_sql, joined_arms, restricted_sql
 from iceberg_datamart.core.quality.audits import audits_of
 from iceberg_datamart.core.quality.checks import checks_of
 from iceberg_datamart.core.report.verification import Verified
@@ -17,7 +17,7 @@ from iceberg_datamart.core.sql.keys import repeated_key_sql
 from iceberg_datamart.core.sql.reserved import ROW
 from iceberg_datamart.errors import ConfigError, LakeError
 from iceberg_datamart.lake.auditing import Auditor
-from iceberg_datamart.lake.changeset import Target, bounds_of, computed, few_rows, inserts_sql
+from iceberg_datamart.lake.changeset import Target, computed, few_rows, inserts_sql
 from iceberg_datamart.lake.checking import checked
 from iceberg_datamart.lake.differences import counted
 from iceberg_datamart.lake.publishing import Publishing
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from iceberg_datamart.core.columns import Column
-    from iceberg_datamart.core.mart.shape import Arm
+    from iceberg_datamart.core.mart.arms import Arm
     from iceberg_datamart.lake.changeset import Changeset
     from iceberg_datamart.lake.engine import Engine
     from iceberg_datamart.lake.mirrors import Writer
@@ -160,7 +160,7 @@ class MartJoin:
 
     def rows_sql(self) -> str:
         """Return the SELECT of all rows of the mart."""
-        return restricted_sql(self._dialect, self._join, self._shape.columns, [])
+        return self._shape.taken_sql(self._dialect, self._pinned, [])
 
     def first(self) -> Changeset:
         """Return all rows of the mart as the changeset of an empty one."""
@@ -178,7 +178,7 @@ class MartJoin:
         Of a mart that is known to be its join, what unchanged mirrors gave it is not read.
         """
         shape, changed = self._shape, self.maintenance.changed
-        new = restricted_sql(self._dialect, self._join, shape.columns, arms)
+        new = shape.taken_sql(self._dialect, self._pinned, arms)
         sides = Sides(new=f"({new})", old="", key=shape.key, columns=shape.columns, null_safe=True)
         if changed is not None:
             sides = replace(sides, compared=shape.columns_after(changed))
@@ -232,10 +232,7 @@ class MartJoin:
         alike = [types[c.name] for c in self._engine.columns(arm.keys) if c.type == types[c.name].type]
         ranged = [column for column in alike if has_ranges(column)]
         rows = few_rows(self._engine, f"({arm.keys})", ranged)
-        bounds = bounds_of(self._dialect, ranged, rows or (), ROW)
-        if rows is not None and len(ranged) == len(arm.outputs):
-            listed = one_of(self._dialect, ranged, rows, ROW)
-            if listed is not None:
-                # These keys are not read again.
-                return Taken.of_literals(bounds, listed)
-        return arm.taken(self._dialect, self._engine.hold(arm.keys), bounds)
+        if rows is not None and len(ranged) == len(arm.outputs) and one_of(self._dialect, ranged, rows, ROW):
+            # These keys are not read again.
+            return Taken(arm.outputs, ranged, rows, None)
+        return Taken(arm.outputs, ranged, rows or (), self._engine.hold(arm.keys))

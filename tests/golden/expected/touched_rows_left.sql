@@ -1,7 +1,6 @@
 SELECT _datamart_row.`queue_id`, _datamart_row.`transaction_id`
-FROM `mart` AS _datamart_row
-WHERE true AND EXISTS (SELECT 1
-FROM (SELECT DISTINCT `queue_id` AS `queue_id`
+FROM (SELECT _datamart_row.*
+FROM `mart` AS _datamart_row SEMI JOIN (SELECT DISTINCT `queue_id` AS `queue_id`
 FROM (SELECT _datamart_row.`queue_id`
 FROM `queue`@now AS _datamart_row
 WHERE _datamart_row.`_run_id` IN ('run-1', 'run-2')
@@ -35,4 +34,4 @@ WHERE NOT EXISTS (SELECT 1
 FROM `settlement_transaction`@now AS _datamart_other
 WHERE _datamart_other.`transaction_id` <=> _datamart_row.`transaction_id`)) AS _datamart_other
 WHERE _datamart_other.`transaction_id` <=> _datamart_row.`transaction_id`)) AS _datamart_row) AS _datamart_other
-WHERE _datamart_other.`queue_id` <=> _datamart_row.`queue_id`)
+ON _datamart_other.`queue_id` <=> _datamart_row.`queue_id`) AS _datamart_row

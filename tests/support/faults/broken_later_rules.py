@@ -25,7 +25,7 @@ LATER_RULES = (
         "R18",
         "a key that is held twice is left so where its rows are right",
         "core/sql/changeset.py",
-        'differs = f"{doubled} OR {_differs(dialect, sides.columns, gone)}"',
+        'differs = f"{doubled} OR {_differs(dialect, sides.of_old, gone)}"',
         "differs = _differs(dialect, sides.columns, gone)",
         "tests/unit/test_sql.py::test_r18_a_key_that_the_mirror_holds_more_than_once_is_replaced",
     ),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from iceberg_datamart.core.sql.reserved import OTHER, ROW
 from iceberg_datamart.core.sql.spark import SparkDialect
 
 if TYPE_CHECKING:
@@ -19,8 +20,14 @@ needs_full_join = pytest.mark.skipif(sqlite3.sqlite_version_info < (3, 39), reas
 class SqliteDialect(SparkDialect):
     """As far as the tests need it; SQLite takes names in backticks, too."""
 
+    joins_in_steps = True
+
     def same(self, left: str, right: str) -> str:
         return f"{left} IS {right}"
+
+    def among(self, relation: str, keys: str, same: str, *, others: bool = False) -> str:
+        found = f"EXISTS (SELECT 1 FROM {keys} AS {OTHER} WHERE {same})"
+        return f"(SELECT * FROM {relation} AS {ROW} WHERE {'NOT ' if others else ''}{found})"
 
 
 SQLITE = SqliteDialect()

@@ -8,14 +8,16 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from iceberg_datamart.core.mart.arms import Arm, each_once_sql
 from iceberg_datamart.core.sql.dialect import listed, matching
-from iceberg_datamart.core.sql.reserved import OTHER, ROW, RUN_ID, is_taken
+from iceberg_datamart.core.sql.reserved import OTHER, ROW, is_taken
 from iceberg_datamart.core.sql.spark import SPARK
 from iceberg_datamart.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from iceberg_datamart.core.mart.arms import Delta, Taken
     from iceberg_datamart.core.settings.model import JoinConfig, MartConfig
     from iceberg_datamart.core.sql.dialect import Dialect
 
@@ -47,49 +49,6 @@ class Output:
     name: str
     table: str
     column: str
-
-
-@dataclass(frozen=True)
-class Arm:
-    """The mart rows whose `outputs` are among the keys that `keys` selects, under the same names."""
-
-    outputs: tuple[str, ...]
-    keys: str
-
-    def taken(self, dialect: Dialect, keys: str, bounds: str = "true") -> Taken:
-        """Return how to find its rows by `keys`, a relation of what the arm's own select.
-
-        All of them lie within the predicate `bounds`.
-        """
-        shared = matching(dialect, self.outputs, OTHER, ROW, null_safe=True)
-        found = f"EXISTS (SELECT 1 FROM {keys} AS {OTHER} WHERE {shared})"
-        return Taken(f"{bounds} AND {found}", f"NOT {found}")
-
-
-@dataclass(frozen=True)
-class Taken:
-    """The predicates that an arm takes a row, and that it does not; of each row one is true."""
-
-    test: str
-    fails: str
-
-    @classmethod
-    def of_literals(cls, bounds: str, keys: str) -> Taken:
-        """Return those of an arm whose rows are found by a predicate that names their `keys` as literals."""
-        return cls(f"{bounds} AND {keys}", f"NOT coalesce({keys}, false)")
-
-
-@dataclass(frozen=True)
-class Delta:
-    """How to find what changed in a mirror since the mart consumed it.
-
-    `now` and `before` are the mirror's relations at its current and at the consumed snapshot.
-    """
-
-    now: str
-    before: str
-    run_ids: tuple[str, ...]
-    deletes: bool
 
 
 @dataclass(frozen=True)
@@ -199,6 +158,60 @@ class MartShape:
             joins.append(f"{node.how.upper()} JOIN {relations[node.table]} AS {aliases[node.table]} ON {on}")
         return f"SELECT {shown} FROM {' '.join(joins)}"
 
+    def taken_sql(self, dialect: Dialect, relations: Mapping[str, str], arms: Sequence[Taken]) -> str:
+        """Return the SELECT of the mart's rows that any arm takes, once each; of all of them without arms.
+
+        An arm's keys restrict the table that shows them before it is joined. A left-joined one cannot be:
+        its rows would be missed as matches, so the join is restricted.
+        """
+        taken = [self._joined_for(dialect, relations, arm) for arm in arms]
+        whole = [] if arms else [f"({self.join_sql(dialect, relations)})"]
+        return each_once_sql(dialect, taken or whole, self.columns, arms)
+
+    def _joined_for(self, dialect: Dialect, relations: Mapping[str, str], arm: Taken) -> str:
+        """Return the relation of the rows that an arm takes."""
+        own = {output.name: output.column for output in self.outputs if output.name in arm.outputs}
+        tables = {output.table for output in self.outputs if output.name in arm.outputs}
+        if len(tables) > 1 or any(self._node(table).how == "left" for table in tables):
+            return arm.rows_of(dialect, f"({self.join_sql(dialect, relations)})")
+        [table] = tables
+        narrowed = {**relations, table: arm.rows_of(dialect, relations[table], own)}
+        if dialect.joins_in_steps:
+            return f"({self._in_steps_sql(dialect, narrowed, table)})"
+        return f"({self.join_sql(dialect, narrowed)})"
+
+    def _in_steps_sql(self, dialect: Dialect, relations: Mapping[str, str], first: str) -> str:
+        """Return `join_sql`, whose tables first lose the rows that match none of the table before.
+
+        It begins at `first`, which is not left-joined, and goes from each table to those next to it.
+        """
+        names = {table: f"_datamart_step_{position}" for position, table in enumerate(self.tables)}
+        steps, waiting = {first: self._step_sql(dialect, first, relations[first])}, [first]
+        for table in waiting:
+            for other, pairs in self._joined_with(table):
+                if other not in steps:
+                    same = " AND ".join(
+                        f"{ROW}.{dialect.quoted(own)} = {OTHER}.{dialect.quoted(known)}"
+                        for own, known in pairs
+                    )
+                    rows = dialect.among(relations[other], names[table], same)
+                    steps[other] = self._step_sql(dialect, other, rows)
+                    waiting.append(other)
+        written = ", ".join(f"{names[table]} AS MATERIALIZED ({select})" for table, select in steps.items())
+        return f"WITH {written} {self.join_sql(dialect, names)}"
+
+    def _step_sql(self, dialect: Dialect, table: str, rows: str) -> str:
+        return f"SELECT {listed(dialect, self._node(table).shape.columns, ROW)} FROM {rows} AS {ROW}"
+
+    def _joined_with(self, table: str) -> list[tuple[str, list[tuple[str, str]]]]:
+        """Return the tables next to one in the tree, each with its columns paired with those of that one."""
+        node = self._node(table)
+        above = [] if node.parent is None else [(node.parent, list(node.on))]
+        below = [
+            (n.table, [(own, parents) for parents, own in n.on]) for n in self.nodes if n.parent == table
+        ]
+        return above + below
+
     def arm(self, dialect: Dialect, table: str, delta: Delta, changed: str) -> Arm:
         """Return the mart rows that the changed rows of `table` can touch; `changed` holds their keys.
 
@@ -256,41 +269,6 @@ def mart_shape(name: str, config: MartConfig, mirrors: Mapping[str, MirrorShape]
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def changed_keys_sql(dialect: Dialect, delta: Delta, key: Sequence[str]) -> str:
-    """Return the SELECT of the primary keys written, or deleted, since the mart consumed the mirror."""
-    runs = ", ".join(dialect.literal(run_id) for run_id in delta.run_ids)
-    names = listed(dialect, key, ROW)
-    written = f"SELECT {names} FROM {delta.now} AS {ROW} WHERE {ROW}.{dialect.quoted(RUN_ID)} IN ({runs})"
-    if not delta.deletes:
-        return written
-    same = matching(dialect, key, OTHER, ROW, null_safe=True)
-    present = f"SELECT 1 FROM {delta.now} AS {OTHER} WHERE {same}"
-    return f"{written} UNION ALL SELECT {names} FROM {delta.before} AS {ROW} WHERE NOT EXISTS ({present})"
-
-
-def joined_arms(arms: Iterable[Arm]) -> tuple[Arm, ...]:
-    """Return one arm for each set of outputs, with the keys of all: fewer joins to compute."""
-    keys: dict[tuple[str, ...], list[str]] = {}
-    for arm in arms:
-        keys.setdefault(arm.outputs, []).append(arm.keys)
-    return tuple(Arm(outputs, " UNION ".join(selects)) for outputs, selects in keys.items())
-
-
-def restricted_sql(dialect: Dialect, relation: str, columns: Sequence[str], arms: Sequence[Taken]) -> str:
-    """Return the SELECT of the rows of `relation` that any arm takes, once each; all without arms.
-
-    Spark moves each arm's test below the joins of `relation`, which an OR of them would prevent.
-    """
-    select = f"SELECT {listed(dialect, columns, ROW)} FROM {relation} AS {ROW}"
-    if not arms:
-        return select
-    parts = []
-    for position, arm in enumerate(arms):
-        earlier = "".join(f" AND {other.fails}" for other in arms[:position])
-        parts.append(f"{select} WHERE {arm.test}{earlier}")
-    return " UNION ALL ".join(parts)
 
 
 def _joined(nodes: Sequence[Node], join: JoinConfig, mirrors: Mapping[str, MirrorShape], where: str) -> Node:

@@ -54,6 +54,18 @@ def within(dialect: Dialect, column: Column, ranges: Iterable[tuple[Any, Any]], 
     return "(" + " OR ".join(parts) + ")" if parts else "true"
 
 
+def bounds_of(
+    dialect: Dialect, key: Sequence[Column], rows: Sequence[Sequence[Any]], alias: str = OLD
+) -> str:
+    """Return the predicate that each key column lies near one of `rows`; columns with a NULL are left out."""
+    parts = []
+    for position, column in enumerate(key):
+        values = [row[position] for row in rows]
+        if None not in values:
+            parts.append(within(dialect, column, key_ranges(column, values), alias))
+    return " AND ".join(part for part in parts if part != "true") or "true"
+
+
 def one_of(
     dialect: Dialect, columns: Sequence[Column], rows: Sequence[Sequence[Any]], alias: str
 ) -> str | None:

@@ -37,8 +37,8 @@ class Sides:
     `old`. Keys in the relation `protected` are those of rejected rows, of which `old` may hold an earlier
     version. Keys match null-safely where `null_safe`; all other columns always do.
 
-    Where `compared` is not None, `old` has the key and these columns alone: the others are known to be the
-    same wherever the key is.
+    Where `compared` is not None, `old` has each key once, and beside it these columns alone: the others are
+    known to be the same wherever the key is.
     """
 
     new: str
@@ -66,7 +66,7 @@ def changeset_sql(dialect: Dialect, sides: Sides, *, full: bool) -> str:
     for those whose key is protected. Each key is there once: one that `old` holds more than once, whoever
     wrote it, is to be replaced. Of a delete, columns that `old` does not have are NULL.
     """
-    new, old, key = sides.new, sides.old, sides.key
+    new, key = sides.new, sides.key
     gone = _mark(dialect, sides.deleted)
     doubled = f"coalesce({OLD}.{COPIES} > 1, false)"
     differs = f"{doubled} OR {_differs(dialect, sides.of_old, gone)}"
@@ -74,21 +74,27 @@ def changeset_sql(dialect: Dialect, sides: Sides, *, full: bool) -> str:
         same = matching(dialect, key, OTHER, OLD)
         spared = f"SELECT 1 FROM {sides.protected} AS {OTHER} WHERE {same}"
         differs = f"({differs}) AND NOT ({NEW}.{_HERE} IS NULL AND EXISTS ({spared}))"
-    by, held = listed(dialect, key), set(sides.of_old) if full else ()
+    held = set(sides.of_old) if full else ()
     values = (_value(dialect.quoted(name), of_either=name in held) for name in sides.columns)
-    counted = f"count(*) OVER (PARTITION BY {by}) AS {COPIES}, {_numbered(dialect, key, key)}"
     return (
         f"SELECT {', '.join(values)}, "
         f"coalesce({OLD}.{COPIES}, 0) AS {COPIES}, "
         f"CASE WHEN {NEW}.{_HERE} IS NULL OR {gone} THEN '{DELETE}' WHEN {doubled} THEN '{REPLACE}' "
         f"WHEN {OLD}.{_HERE} IS NULL THEN '{INSERT}' ELSE '{UPDATE}' END AS {CHANGE} "
         f"FROM (SELECT *, true AS {_HERE} FROM {new}) AS {NEW} {'FULL OUTER' if full else 'LEFT'} JOIN "
-        f"(SELECT * FROM (SELECT *, true AS {_HERE}, {counted} FROM {old} AS {OLD} "
-        f"WHERE {sides.bounds}) AS {OLD} "
-        f"WHERE {PLACE} = 1) AS {OLD} "
+        f"{_one_row_a_key(dialect, sides)} AS {OLD} "
         f"ON {matching(dialect, key, OLD, NEW, null_safe=sides.null_safe)} "
         f"WHERE {differs}"
     )
+
+
+def _one_row_a_key(dialect: Dialect, sides: Sides) -> str:
+    """Return the relation of one row for each key of `old`, with the number of its copies."""
+    by, rows = listed(dialect, sides.key), f"{sides.old} AS {OLD} WHERE {sides.bounds}"
+    if sides.compared is not None:
+        return f"(SELECT *, true AS {_HERE}, 1 AS {COPIES} FROM {rows})"
+    counted = f"count(*) OVER (PARTITION BY {by}) AS {COPIES}, {_numbered(dialect, sides.key, sides.key)}"
+    return f"(SELECT * FROM (SELECT *, true AS {_HERE}, {counted} FROM {rows}) AS {OLD} WHERE {PLACE} = 1)"
 
 
 def single_changes_sql(dialect: Dialect, changes: str, columns: Sequence[str]) -> str:

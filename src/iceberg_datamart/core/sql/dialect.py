@@ -8,12 +8,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from iceberg_datamart.core.sql.reserved import OTHER, ROW
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 
 class Dialect(Protocol):
     """One engine's SQL. Arguments are text of it, too, but for names, types and literals' values."""
+
+    @property
+    def joins_in_steps(self) -> bool:
+        """Return whether each step of a join of few rows must be said, in WITH … AS MATERIALIZED."""
 
     def quoted(self, *names: str) -> str:
         """Return a dotted identifier."""
@@ -45,11 +51,26 @@ class Dialect(Protocol):
     def unnested(self, array: str) -> str:
         """Return what, in a SELECT's list, makes a row of each element."""
 
+    def among(self, relation: str, keys: str, same: str, *, others: bool = False) -> str:
+        """Return the relation of the rows that have a match in `keys`, or of all `others`, each once.
+
+        `same` is the predicate that the row `ROW` and the key `OTHER` match.
+        """
+
     def row(self, columns: Sequence[str]) -> str:
         """Return all columns of these names as one value."""
 
     def json(self, columns: Sequence[str]) -> str:
         """Return all columns of these names as a JSON object in text, with those that are NULL."""
+
+
+def semi_joined(relation: str, keys: str, same: str, *, others: bool) -> str:
+    """Return `Dialect.among` of engines that have SEMI and ANTI joins.
+
+    DuckDB (1.5) keeps all rows of a scan for an EXISTS where another predicate bounds them.
+    """
+    kind = "ANTI" if others else "SEMI"
+    return f"(SELECT {ROW}.* FROM {relation} AS {ROW} {kind} JOIN {keys} AS {OTHER} ON {same})"
 
 
 def listed(dialect: Dialect, columns: Iterable[str], alias: str = "") -> str:

@@ -11,6 +11,7 @@ import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from iceberg_datamart.core.sql.dialect import semi_joined
 from iceberg_datamart.core.sql.whitelist import translated
 from iceberg_datamart.errors import NeedsSparkError
 
@@ -74,6 +75,9 @@ MACROS = (
 class DuckDbDialect:
     """See `core.sql.dialect.Dialect` for what each method does."""
 
+    # Of columns in files it does not know how many values they have (1.5), and may hash millions of rows.
+    joins_in_steps = True
+
     def quoted(self, *names: str) -> str:  # noqa: D102  (as in the protocol, and so below)
         return ".".join('"' + name.replace('"', '""') + '"' for name in names)
 
@@ -113,6 +117,11 @@ class DuckDbDialect:
 
     def unnested(self, array: str) -> str:  # noqa: D102
         return f"unnest({array})"
+
+    def among(  # noqa: D102
+        self, relation: str, keys: str, same: str, *, others: bool = False
+    ) -> str:
+        return semi_joined(relation, keys, same, others=others)
 
     def row(self, columns: Sequence[str]) -> str:  # noqa: D102
         return f"row({', '.join(map(self.quoted, columns))})"

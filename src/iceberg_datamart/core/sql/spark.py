@@ -5,6 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from iceberg_datamart.core.sql.dialect import semi_joined
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -14,6 +16,8 @@ _EACH = "_datamart_each"
 
 class SparkDialect:
     """See `core.sql.dialect.Dialect` for what each method does."""
+
+    joins_in_steps = False
 
     def quoted(self, *names: str) -> str:  # noqa: D102  (as in the protocol, and so below)
         return ".".join("`" + name.replace("`", "``") + "`" for name in names)
@@ -57,6 +61,11 @@ class SparkDialect:
 
     def unnested(self, array: str) -> str:  # noqa: D102
         return f"explode({array})"
+
+    def among(  # noqa: D102
+        self, relation: str, keys: str, same: str, *, others: bool = False
+    ) -> str:
+        return semi_joined(relation, keys, same, others=others)
 
     def row(self, columns: Sequence[str]) -> str:  # noqa: D102
         return f"struct({', '.join(map(self.quoted, columns))})"

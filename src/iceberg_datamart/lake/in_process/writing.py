@@ -9,7 +9,7 @@ from iceberg_datamart.core.source.widths import BATCH_SIZE, BUDGET
 from iceberg_datamart.core.sql.dialect import listed, matching
 from iceberg_datamart.core.sql.duckdb import DUCKDB
 from iceberg_datamart.core.sql.merge import lineage_values
-from iceberg_datamart.core.sql.reserved import CHANGE, DELETE, INSERT, NEW, OLD, OTHER, UPDATE
+from iceberg_datamart.core.sql.reserved import CHANGE, DELETE, INSERT, NEW, OLD
 from iceberg_datamart.errors import LakeError, NeedsSparkError
 from iceberg_datamart.lake.engine import conflict
 from iceberg_datamart.lake.in_process.live_files import name_of
@@ -98,34 +98,39 @@ class Writing:
 
 
 def matched_sql(merge: Merge, placed: str) -> str:
-    """Return the SELECT of the rows that are changed or deleted: where each lies, and what becomes of it.
+    """Return the SELECT of the rows that are changed or deleted: where each lies, and what an update keeps.
 
-    An update keeps what the table holds of key and absent columns; an insert matches nothing.
+    That is what the table holds of key and absent columns; an insert matches nothing.
     """
     kept = [*merge.key, *(column.name for column in merge.absent)]
-    values = [f"{OLD}.{name} AS {name}" for name in (FILE, POS)]
-    values += [f"{OLD}.{quoted(name)} AS {quoted(name)}" for name in kept]
-    values += [f"{NEW}.{quoted(name)} AS {quoted(name)}" for name in merge.columns if name not in merge.key]
+    values = [FILE, POS, *map(quoted, kept)]
+    changed = f"SELECT {listed(DUCKDB, merge.key)}, {CHANGE} FROM {merge.relation} AS {NEW}"
     return (
-        f"SELECT {', '.join(values)}, {NEW}.{CHANGE} AS {CHANGE} "
-        f"FROM (SELECT * FROM {placed} AS {OLD} WHERE {merge.bounds}) AS {OLD} "
-        f"JOIN (SELECT * FROM {merge.relation} AS {NEW} WHERE {CHANGE} <> '{INSERT}') AS {NEW} "
+        f"SELECT {', '.join(f'{OLD}.{name}' for name in values)}, {NEW}.{CHANGE} "
+        f"FROM (SELECT {', '.join(values)} FROM {placed} AS {OLD} WHERE {merge.bounds}) AS {OLD} "
+        f"JOIN ({changed} WHERE {CHANGE} <> '{INSERT}') AS {NEW} "
         f"ON {matching(DUCKDB, merge.key, OLD, NEW, null_safe=True)}"
     )
 
 
 def written_sql(merge: Merge, matched: str) -> str:
-    """Return the SELECT of the rows that are written: new versions in `matched`, and rows that are new."""
-    names = [*merge.columns, *(column.name for column in merge.absent)]
+    """Return the SELECT of the rows that are written: new versions of those in `matched`, and new rows.
+
+    An insert has no match: not even the rows of its key that are deleted.
+    """
     lineage = _lineage(merge.lineage)
-    new = [*(f"{NEW}.{quoted(name)}" for name in merge.columns), *_nulls(merge.absent), *lineage]
-    same = matching(DUCKDB, merge.key, OTHER, NEW, null_safe=True)
+    old = f"{OLD}.{POS} IS NOT NULL"
+    values = [
+        f"CASE WHEN {old} THEN {OLD}.{name} ELSE {NEW}.{name} END AS {name}"
+        for name in map(quoted, merge.key)
+    ]
+    values += [f"{NEW}.{quoted(name)}" for name in merge.columns if name not in merge.key]
+    values += [f"{OLD}.{quoted(column.name)}" for column in merge.absent]
     return (
-        f"SELECT {', '.join([*map(quoted, names), *lineage])} FROM {matched} WHERE {CHANGE} <> '{DELETE}' "
-        f"UNION ALL SELECT {', '.join(new)} FROM {merge.relation} AS {NEW} WHERE {CHANGE} = '{INSERT}' "
-        f"UNION ALL SELECT {', '.join(new)} FROM {merge.relation} AS {NEW} WHERE {CHANGE} = '{UPDATE}' "
-        f"AND NOT EXISTS (SELECT 1 FROM {matched} AS {OTHER} WHERE {same}) "
-        f"ORDER BY {listed(DUCKDB, merge.key)}"
+        f"SELECT {', '.join([*values, *lineage])} FROM {merge.relation} AS {NEW} "
+        f"LEFT JOIN {matched} AS {OLD} ON {OLD}.{CHANGE} = {NEW}.{CHANGE} "
+        f"AND {matching(DUCKDB, merge.key, OLD, NEW, null_safe=True)} "
+        f"WHERE {NEW}.{CHANGE} <> '{DELETE}' ORDER BY {listed(DUCKDB, merge.key)}"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -102,6 +103,23 @@ def test_no_comparison_joins_each_row_with_every_other(
         assert "HASH_JOIN" in plan
         assert "NL_JOIN" not in plan
         assert "NESTED_LOOP" not in plan
+
+
+def test_of_a_window_only_the_keys_that_it_has_are_counted(session: Session) -> None:
+    session.cursor.execute('CREATE TABLE old AS SELECT i AS "k", i AS "v" FROM range(100000) AS t(i)')
+    session.cursor.execute('CREATE TABLE new AS SELECT i AS "k", 0 AS "v" FROM range(99990, 100010) AS t(i)')
+    session.cursor.execute("INSERT INTO old VALUES (99999, 7), (5, 5)")
+    select = changeset_sql(DUCKDB, Sides("new", "old", ["k"], ["k", "v"]), full=False)
+    [plan] = json.loads(session.fetched(f"EXPLAIN (ANALYZE, FORMAT json) {select}")[0][1])["children"]
+    assert counted_rows(plan) == [11]
+    changes = f"SELECT _datamart_change, count(*) FROM ({select}) GROUP BY ALL"
+    assert dict(session.fetched(changes)) == {"insert": 10, "update": 9, "replace": 1}
+
+
+def counted_rows(plan: dict[str, Any]) -> list[int]:
+    """Return how many rows the windows of a plan had."""
+    found = [rows for child in plan["children"] for rows in counted_rows(child)]
+    return [*found, plan["operator_cardinality"]] if "WINDOW" in plan["operator_name"] else found
 
 
 def test_no_merge_joins_each_row_with_every_other(session: Session) -> None:

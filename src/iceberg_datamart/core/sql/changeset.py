@@ -16,6 +16,7 @@ from iceberg_datamart.core.sql.reserved import (
     OTHER,
     PLACE,
     REPLACE,
+    ROW,
     UPDATE,
 )
 
@@ -82,15 +83,22 @@ def changeset_sql(dialect: Dialect, sides: Sides, *, full: bool) -> str:
         f"CASE WHEN {NEW}.{_HERE} IS NULL OR {gone} THEN '{DELETE}' WHEN {doubled} THEN '{REPLACE}' "
         f"WHEN {OLD}.{_HERE} IS NULL THEN '{INSERT}' ELSE '{UPDATE}' END AS {CHANGE} "
         f"FROM (SELECT *, true AS {_HERE} FROM {new}) AS {NEW} {'FULL OUTER' if full else 'LEFT'} JOIN "
-        f"{_one_row_a_key(dialect, sides)} AS {OLD} "
+        f"{_one_row_a_key(dialect, sides, full=full)} AS {OLD} "
         f"ON {matching(dialect, key, OLD, NEW, null_safe=sides.null_safe)} "
         f"WHERE {differs}"
     )
 
 
-def _one_row_a_key(dialect: Dialect, sides: Sides) -> str:
-    """Return the relation of one row for each key of `old`, with the number of its copies."""
-    by, rows = listed(dialect, sides.key), f"{sides.old} AS {OLD} WHERE {sides.bounds}"
+def _one_row_a_key(dialect: Dialect, sides: Sides, *, full: bool) -> str:
+    """Return the relation of one row for each key of `old`, with the number of its copies.
+
+    Where `new` decides alone which keys are looked at, and is cheap to read twice, no others are counted.
+    """
+    old = sides.old
+    if dialect.joins_in_steps and not full:
+        same = matching(dialect, sides.key, ROW, OTHER, null_safe=sides.null_safe)
+        old = dialect.among(old, sides.new, same)
+    by, rows = listed(dialect, sides.key), f"{old} AS {OLD} WHERE {sides.bounds}"
     if sides.compared is not None:
         return f"(SELECT *, true AS {_HERE}, 1 AS {COPIES} FROM {rows})"
     counted = f"count(*) OVER (PARTITION BY {by}) AS {COPIES}, {_numbered(dialect, sides.key, sides.key)}"

@@ -19,7 +19,10 @@ class Dialect(Protocol):
 
     @property
     def joins_in_steps(self) -> bool:
-        """Return whether each step of a join of few rows must be said, in WITH … AS MATERIALIZED."""
+        """Return whether a join of few rows with many must be told its steps, by semi-joins.
+
+        WITH … AS MATERIALIZED keeps the rows of a step, and rows that were read are cheap to read twice.
+        """
 
     def quoted(self, *names: str) -> str:
         """Return a dotted identifier."""

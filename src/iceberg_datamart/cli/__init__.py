@@ -57,7 +57,7 @@ def command_of(verb: str) -> Any:
 
 @contextmanager
 def _without_collections() -> Iterator[None]:
-    """Search nothing for garbage meanwhile: what is imported stays, and searching takes a tenth of the time."""
+    """Search nothing for garbage meanwhile: what is imported stays, and searching takes a tenth of it."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

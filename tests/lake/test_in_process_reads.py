@@ -20,7 +20,7 @@ from iceberg_datamart.core.sql.duckdb import DUCKDB
 from iceberg_datamart.core.sql.spark import SPARK
 from iceberg_datamart.core.state.commit import MirrorState
 from iceberg_datamart.core.state.watermark import ReadWindow
-from iceberg_datamart.errors import NeedsSparkError
+from iceberg_datamart.errors import NeedsSparkError, SourceError, SourceUnreachableError
 from iceberg_datamart.lake.iceberg import IcebergLake
 from iceberg_datamart.lake.in_process.engine import InProcessEngine
 from iceberg_datamart.lake.spark.engine import SparkEngine
@@ -244,6 +244,33 @@ def test_the_number_that_is_infinity_in_process_is_left_to_spark(
             with contextlib.nullcontext() if fits else pytest.raises(NeedsSparkError, match="column 'at'"):
                 relation = engine.read(one, table.facts)
                 assert engine.fetch(f'SELECT epoch_us("at") FROM {relation}') == [(number,)]
+    engine.release()
+
+
+@pytest.mark.parametrize("size", [1, 300, 8 * 1024**2])
+def test_a_copy_is_read_to_its_end_or_fails(
+    laptop: Laptop, connection: Connection, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr("iceberg_datamart.lake.in_process.query_read._BATCH_BYTES", size)
+    connection.execute("create table thing (id int8 primary key, v text)")
+    laptop.configure({name: {"from": "public.thing"} for name in ENGINES}, {})
+    session, table = described(laptop, "in_process")
+    engine = InProcessEngine(load_config(laptop.file, os.environ), "run")
+    with closing(session):
+        read = table.read(ReadWindow())
+        for rows in (0, 1, 100, 1000):
+            many = "(select i::int8 as c0, 'v' || i as c1 from generate_series(1, {}) i) as _datamart_q"
+            relation = engine.read(replace(read, query=many.format(rows)), table.facts)
+            counted = f"SELECT count(*), count(DISTINCT (id, v)), coalesce(max(id), 0) FROM {relation}"
+            assert engine.fetch(counted) == [(rows, rows, rows)]
+        for last, error in (
+            ("(1 / (1000 - i))::text", SourceError),
+            ("pg_terminate_backend(pg_backend_pid())::text", SourceUnreachableError),
+        ):
+            value = f"case when i < 1000 then 'x' else {last} end"
+            failing = f"(select i::int8 as c0, {value} as c1 from generate_series(1, 1000) i) as _datamart_q"
+            with pytest.raises(error), engine.at_work("in_process"):
+                engine.read(replace(read, query=failing), table.facts)
     engine.release()
 
 

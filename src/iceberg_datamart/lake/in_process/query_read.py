@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pyarrow as pa  # type: ignore[import-untyped]
+from psycopg.errors import error_from_result
+from psycopg.generators import fetch_many
+from psycopg.pq import ExecStatus
+from psycopg.waiting import Ready, Wait
 from pyarrow import compute, csv
 
 from iceberg_datamart.core.source.reads import as_held, wire_name
@@ -18,7 +22,9 @@ from iceberg_datamart.errors import NeedsSparkError
 from iceberg_datamart.lake.in_process.types import duckdb_type, element_type, instant_type, travelling_type
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
+
+    from psycopg.pq.abc import PGconn
 
     from iceberg_datamart.core.source.reads import QueryRead, SourceTable
     from iceberg_datamart.lake.in_process.session import Session
@@ -110,7 +116,7 @@ def _batches(read: QueryRead, columns: Sequence[_Travelling], marks: Sequence[st
         yield _timed(_parsed(text, sent), columns)
 
 
-def _chunks(read: QueryRead, statement: str) -> Iterator[bytes]:
+def _chunks(read: QueryRead, statement: str) -> Iterator[bytearray]:
     """Yield what COPY sends, in pieces of whole rows: each of the server's messages is one.
 
     https://www.postgresql.org/docs/current/protocol-message-formats.html (CopyData)
@@ -118,20 +124,39 @@ def _chunks(read: QueryRead, statement: str) -> Iterator[bytes]:
     parameters: dict[str, Any] = dict(read.parameters)
     with psycopg.connect("", prepare_threshold=None, **parameters) as connection:
         connection.execute(read.session.encode())
-        rows, size = [], 0
-        with connection.cursor().copy(statement.encode()) as copy:
-            for row in copy:
-                rows.append(row)
-                size += len(row)
-                if size >= _BATCH_BYTES:
-                    yield b"".join(rows)
-                    rows, size = [], 0
-        if rows:
-            yield b"".join(rows)
+        with connection.cursor().copy(statement.encode()):
+            is_over = False
+            while not is_over:
+                text = connection.wait(_received(connection.pgconn))
+                is_over = len(text) < _BATCH_BYTES
+                if text:
+                    yield text
         connection.rollback()
 
 
-def _parsed(text: bytes, kinds: dict[str, pa.DataType]) -> pa.Table:
+def _received(connection: PGconn) -> Generator[Wait, Ready | int, bytearray]:
+    """Return the next rows of a COPY, less than a batch at its end alone; for `Connection.wait`.
+
+    As `psycopg.Copy.read` does (3.3), but many rows at a time, which takes a third of the time.
+    """
+    text = bytearray()
+    while len(text) < _BATCH_BYTES:
+        size, row = connection.get_copy_data(1)
+        if size < 0:
+            (result,) = yield from fetch_many(connection)
+            if result.status != ExecStatus.COMMAND_OK:
+                raise error_from_result(result)
+            break
+        if size > 0:
+            text += row
+        else:
+            while not (yield Wait.R):
+                continue
+            connection.consume_input()
+    return text
+
+
+def _parsed(text: bytearray, kinds: dict[str, pa.DataType]) -> pa.Table:
     """Return rows of CSV as PostgreSQL writes it: NULL is nothing, an empty text is quoted."""
     return csv.read_csv(
         pa.BufferReader(text),

@@ -25,8 +25,8 @@ _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "default_null_order": "nulls_first_on_asc_last_on_desc",
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
-    # An order is asked for where it matters; to keep any other costs memory.
-    "preserve_insertion_order": "false",
+    # Rows that lie in the order of their key need not be sorted when they are written.
+    "preserve_insertion_order": "true",
     # Texts of more than 2 GB in a batch: of wide rows.
     "arrow_large_buffer_size": "true",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -13,12 +14,13 @@ from iceberg_datamart.core.sql.reserved import CHANGE, DELETE, INSERT, NEW, OLD
 from iceberg_datamart.errors import LakeError, NeedsSparkError
 from iceberg_datamart.lake.engine import conflict
 from iceberg_datamart.lake.in_process.live_files import name_of
+from iceberg_datamart.lake.in_process.ordered import OutOfOrderError, in_order
 from iceberg_datamart.lake.in_process.scans import FILE, POS
 from iceberg_datamart.lake.in_process.session import BATCH_ROWS, CHUNK_ROWS
 from iceberg_datamart.lake.in_process.types import duckdb_type
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pyiceberg.table import Table
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from iceberg_datamart.lake.in_process.staging import Staging
     from iceberg_datamart.lake.in_process.tables import Tables
 
+log = logging.getLogger(__name__)
 quoted = DUCKDB.quoted
 
 
@@ -42,12 +45,22 @@ class Writing:
     def append(self, append: Append, summary: Mapping[str, str]) -> Staged:
         """Stage rows that are all new."""
         values = [*map(quoted, append.columns), *_nulls(append.absent), *_lineage(append.lineage)]
-        by = f" ORDER BY {listed(DUCKDB, append.order)}" if append.order else ""
-        rows = f"SELECT {', '.join(values)} FROM {append.relation}{by}"
-        with closing(
-            self._session.streamed(rows, self._most_rows(self._tables.load(append.table)))
-        ) as reader:
-            return self._staging.append(append.table, reader, summary)
+        rows = f"SELECT {', '.join(values)} FROM {append.relation}"
+        if not append.order:
+            return self._appended(append.table, rows, summary)
+        try:
+            return self._appended(append.table, rows, summary, append.order)
+        except OutOfOrderError:
+            log.debug("'%s': its rows do not come in the order of their key, and are sorted", append.table)
+        return self._appended(append.table, f"{rows} ORDER BY {listed(DUCKDB, append.order)}", summary)
+
+    def _appended(
+        self, table: str, select: str, summary: Mapping[str, str], order: Sequence[str] = ()
+    ) -> Staged:
+        """Stage a SELECT's rows, in `order`. Raises: OutOfOrderError where they do not nearly come so."""
+        most = self._most_rows(self._tables.load(table))
+        with closing(self._session.streamed(select, most)) as rows:
+            return self._staging.append(table, in_order(rows, order) if order else rows, summary)
 
     def merge(self, merge: Merge, summary: Mapping[str, str]) -> Staged:
         """Stage what `core.sql.merge.merge_sql` says of the snapshot that is current now.

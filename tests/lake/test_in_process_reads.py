@@ -274,6 +274,18 @@ def test_a_copy_is_read_to_its_end_or_fails(
     engine.release()
 
 
+def test_a_scan_begins_with_a_tables_first_page(laptop: Laptop, connection: Connection) -> None:
+    connection.execute("create table thing (id int8 primary key, v text)")
+    laptop.configure({name: {"from": "public.thing"} for name in ENGINES}, {})
+    session, table = described(laptop, "in_process")
+    engine = InProcessEngine(load_config(laptop.file, os.environ), "run")
+    with closing(session):
+        setting = "(select 1::int8 as c0, current_setting('synchronize_seqscans') as c1) as _datamart_q"
+        relation = engine.read(replace(table.read(ReadWindow()), query=setting), table.facts)
+        assert engine.fetch(f"SELECT v FROM {relation}") == [("off",)]
+    engine.release()
+
+
 def test_names_that_differ_in_case_alone_are_left_to_spark(laptop: Laptop, connection: Connection) -> None:
     connection.execute('create table thing (id int8 primary key, v text, "V" text)')
     laptop.configure({name: {"from": "public.thing"} for name in ENGINES}, {})

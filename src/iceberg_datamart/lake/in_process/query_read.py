@@ -124,6 +124,8 @@ def _chunks(read: QueryRead, statement: str) -> Iterator[bytearray]:
     parameters: dict[str, Any] = dict(read.parameters)
     with psycopg.connect("", prepare_threshold=None, **parameters) as connection:
         connection.execute(read.session.encode())
+        # As in pg_dump: else a scan begins where another one is, or broke off, and rows come out of order.
+        connection.execute("SET LOCAL synchronize_seqscans = off")
         with connection.cursor().copy(statement.encode()):
             is_over = False
             while not is_over:

@@ -5,9 +5,11 @@ https://www.postgresql.org/docs/current/sql-copy.html
 
 from __future__ import annotations
 
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import psycopg
 import pyarrow as pa  # type: ignore[import-untyped]
 from psycopg.errors import error_from_result
@@ -34,7 +36,7 @@ quoted = DUCKDB.quoted
 _BATCH_BYTES = 8 * 1024 * 1024
 # The one number of microseconds since 1970 that DuckDB takes for infinity.
 _INFINITY = 2**63 - 1
-_BATCH = "_datamart_batch"
+_ROWS = "_datamart_rows"
 
 
 def read_into_table(session: Session, read: QueryRead, source: SourceTable) -> str:
@@ -48,11 +50,37 @@ def read_into_table(session: Session, read: QueryRead, source: SourceTable) -> s
     table, cursor = session.new_name(), session.cursor
     cursor.execute(f"CREATE TABLE {table} ({', '.join(kinds)})")
     session.keep(table)
-    for batch in _batches(read, columns, marks):
-        cursor.register(_BATCH, batch)
-        cursor.execute(f"INSERT INTO {table} SELECT {', '.join(values)} FROM {_BATCH}")
-        cursor.unregister(_BATCH)
+    schema = _schema(columns, marks)
+    with _fed(cursor, schema, _batches(read, columns, marks)):
+        # One statement: each of several would add its rows twice, to its own transaction and to the table.
+        cursor.execute(f"INSERT INTO {table} SELECT {', '.join(values)} FROM {_ROWS}")
     return table
+
+
+@contextmanager
+def _fed(
+    cursor: duckdb.DuckDBPyConnection, schema: pa.Schema, batches: Generator[pa.RecordBatch]
+) -> Iterator[None]:
+    """Let a cursor read batches once, as `_ROWS`; what they raise comes as it is, not as DuckDB tells it."""
+    raised: list[Exception] = []
+
+    def told() -> Iterator[pa.RecordBatch]:
+        try:
+            yield from batches
+        except Exception as error:
+            raised.append(error)
+            raise
+
+    cursor.register(_ROWS, pa.RecordBatchReader.from_batches(schema, told()))
+    try:
+        with closing(batches):
+            yield
+    except duckdb.Error:
+        if raised:
+            raise raised[0] from None
+        raise
+    finally:
+        cursor.unregister(_ROWS)
 
 
 def require_distinct_names(names: Iterator[str]) -> None:
@@ -107,13 +135,21 @@ def _travelling(read: QueryRead, source: SourceTable) -> list[_Travelling]:
     ]
 
 
-def _batches(read: QueryRead, columns: Sequence[_Travelling], marks: Sequence[str]) -> Iterator[pa.Table]:
+def _batches(
+    read: QueryRead, columns: Sequence[_Travelling], marks: Sequence[str]
+) -> Generator[pa.RecordBatch]:
     """Yield the rows of `read`, times as such, all else as PostgreSQL sends it."""
     sent = {column.wire: travelling_type(column.sent) for column in columns}
     sent |= dict.fromkeys(marks, pa.bool_())
     copied = ", ".join([*(column.copied for column in columns), *map(quoted, marks)])
     for text in _chunks(read, f"COPY (SELECT {copied} FROM {read.query}) TO STDOUT (FORMAT csv)"):
-        yield _timed(_parsed(text, sent), columns)
+        yield from _timed(_parsed(text, sent), columns).to_batches()
+
+
+def _schema(columns: Sequence[_Travelling], marks: Sequence[str]) -> pa.Schema:
+    """Return that of `_batches`."""
+    kinds = [(c.wire, instant_type(c.held) or travelling_type(c.sent)) for c in columns]
+    return pa.schema([*kinds, *((mark, pa.bool_()) for mark in marks)])
 
 
 def _chunks(read: QueryRead, statement: str) -> Iterator[bytearray]:

@@ -18,7 +18,7 @@ from iceberg_datamart.embedded.scratch import make_scratch
 if TYPE_CHECKING:
     import pyarrow as pa  # type: ignore[import-untyped]
 
-BATCH_ROWS = 100_000
+BATCH_ROWS = 50_000
 CHUNK_ROWS = 2048
 _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     # What the SQL of this package relies on, and nothing from the network.

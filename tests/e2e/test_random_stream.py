@@ -56,6 +56,7 @@ def test_r8_mirrors_and_mart_are_exact_after_every_run(
             if number in QUIET and number != commits_before:
                 assert (laptop.files(), laptop.snapshot_ids()) == before
                 assert {part["outcome"] for part in report["tables"].values()} == {"unchanged"}
+        late.close()
 
 
 def ties_and_nulls(live: Settlements, laptop: Laptop) -> None:

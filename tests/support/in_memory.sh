@@ -11,6 +11,8 @@ if [ -w "$memory" ] && [ "${free_kb:-0}" -gt "$plenty_kb" ] && [ "${room_kb:-0}"
 fi
 TMPDIR=$(mktemp -d "$parent/datamart-tests.XXXXXX") || exit
 export TMPDIR
+# PostgreSQL's programs, which root has another user run, lie in it.
+chmod 711 "$TMPDIR"
 trap 'rm -rf "$TMPDIR"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM

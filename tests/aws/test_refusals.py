@@ -10,7 +10,8 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from iceberg_datamart.core.columns import Column
 from iceberg_datamart.core.settings.model import CatalogConfig
 from iceberg_datamart.errors import CatalogUnreachableError, LakeError
-from iceberg_datamart.lake.catalog import LakeCatalog, answering
+from iceberg_datamart.lake.answering import answering
+from iceberg_datamart.lake.catalog import LakeCatalog
 from support.servers import aws_server
 from support.servers.s3_server import BUCKET
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa  # type: ignore[import-untyped]
 import pytest
-from pyiceberg.exceptions import CommitFailedException
+import requests
+from pyiceberg.exceptions import CommitFailedException, ServiceUnavailableError
 from sqlalchemy.exc import OperationalError
 
 from iceberg_datamart.core.columns import Column
@@ -235,10 +236,13 @@ def test_a_conflict_that_is_none_is_found_out_by_asking_the_table(lake: LocalLak
     assert ids(lake) == [1, 2, 3]
 
 
-def test_after_a_lost_answer_to_publishing_the_table_tells(lake: LocalLake) -> None:
+@pytest.mark.parametrize(
+    "error", [DOWN, ServiceUnavailableError("busy"), requests.ConnectionError("Connection aborted.")]
+)
+def test_after_a_lost_answer_to_publishing_the_table_tells(lake: LocalLake, error: Exception) -> None:
     staged = lake.stage(numbered(1, 3))
     with pytest.MonkeyPatch.context() as patched:
-        lost_answers(lake, patched, DOWN)
+        lost_answers(lake, patched, error)
         with pytest.raises(CatalogUnreachableError):
             lake.staging().publish(staged)
     assert staged.snapshot_id in lake.staging().ancestors("t")

@@ -20,7 +20,7 @@ from botocore.exceptions import (
 
 from iceberg_datamart.aws_faults import passes
 from iceberg_datamart.errors import CatalogUnreachableError, LakeError
-from iceberg_datamart.lake.catalog import answering
+from iceberg_datamart.lake.answering import answering
 
 
 def answered(code: str, status: int = 400) -> ClientError:

@@ -9,37 +9,29 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from itertools import count
 from threading import Lock
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError
 from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, TableAlreadyExistsError
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from tenacity import (
     Retrying,
     retry_if_exception,
-    retry_if_exception_type,
     stop_after_attempt,
     wait_random_exponential,
 )
 
-from iceberg_datamart.aws_faults import passes
 from iceberg_datamart.core.settings.address import SQLITE, shown_address
 from iceberg_datamart.core.state.history import Snapshot, TableHistory
 from iceberg_datamart.crash_points import crash_point
 from iceberg_datamart.embedded.java import refuse_unnameable
-from iceberg_datamart.errors import (
-    CatalogUnreachableError,
-    CommitConflictError,
-    ConfigError,
-    LakeError,
-    MetadataMissingError,
-)
+from iceberg_datamart.errors import CommitConflictError, ConfigError, MetadataMissingError
+from iceberg_datamart.lake.answering import answering, while_unreachable
 from iceberg_datamart.lake.types import iceberg_schema, iceberg_type, widened_place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pyiceberg.table import Table
     from pyiceberg.table.snapshots import Snapshot as IcebergSnapshot
@@ -53,59 +45,9 @@ _PRIMARY_KEY = "iceberg-datamart.primary-key"
 # https://py.iceberg.apache.org/configuration/#backward-compatibility
 _LEGACY = "PYICEBERG_LEGACY_CURRENT_SNAPSHOT_ID"
 _WRITING = Lock()
-# What PyArrow says of S3, by the name of AWS's error.
-_ARROWS = re.compile(r"AWS Error (\w+)")
-_REFUSALS = {"ACCESS_DENIED", "NO_SUCH_BUCKET", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH"}
-# Of errors that it has no name for, it tells the status; 408 and 429 ask for patience.
-_WRONG = re.compile(r"AWS Error UNKNOWN \(HTTP status 4(?!08|29)\d\d\)")
 _ATTEMPTS = 4
 # What SQLite and PostgreSQL say of a table that another session made after this one had looked for it.
 _MADE_MEANWHILE = "already exists"
-T = TypeVar("T")
-
-
-def while_unreachable(read: Callable[..., T], *arguments: object) -> T:
-    """Return what `read` returns, asked again a few times while the catalog does not answer.
-
-    For reading only: a commit is not sent twice. Raises: CatalogUnreachableError.
-    """
-    questions = Retrying(
-        retry=retry_if_exception_type(CatalogUnreachableError),
-        stop=stop_after_attempt(_ATTEMPTS),
-        wait=wait_random_exponential(multiplier=0.2, max=5),
-        reraise=True,
-    )
-    return questions(read, *arguments)
-
-
-@contextmanager
-def answering(what: str) -> Iterator[None]:
-    """Turn a lost connection to the catalog's database into CatalogUnreachableError, naming `what`."""
-    try:
-        yield
-    except (OperationalError, InterfaceError) as error:
-        message = f"the catalog did not answer about {what}: {str(error.orig).strip()}"
-        raise CatalogUnreachableError(message, hint="Run again when the catalog is up.") from error
-    except (ClientError, BotoCoreError) as error:
-        raise _of_aws(what, error, refused=not passes(error)) from error
-    except OSError as error:
-        found = _ARROWS.search(str(error))
-        if found is None:
-            raise
-        raise _of_aws(
-            what, error, refused=found[1] in _REFUSALS or _WRONG.search(str(error)) is not None
-        ) from error
-
-
-def _of_aws(what: str, error: Exception, *, refused: bool) -> LakeError:
-    """Return what to raise where Glue or S3 refuses, or does not answer."""
-    if refused:
-        message = f"AWS refuses {what}: {error}"
-        return LakeError(
-            message, hint="Check the AWS credentials, and compare the role's rights with docs/iam.md."
-        )
-    message = f"AWS did not answer about {what}: {error}"
-    return CatalogUnreachableError(message, hint="Run again when it does; nothing is lost.")
 
 
 def open_catalog(config: CatalogConfig) -> Catalog:
@@ -121,7 +63,9 @@ def open_catalog(config: CatalogConfig) -> Catalog:
     elif config.type == "sql":
         # A connection that was cut while nobody used it is replaced, not handed out.
         properties = {"pool_pre_ping": "true", **properties}
-        return while_unreachable(_opened_database, config.name, properties)
+        return while_unreachable(_opened_server, config.name, properties)
+    elif config.type == "rest":
+        return while_unreachable(_opened_server, config.name, properties)
     with _opening(config.uri or ""):
         return _loaded(config.name, properties)
 
@@ -162,8 +106,8 @@ def _s3_of_environment(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in found.items() if value}
 
 
-def _opened_database(name: str, properties: Mapping[str, str]) -> Catalog:
-    """Return the catalog in a database server, which may be starting up."""
+def _opened_server(name: str, properties: Mapping[str, str]) -> Catalog:
+    """Return the catalog of a server, which may be starting up."""
     uri = properties["uri"]
     with _opening(uri), answering(shown_address(uri)):
         return _loaded(name, properties)

@@ -9,7 +9,7 @@ from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
 from sqlalchemy import select, update
 
 from iceberg_datamart.errors import LakeError
-from iceberg_datamart.lake.catalog import answering
+from iceberg_datamart.lake.answering import answering
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog

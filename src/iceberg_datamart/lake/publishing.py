@@ -15,7 +15,7 @@ from iceberg_datamart.errors import (
     DatamartError,
     LakeError,
 )
-from iceberg_datamart.lake.catalog import while_unreachable
+from iceberg_datamart.lake.answering import while_unreachable
 from iceberg_datamart.lake.engine import conflict
 
 if TYPE_CHECKING:

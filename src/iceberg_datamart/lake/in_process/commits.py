@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from pyiceberg.catalog import MetastoreCatalog
-from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException
+from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRefType
 from pyiceberg.table.update import (
     AddSnapshotUpdate,
@@ -24,13 +23,12 @@ from pyiceberg.table.update import (
 )
 from pyiceberg.typedef import IcebergBaseModel
 
-from iceberg_datamart.errors import CatalogUnreachableError, LakeError
-from iceberg_datamart.lake.catalog import answering, writing_metadata
+from iceberg_datamart.errors import LakeError
+from iceberg_datamart.lake.answering import answering
+from iceberg_datamart.lake.catalog import writing_metadata
 from iceberg_datamart.lake.engine import conflict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pyiceberg.catalog import Catalog
     from pyiceberg.table import Table
     from pyiceberg.table.metadata import TableMetadata
@@ -142,21 +140,10 @@ def _commit(
     updates: tuple[TableUpdate, ...],
 ) -> None:
     name = str(table.name()[-1])
-    with _answering(name), writing_metadata(empty=False):
+    with answering(name), writing_metadata(empty=False):
         response = catalog.commit_table(table, requirements, updates)
     try:
         # As Iceberg's own `write.metadata.delete-after-commit.enabled` does.
         catalog._delete_old_metadata(table.io, table.metadata, response.metadata)  # noqa: SLF001
     except Exception as error:  # noqa: BLE001  (the commit is made, whatever becomes of old files)
         log.warning("%s: an old metadata file is left behind: %s", name, error)
-
-
-@contextmanager
-def _answering(table: str) -> Iterator[None]:
-    """Turn an answer that did not come into CatalogUnreachableError."""
-    try:
-        with answering(table):
-            yield
-    except CommitStateUnknownException as error:
-        message = f"the catalog did not say whether it committed {table}: {error}"
-        raise CatalogUnreachableError(message, hint="Run again when the catalog is up.") from error

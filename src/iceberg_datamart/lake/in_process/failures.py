@@ -20,7 +20,7 @@ from iceberg_datamart.errors import (
     SourceUnreachableError,
     UnfitValueError,
 )
-from iceberg_datamart.lake.catalog import answering
+from iceberg_datamart.lake.answering import answering
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pyiceberg.exceptions import NoSuchTableError
 
 from iceberg_datamart.errors import LakeError
-from iceberg_datamart.lake.catalog import answering, while_unreachable
+from iceberg_datamart.lake.answering import answering, while_unreachable
 from iceberg_datamart.lake.in_process.file_systems import is_s3, read_s3
 from iceberg_datamart.lake.in_process.live_files import LiveFiles, name_of, needs_spark
 from iceberg_datamart.lake.in_process.scans import Selected, duckdb_type, scan_sql

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any, Literal
 
 from pyiceberg.catalog import MetastoreCatalog
-from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.exceptions import BadRequestError, CommitFailedException
 from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRefType
 from pyiceberg.table.update import (
     AddSnapshotUpdate,
@@ -86,7 +86,7 @@ def add_snapshot(catalog: Catalog, table: Table, snapshot: Snapshot) -> None:
 
     Raises: CommitFailedException where it is not; CatalogUnreachableError where it may be added by now.
     """
-    metadata, own = table.metadata, isinstance(catalog, MetastoreCatalog)
+    metadata = table.metadata
     current = metadata.current_snapshot_id
     requirements: list[Any] = [
         AssertTableUUID(uuid=metadata.table_uuid),
@@ -94,8 +94,7 @@ def add_snapshot(catalog: Catalog, table: Table, snapshot: Snapshot) -> None:
         AssertCurrentSchemaId.model_validate({"current-schema-id": metadata.current_schema_id}),
     ]
     updates: list[Any] = [AddSnapshotUpdate(snapshot=snapshot)]
-    if own:
-        # A REST catalog writes the metadata itself, and knows no other requirements than the format's.
+    if _is_ours(catalog):
         requirements.append(AssertLastSequenceNumber(last_sequence_number=last_sequence_number(metadata)))
         updates += [TellNoCurrentSnapshot()] if current is None else []
     _commit(catalog, table, tuple(requirements), tuple(updates))
@@ -123,6 +122,11 @@ def set_current(catalog: Catalog, table: Table, snapshot_id: int, parent: int | 
         raise conflict(name) from error
 
 
+def is_malformed(error: CommitFailedException) -> bool:
+    """Return whether a REST server called the commit wrong in itself, or its sequence number taken."""
+    return isinstance(error.__cause__, BadRequestError)
+
+
 def last_sequence_number(metadata: TableMetadata) -> int:
     """Return the greatest sequence number that any snapshot ever had; tables of format 1 have none."""
     return int(getattr(metadata, "last_sequence_number", 0))
@@ -133,6 +137,14 @@ def _main_is_at(snapshot_id: int | None) -> AssertRefSnapshotId:
     return AssertRefSnapshotId(ref=MAIN_BRANCH, **where)
 
 
+def _is_ours(catalog: Catalog) -> bool:
+    """Return whether the metadata is ours to write, and its old files to delete.
+
+    The server of a REST catalog does both itself, and knows no other requirements than the format's.
+    """
+    return isinstance(catalog, MetastoreCatalog)
+
+
 def _commit(
     catalog: Catalog,
     table: Table,
@@ -141,7 +153,13 @@ def _commit(
 ) -> None:
     name = str(table.name()[-1])
     with answering(name), writing_metadata(empty=False):
-        response = catalog.commit_table(table, requirements, updates)
+        try:
+            response = catalog.commit_table(table, requirements, updates)
+        except BadRequestError as error:
+            # So a REST catalog's server refuses a sequence number that is taken: Iceberg's own, up to 1.10.
+            raise CommitFailedException(str(error)) from error
+    if not _is_ours(catalog):
+        return
     try:
         # As Iceberg's own `write.metadata.delete-after-commit.enabled` does.
         catalog._delete_old_metadata(table.io, table.metadata, response.metadata)  # noqa: SLF001

@@ -14,9 +14,9 @@ from pyiceberg.table.snapshots import (
 )
 
 from iceberg_datamart.core.quality.touched import SUMMARY_FIELDS
-from iceberg_datamart.errors import CommitConflictError
+from iceberg_datamart.errors import CommitConflictError, LakeError
 from iceberg_datamart.lake.engine import Staged, conflict
-from iceberg_datamart.lake.in_process.commits import add_snapshot, require_clock, set_current
+from iceberg_datamart.lake.in_process.commits import add_snapshot, is_malformed, require_clock, set_current
 from iceberg_datamart.lake.in_process.data_files import write_data_files
 from iceberg_datamart.lake.in_process.delete_files import write_delete_files
 from iceberg_datamart.lake.in_process.manifests import Manifests
@@ -127,11 +127,14 @@ class Staging:
                 raise
             try:
                 add_snapshot(self._tables.catalog, table, snapshot)
-            except CommitFailedException:
+            except CommitFailedException as error:
                 # What is refused cannot come true later: it names the metadata that it replaces.
                 table = self._tables.load(name)
                 if table.snapshot_by_id(draft.snapshot_id) is not None:
                     return
+                if is_malformed(error) and snapshot.sequence_number == table.metadata.next_sequence_number():
+                    written.remove_all()
+                    raise LakeError(f"{name}: the catalog refuses the snapshot: {error}") from error
             else:
                 return
             written.remove(snapshot.manifest_list)

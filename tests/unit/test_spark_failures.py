@@ -51,6 +51,7 @@ NESTED = (
         "org.apache.iceberg.exceptions.ValidationException: Found conflicting files that can contain records",
         "Writing job aborted\nCaused by: org.apache.iceberg.exceptions.ValidationException: Found conflict",
         "java.lang.IllegalArgumentException: Ref main already exists",
+        "org.apache.iceberg.exceptions.BadRequestException: Cannot add snapshot with sequence number 2 older",
         "Caused by: org.sqlite.SQLiteException: [SQLITE_BUSY] file is locked (database is locked)",
     ],
 )
@@ -116,9 +117,15 @@ UNANSWERED = (
     "Caused by: org.postgresql.util.PSQLException: An I/O error occurred while sending to the backend.\n"
 )
 UNKNOWN = "org.apache.iceberg.exceptions.CommitStateUnknownException: Cannot determine whether the commit\n"
+OVER_HTTP = (
+    "org.apache.iceberg.exceptions.RESTException: Error occurred while processing POST request\n\tat x\n"
+    "Caused by: org.apache.hc.core5.http.NoHttpResponseException: catalog:8181 failed to respond\n"
+)
+BUSY = "org.apache.iceberg.exceptions.ServiceUnavailableException: Service unavailable: too many requests\n"
+FAILED = "org.apache.iceberg.exceptions.ServiceFailureException: Server error: its own database is away\n"
 
 
-@pytest.mark.parametrize("text", [UNANSWERED, UNKNOWN])
+@pytest.mark.parametrize("text", [UNANSWERED, UNKNOWN, OVER_HTTP, BUSY, FAILED])
 def test_a_catalog_that_does_not_answer_is_not_taken_for_the_source(text: str) -> None:
     error = translated("queue", Py4JError(text))
     assert type(error) is CatalogUnreachableError

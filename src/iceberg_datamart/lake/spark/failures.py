@@ -30,11 +30,17 @@ _CONFLICTS = (
     "ValidationException",
     "Cannot fast-forward",
     "Ref main already exists",
+    # So a REST catalog's server calls a number that another run took meanwhile: Iceberg's own, up to 1.10.
+    "Cannot add snapshot with sequence number",
     "database is locked",
     "SQLITE_BUSY",
 )
 # What Iceberg raises when its catalog's answer to a commit, or to any question, did not come.
-_UNANSWERED = ("UncheckedSQLException", "CommitStateUnknownException")
+_UNANSWERED = (
+    *("UncheckedSQLException", "CommitStateUnknownException"),
+    # Of a REST catalog: no answer came; its server is busy, or failed.
+    *("RESTException", "ServiceUnavailableException", "ServiceFailureException"),
+)
 # What pgjdbc says of a connection, and the server of a session that ends or of an exported snapshot whose
 # session has ended, or of a lock behind DDL that waits for the session which holds the point (R16); no error
 # of a statement alone.

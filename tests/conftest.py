@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import settings as hypothesis_settings
 
-from iceberg_datamart.core.engines import AUTO, SPARK
+from iceberg_datamart.core.engines import SPARK
 from support.servers import parts as servers
 from support.shops.loaded_shop import LoadedShop
 from support.shops.shop import oracle_of
@@ -64,18 +64,6 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 def loaded_shop(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> LoadedShop:
     """Return the shop after its first run; all tests that ask for `oracle` share its place."""
     return LoadedShop(databases, tmp_path_factory.mktemp("shop"))
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run on Spark, too, what is marked `engines`, and in `make matrix` what differs between its runtimes."""
-    marks = {mark.name for mark in metafunc.definition.iter_markers()}
-    if "engine" not in metafunc.fixturenames or "spark" in marks or usual_engine() != AUTO:
-        return
-    if "engines" in marks:
-        metafunc.parametrize("engine", [AUTO, SPARK], indirect=True)
-    elif "runtime" in marks:
-        on_spark = pytest.param(SPARK, marks=pytest.mark.matrix)
-        metafunc.parametrize("engine", [AUTO, on_spark], indirect=True)
 
 
 @pytest.fixture

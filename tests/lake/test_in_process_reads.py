@@ -29,7 +29,7 @@ from iceberg_datamart.ports import MirrorMerge
 from support.fakes.ports import NOON, FakeClock
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     import psycopg
 
@@ -71,6 +71,17 @@ def described(laptop: Laptop, name: str) -> tuple[Any, DescribedTable]:
     found = session.describe(name, config.tables[name])
     session.pin_snapshot()
     return session, found
+
+
+@contextlib.contextmanager
+def reading(laptop: Laptop) -> Iterator[tuple[InProcessEngine, DescribedTable]]:
+    """Yield the engine in process, and the table `thing` as its source has it."""
+    laptop.configure({name: {"from": "public.thing"} for name in ENGINES}, {})
+    session, table = described(laptop, "in_process")
+    engine = InProcessEngine(load_config(laptop.file, os.environ), "run")
+    with closing(session):
+        yield engine, table
+    engine.release()
 
 
 def load(laptop: Laptop, name: str, full: bool = True) -> None:
@@ -237,17 +248,13 @@ def test_the_number_that_is_infinity_in_process_is_left_to_spark(
     laptop: Laptop, connection: Connection
 ) -> None:
     connection.execute("create table thing (at timestamptz primary key)")
-    laptop.configure({name: {"from": "public.thing"} for name in ENGINES}, {})
-    session, table = described(laptop, "in_process")
-    engine = InProcessEngine(load_config(laptop.file, os.environ), "run")
-    with closing(session):
+    with reading(laptop) as (engine, table):
         read = table.read(ReadWindow())
         for number, fits in ((2**63 - 2, True), (2**63 - 1, False)):
             one = replace(read, query=f"(select {number}::int8 as c0) as _datamart_q")
             with contextlib.nullcontext() if fits else pytest.raises(NeedsSparkError, match="column 'at'"):
                 relation = engine.read(one, table.facts)
                 assert engine.fetch(f'SELECT epoch_us("at") FROM {relation}') == [(number,)]
-    engine.release()
 
 
 @pytest.mark.parametrize("size", [1, 300, 8 * 1024**2])
@@ -256,10 +263,7 @@ def test_a_copy_is_read_to_its_end_or_fails(
 ) -> None:
     monkeypatch.setattr("iceberg_datamart.lake.in_process.query_read._BATCH_BYTES", size)
     connection.execute("create table thing (id int8 primary key, v text)")
-    laptop.configure({name: {"from": "public.thing"} for name in ENGINES}, {})
-    session, table = described(laptop, "in_process")
-    engine = InProcessEngine(load_config(laptop.file, os.environ), "run")
-    with closing(session):
+    with reading(laptop) as (engine, table):
         read = table.read(ReadWindow())
         for rows in (0, 1, 100, 1000):
             many = "(select i::int8 as c0, 'v' || i as c1 from generate_series(1, {}) i) as _datamart_q"
@@ -274,19 +278,14 @@ def test_a_copy_is_read_to_its_end_or_fails(
             failing = f"(select i::int8 as c0, {value} as c1 from generate_series(1, 1000) i) as _datamart_q"
             with pytest.raises(error), engine.at_work("in_process"):
                 engine.read(replace(read, query=failing), table.facts)
-    engine.release()
 
 
 def test_a_scan_begins_with_a_tables_first_page(laptop: Laptop, connection: Connection) -> None:
     connection.execute("create table thing (id int8 primary key, v text)")
-    laptop.configure({name: {"from": "public.thing"} for name in ENGINES}, {})
-    session, table = described(laptop, "in_process")
-    engine = InProcessEngine(load_config(laptop.file, os.environ), "run")
-    with closing(session):
+    with reading(laptop) as (engine, table):
         setting = "(select 1::int8 as c0, current_setting('synchronize_seqscans') as c1) as _datamart_q"
         relation = engine.read(replace(table.read(ReadWindow()), query=setting), table.facts)
         assert engine.fetch(f"SELECT v FROM {relation}") == [("off",)]
-    engine.release()
 
 
 def test_names_that_differ_in_case_alone_are_left_to_spark(laptop: Laptop, connection: Connection) -> None:

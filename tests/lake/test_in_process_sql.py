@@ -99,10 +99,14 @@ def test_no_comparison_joins_each_row_with_every_other(
         session.cursor.execute(f'CREATE TABLE {name} AS SELECT i AS "k", i AS "v" FROM range(10000) AS t(i)')
     sides = Sides("new", "old", ["k"], ["k", "v"], protected=protected, null_safe=null_safe)
     for select in (changeset_sql(DUCKDB, sides, full=True), differences_sql(DUCKDB, sides)):
-        plan = session.fetched(f"EXPLAIN {select}")[0][1]
-        assert "HASH_JOIN" in plan
-        assert "NL_JOIN" not in plan
-        assert "NESTED_LOOP" not in plan
+        assert_joined_by_hash(session, select)
+
+
+def assert_joined_by_hash(session: Session, select: str) -> None:
+    plan = session.fetched(f"EXPLAIN {select}")[0][1]
+    assert "HASH_JOIN" in plan
+    assert "NL_JOIN" not in plan
+    assert "NESTED_LOOP" not in plan
 
 
 def test_of_a_window_only_the_keys_that_it_has_are_counted(session: Session) -> None:
@@ -131,10 +135,7 @@ def test_no_merge_joins_each_row_with_every_other(session: Session) -> None:
     merge = Merge("t", "new", ["k"], ["k", "v"], Lineage("me", NOON))
     matched = session.kept(matched_sql(merge, "old"))
     for select in (matched_sql(merge, "old"), written_sql(merge, matched)):
-        plan = session.fetched(f"EXPLAIN {select}")[0][1]
-        assert "HASH_JOIN" in plan
-        assert "NL_JOIN" not in plan
-        assert "NESTED_LOOP" not in plan
+        assert_joined_by_hash(session, select)
 
 
 def test_no_arm_of_a_mart_keeps_all_rows_of_the_mart(session: Session) -> None:

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from iceberg_datamart.core.engines import SPARK
+from iceberg_datamart.core.engines import AUTO, SPARK
+from support.worlds.laptop import usual_engine
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run on Spark, too, what is marked `engines`, and in `make matrix` what differs between its runtimes."""
+    marks = {mark.name for mark in metafunc.definition.iter_markers()}
+    if "engine" not in metafunc.fixturenames or "spark" in marks or usual_engine() != AUTO:
+        return
+    if "engines" in marks:
+        metafunc.parametrize("engine", [AUTO, SPARK], indirect=True)
+    elif "runtime" in marks:
+        on_spark = pytest.param(SPARK, marks=pytest.mark.matrix)
+        metafunc.parametrize("engine", [AUTO, on_spark], indirect=True)
 
 
 @pytest.hookimpl(tryfirst=True)

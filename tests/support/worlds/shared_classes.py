@@ -25,7 +25,8 @@ def share() -> None:
 
 def make() -> None:
     """Run a job twice that changes mirrors and a mart, and keep the classes that its JVM needed."""
-    from support.servers import parts  # noqa: PLC0415  (what all tests import stays light)
+    from iceberg_datamart.core.engines import SPARK  # noqa: PLC0415  (what all tests import stays light)
+    from support.servers import parts  # noqa: PLC0415
     from support.shops.shop import open_shop  # noqa: PLC0415
     from support.shops.shop_rules import rename  # noqa: PLC0415
     from support.worlds import warm_process  # noqa: PLC0415
@@ -35,7 +36,7 @@ def make() -> None:
     with tempfile.TemporaryDirectory() as folder, parts.postgres_server(Path(folder), {}) as server:
         databases = Databases(server)
         name = databases.new()
-        laptop = Laptop(Path(folder) / "laptop", server.url(name))
+        laptop = Laptop(Path(folder) / "laptop", server.url(name), engine=SPARK)
         laptop.directory.mkdir()
         with (
             databases.connected(name) as connection,

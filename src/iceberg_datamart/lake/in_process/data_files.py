@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from contextlib import closing
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +16,12 @@ from pyiceberg.table.sorting import UNSORTED_SORT_ORDER_ID
 from pyiceberg.typedef import Record
 
 from iceberg_datamart.errors import LakeError, NeedsSparkError
+from iceberg_datamart.lake.in_process.ahead import ahead
 from iceberg_datamart.lake.in_process.file_statistics import statistics_of
 from iceberg_datamart.lake.in_process.live_files import name_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Generator, Mapping
 
     from pyiceberg.schema import Schema
     from pyiceberg.table import Table
@@ -50,20 +52,21 @@ def write_data_files(table: Table, rows: pa.RecordBatchReader, written: Written)
         )
     )
     names, files, open_file = FileNames(table), [], None
-    try:
-        for group in _groups(name_of(table), schema, rows):
-            if open_file is None:
-                open_file = ParquetFile(table, names.next(), schema, written)
-            open_file.add(group)
-            if open_file.size >= target:
+    with closing(ahead(_groups(name_of(table), schema, rows))) as groups:
+        try:
+            for group in groups:
+                if open_file is None:
+                    open_file = ParquetFile(table, names.next(), schema, written)
+                open_file.add(group)
+                if open_file.size >= target:
+                    files.append(open_file.closed(table.schema(), DataFileContent.DATA))
+                    open_file = None
+            if open_file is not None:
                 files.append(open_file.closed(table.schema(), DataFileContent.DATA))
                 open_file = None
-        if open_file is not None:
-            files.append(open_file.closed(table.schema(), DataFileContent.DATA))
-            open_file = None
-    finally:
-        if open_file is not None:
-            open_file.abandon()
+        finally:
+            if open_file is not None:
+                open_file.abandon()
     return files
 
 
@@ -148,7 +151,7 @@ def _compression(properties: Mapping[str, str]) -> dict[str, Any]:
     return {"compression": name, "compression_level": None if level is None else int(level)}
 
 
-def _groups(table: str, schema: pa.Schema, rows: pa.RecordBatchReader) -> Iterator[pa.Table]:
+def _groups(table: str, schema: pa.Schema, rows: pa.RecordBatchReader) -> Generator[pa.Table]:
     """Yield the rows in row groups, in the schema's types."""
     _require_alike(table, schema, rows.schema)
     kept: list[pa.RecordBatch] = []

@@ -21,6 +21,7 @@ from pyarrow import compute, csv
 from iceberg_datamart.core.source.reads import as_held, wire_name
 from iceberg_datamart.core.sql.duckdb import DUCKDB
 from iceberg_datamart.errors import NeedsSparkError
+from iceberg_datamart.lake.in_process.ahead import ahead
 from iceberg_datamart.lake.in_process.types import duckdb_type, element_type, instant_type, travelling_type
 
 if TYPE_CHECKING:
@@ -142,8 +143,10 @@ def _batches(
     sent = {column.wire: travelling_type(column.sent) for column in columns}
     sent |= dict.fromkeys(marks, pa.bool_())
     copied = ", ".join([*(column.copied for column in columns), *map(quoted, marks)])
-    for text in _chunks(read, f"COPY (SELECT {copied} FROM {read.query}) TO STDOUT (FORMAT csv)"):
-        yield from _timed(_parsed(text, sent), columns).to_batches()
+    chunks = _chunks(read, f"COPY (SELECT {copied} FROM {read.query}) TO STDOUT (FORMAT csv)")
+    with closing(ahead(chunks)) as texts:
+        for text in texts:
+            yield from _timed(_parsed(text, sent), columns).to_batches()
 
 
 def _schema(columns: Sequence[_Travelling], marks: Sequence[str]) -> pa.Schema:
@@ -152,7 +155,7 @@ def _schema(columns: Sequence[_Travelling], marks: Sequence[str]) -> pa.Schema:
     return pa.schema([*kinds, *((mark, pa.bool_()) for mark in marks)])
 
 
-def _chunks(read: QueryRead, statement: str) -> Iterator[bytearray]:
+def _chunks(read: QueryRead, statement: str) -> Generator[bytearray]:
     """Yield what COPY sends, in pieces of whole rows: each of the server's messages is one.
 
     https://www.postgresql.org/docs/current/protocol-message-formats.html (CopyData)

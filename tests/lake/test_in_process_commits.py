@@ -92,7 +92,7 @@ def test_a_row_may_be_deleted_as_often_as_it_is_there(lake: LocalLake) -> None:
 def test_a_place_that_is_named_twice_is_deleted_once(lake: LocalLake) -> None:
     lake.change(numbered(1, 3))
     places = lake.places("id = 2")
-    staged = lake.staging().change("t", None, pa.concat_tables([places, places]), {})
+    staged = lake.staging().change(lake.tables.load("t"), None, pa.concat_tables([places, places]), {})
     lake.staging().publish(staged)
     assert staged.summary["added-position-deletes"] == "1"
     assert ids(lake) == [1, 3]
@@ -324,10 +324,10 @@ def test_places_of_another_snapshot_are_refused_and_the_files_go(lake: LocalLake
     before = lake.files()
     stranger = pa.table({"file_path": ["/no/such/file.parquet"], "pos": [0]})
     with pytest.raises(CommitConflictError):
-        lake.staging().change("t", lake.reader(numbered(4, 5)), stranger, {})
+        lake.staging().change(lake.tables.load("t"), lake.reader(numbered(4, 5)), stranger, {})
     beyond = lake.places("id = 1").set_column(1, "pos", pa.array([3]))
     with pytest.raises(LakeError, match="has 3 rows"):
-        lake.staging().change("t", lake.reader(numbered(4, 5)), beyond, {})
+        lake.staging().change(lake.tables.load("t"), lake.reader(numbered(4, 5)), beyond, {})
     assert lake.files() == before
 
 

@@ -211,7 +211,9 @@ def test_nan_is_found_by_every_comparison_that_holds_for_it(
     ):
         found = lake.fetch(f"SELECT id FROM {lake.tables.relation('t')} WHERE {where} ORDER BY id")
         assert [row[0] for row in found] == ids, where
-        placed = f"{lake.tables.placed('t')} SEMI JOIN (SELECT 'NaN'::{kind} AS key) ON x = key"
+        placed = (
+            f"{lake.tables.placed(lake.tables.load('t'))} SEMI JOIN (SELECT 'NaN'::{kind} AS key) ON x = key"
+        )
         assert lake.fetch(f"SELECT id, _datamart_pos FROM {placed}") == [(2, 1)]
 
 

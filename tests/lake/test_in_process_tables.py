@@ -55,7 +55,10 @@ def test_a_table_that_is_not_there_has_no_relation_and_an_empty_one_has_no_rows(
     assert present is not None
     assert told(lake, present) == [("id", "BIGINT"), ("v", "VARCHAR"), ("n", "INTEGER")]
     assert lake.rows() == []
-    assert lake.fetch(f"SELECT _datamart_file, _datamart_pos FROM {lake.tables.placed('t')}") == []
+    assert (
+        lake.fetch(f"SELECT _datamart_file, _datamart_pos FROM {lake.tables.placed(lake.tables.load('t'))}")
+        == []
+    )
 
 
 def test_each_snapshot_is_read_as_it_was_and_the_current_one_by_default(lake: LocalLake) -> None:
@@ -94,7 +97,7 @@ def test_columns_are_told_by_their_ids_and_those_that_came_later_are_null(lake: 
         assert told(lake, lake.tables.relation("t", snapshot_id)) == columns
         assert lake.rows(snapshot_id=snapshot_id) == rows
         places = [("_datamart_file", "VARCHAR"), ("_datamart_pos", "BIGINT")]
-        assert told(lake, lake.tables.placed("t", snapshot_id)) == [*columns, *places]
+        assert told(lake, lake.tables.placed(lake.tables.load("t"), snapshot_id)) == [*columns, *places]
     assert lake.rows_of_all_readers() == [(1, 11, None, None, None), (3, 33, "three", 3, "n")]
 
 
@@ -177,13 +180,13 @@ def test_a_place_leads_to_its_row_also_where_filters_pass_groups_of_rows_over(
 ) -> None:
     monkeypatch.setattr("iceberg_datamart.lake.in_process.data_files.ROW_GROUP_ROWS", 500)
     lake.change("SELECT i AS id, 'v' || i AS v, (i % 10)::INTEGER AS n FROM range(3000) r(i)")
-    placed = lake.tables.placed("t")
+    placed = lake.tables.placed(lake.tables.load("t"))
     assert lake.fetch(f"SELECT count(*) FROM {placed} WHERE id <> _datamart_pos") == [(0,)]
     assert lake.fetch(f"SELECT id, _datamart_pos FROM {placed} WHERE id IN (2345, 777) ORDER BY id") == [
         *((777, 777), (2345, 2345)),
     ]
     lake.change(None, "id BETWEEN 1990 AND 2010 OR id = 5")
-    placed = lake.tables.placed("t")
+    placed = lake.tables.placed(lake.tables.load("t"))
     assert lake.fetch(f"SELECT id, _datamart_pos FROM {placed} WHERE id > 1980 ORDER BY id LIMIT 10")[-1] == (
         *(2011, 2011),
     )
@@ -357,7 +360,7 @@ def test_what_only_spark_can_do_is_refused(lake: LocalLake, make: Any, says: str
     make(lake)
     for read in (
         lake.tables.relation,
-        lake.tables.placed,
+        lambda name: lake.tables.placed(lake.tables.load(name)),
         lake.tables.present,
     ):
         with pytest.raises(NeedsSparkError, match=says) as refused:

@@ -64,7 +64,7 @@ class LocalLake:
 
     def places(self, where: str, name: str = "t") -> pa.Table:
         """Return where rows of the table lie."""
-        placed = self.tables.placed(name)
+        placed = self.tables.placed(self.tables.load(name))
         query = f"SELECT _datamart_file AS file_path, _datamart_pos AS pos FROM {placed} WHERE {where}"
         return self.connection.cursor().execute(query).to_arrow_table()
 
@@ -72,7 +72,7 @@ class LocalLake:
         """Stage the rows of a SELECT, and the deletion of those that `where` holds for."""
         rows = None if select is None else self.reader(select)
         places = None if where is None else self.places(where, name)
-        return self.staging().change(name, rows, places, summary)
+        return self.staging().change(self.tables.load(name), rows, places, summary)
 
     def change(self, select: str | None, where: str | None = None, name: str = "t", **summary: str) -> Staged:
         """Do as `stage`, and publish it."""

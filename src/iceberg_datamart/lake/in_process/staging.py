@@ -19,6 +19,7 @@ from iceberg_datamart.lake.engine import Staged, conflict
 from iceberg_datamart.lake.in_process.commits import add_snapshot, is_malformed, require_clock, set_current
 from iceberg_datamart.lake.in_process.data_files import write_data_files
 from iceberg_datamart.lake.in_process.delete_files import write_delete_files
+from iceberg_datamart.lake.in_process.live_files import name_of
 from iceberg_datamart.lake.in_process.manifests import Manifests
 from iceberg_datamart.lake.in_process.written import Written
 
@@ -44,31 +45,24 @@ class Staging:
         """Write tables of `tables` in the name of a run."""
         self._tables, self._run_id = tables, run_id
 
-    def append(self, name: str, rows: pa.RecordBatchReader | None, summary: Mapping[str, str]) -> Staged:
-        """Stage rows that are all new; `summary` goes into the snapshot's own.
-
-        Raises: as `change`.
-        """
-        return self.change(name, rows, None, summary)
-
     def change(
         self,
-        name: str,
+        table: Table,
         rows: pa.RecordBatchReader | None,
         positions: pa.Table | None,
         summary: Mapping[str, str],
     ) -> Staged:
-        """Stage rows to add, all of the table's columns, and places of rows to delete, on what is current.
+        """Stage rows to add, all of the table's columns, and places of rows to delete.
 
+        They are staged on what was current when the table was loaded; `summary` goes into the snapshot's own.
         `positions` has `file_path` and `pos`, as `Tables.placed` tells them. A DuckDB connection ends the
         stream of `rows` without a word when it is asked for anything else: let it have one of its own.
 
         Raises: CommitConflictError where the table changed meanwhile, or the places are of another
         snapshot; LakeError for rows that do not fit; NeedsSparkError; CatalogUnreachableError.
         """
-        table = self._tables.load(name)
         require_clock(table)
-        parent = table.current_snapshot()
+        name, parent = name_of(table), table.current_snapshot()
         live = self._tables.files(table, parent)
         written = Written(table.io)
         try:
@@ -87,7 +81,7 @@ class Staging:
 
     def stamp(self, name: str, summary: Mapping[str, str]) -> Staged:
         """Stage a snapshot without new files. Raises: as `change`."""
-        return self.change(name, None, None, summary)
+        return self.change(self._tables.load(name), None, None, summary)
 
     def publish(self, staged: Staged) -> None:
         """Make a snapshot the current one.

@@ -57,14 +57,16 @@ class Tables:
 
         A column that was added after the snapshot is NULL.
         """
-        return self._present_columns(name, snapshot_id, placed=False)
+        return self._present_columns(self.load(name), snapshot_id, placed=False)
 
-    def placed(self, name: str, snapshot_id: int | None = None) -> str:
-        """Return as `relation`, and of each row `_datamart_file` and `_datamart_pos`, which is its place."""
-        return self._present_columns(name, snapshot_id, placed=True)
+    def placed(self, table: Table, snapshot_id: int | None = None) -> str:
+        """Return the rows as `relation` does, of a loaded table, and the place of each.
 
-    def _present_columns(self, name: str, snapshot_id: int | None, *, placed: bool) -> str:
-        table = self.load(name)
+        That is in `_datamart_file` and `_datamart_pos`.
+        """
+        return self._present_columns(table, snapshot_id, placed=True)
+
+    def _present_columns(self, table: Table, snapshot_id: int | None, *, placed: bool) -> str:
         snapshot = _snapshot(table, snapshot_id)
         then = {field.field_id for field in _schema_of(table, snapshot).fields}
         columns = [

@@ -12,7 +12,6 @@ from iceberg_datamart.core.sql.duckdb import DUCKDB
 from iceberg_datamart.core.sql.merge import lineage_values
 from iceberg_datamart.core.sql.reserved import CHANGE, DELETE, INSERT, NEW, OLD
 from iceberg_datamart.errors import LakeError, NeedsSparkError
-from iceberg_datamart.lake.engine import conflict
 from iceberg_datamart.lake.in_process.live_files import name_of
 from iceberg_datamart.lake.in_process.ordered import OutOfOrderError, in_order
 from iceberg_datamart.lake.in_process.scans import FILE, POS
@@ -58,9 +57,9 @@ class Writing:
         self, table: str, select: str, summary: Mapping[str, str], order: Sequence[str] = ()
     ) -> Staged:
         """Stage a SELECT's rows, in `order`. Raises: OutOfOrderError where they do not nearly come so."""
-        most = self._most_rows(self._tables.load(table))
-        with closing(self._session.streamed(select, most)) as rows:
-            return self._staging.append(table, in_order(rows, order) if order else rows, summary)
+        loaded = self._tables.load(table)
+        with closing(self._session.streamed(select, self._most_rows(loaded))) as rows:
+            return self._staging.change(loaded, in_order(rows, order) if order else rows, None, summary)
 
     def merge(self, merge: Merge, summary: Mapping[str, str]) -> Staged:
         """Stage what `core.sql.merge.merge_sql` says of the snapshot that is current now.
@@ -69,22 +68,16 @@ class Writing:
         became current meanwhile.
         """
         table = self._tables.load(merge.table)
-        current = table.current_snapshot()
-        base = None if current is None else current.snapshot_id
-        placed = self._tables.placed(merge.table, base)
-        matched = self._session.kept(matched_sql(merge, placed))
+        matched = self._session.kept(matched_sql(merge, self._tables.placed(table)))
         try:
             self._require_one_change_a_row(merge.table, matched)
             places = f"SELECT {FILE} AS file_path, {POS} AS pos FROM {matched}"
             positions = self._session.cursor.execute(places).to_arrow_table()
             written = self._session.streamed(written_sql(merge, matched), self._most_rows(table))
             with closing(written) as rows:
-                staged = self._staging.change(merge.table, rows, positions, summary)
+                return self._staging.change(table, rows, positions, summary)
         finally:
             self._session.give_up(matched)
-        if staged.parent != base:
-            raise conflict(merge.table)
-        return staged
 
     def _most_rows(self, table: Table) -> int:
         """Return how many rows are written at a time, which depends on their width.

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from support.worlds.laptop import Databases, Ended
     from support.worlds.warm_process import WarmProcess
 
-pytestmark = pytest.mark.runtime
+pytestmark = [pytest.mark.runtime, pytest.mark.matrix_on("glue-5.1")]
 
 MART = "account_settlements"
 # Of new tables alone, of which a rollback makes none.

@@ -14,10 +14,10 @@ from support.shops.retail import PASSWORD, Retail, open_retail
 if TYPE_CHECKING:
     from support.worlds.laptop import Databases, Laptop
 
-RUNS = 5
-FULL_LOADS = {4}
-QUIET = {5}
-LATE = {1: 3, 3: 4}  # a transaction that opens before the one run commits before the other
+RUNS = 4
+FULL_LOADS = {3}
+QUIET = {4}
+LATE = {1: 2, 2: 3}  # a transaction that opens before the one run commits before the other
 ABROAD = {2}  # in another time zone
 ZONES = {"TZ": "Pacific/Auckland", "PGTZ": "Asia/Tokyo"}
 

@@ -22,6 +22,7 @@ LATE = {1: 2, 2: 4}  # a transaction that opens before the one run commits befor
 
 
 @pytest.mark.runtime
+@pytest.mark.matrix_on("glue-4.0")
 @pytest.mark.parametrize("seed", [11])
 def test_r8_mirrors_and_mart_are_exact_after_every_run(
     laptop: Laptop, databases: Databases, database: str, seed: int

@@ -110,6 +110,7 @@ CHANGES = {
 
 
 @pytest.mark.runtime
+@pytest.mark.matrix_on("glue-4.0")
 def test_a_change_in_any_column_is_found_and_mended(laptop: Laptop, connection: Connection) -> None:
     things(laptop, connection)
     laptop.run()

@@ -75,6 +75,7 @@ def test_every_snapshot_of_a_mart_is_its_join_whatever_came_after(
 
 
 @pytest.mark.runtime
+@pytest.mark.matrix_on("glue-4.0")
 def test_into_writes_the_join_of_a_snapshot_into_a_table_of_its_own(
     laptop: Laptop, connection: Connection, oracle: Oracle
 ) -> None:

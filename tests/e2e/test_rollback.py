@@ -32,6 +32,7 @@ def newest(laptop: Laptop, table: str) -> dict[str, Any]:
 
 
 @pytest.mark.runtime
+@pytest.mark.matrix_on("glue-4.0")
 def test_a_dry_run_tells_the_rows_the_marts_and_the_next_window_and_changes_nothing(
     laptop: Laptop, connection: Connection, oracle: Oracle
 ) -> None:
@@ -67,6 +68,7 @@ def test_a_dry_run_tells_the_rows_the_marts_and_the_next_window_and_changes_noth
 
 
 @pytest.mark.runtime
+@pytest.mark.matrix_on("glue-4.0")
 def test_a_mart_that_is_rolled_back_follows_its_mirrors_by_itself(
     laptop: Laptop, connection: Connection, oracle: Oracle
 ) -> None:

@@ -102,7 +102,7 @@ def joined(connection: Connection, how: str) -> list[dict[str, Any]]:
     return rows_of(connection, f"select a.*, b.bid, b.seen from a {how} join b using (id)", "public")
 
 
-@pytest.mark.engines
+@pytest.mark.engines("matrix")
 def test_r8_an_inner_join_made_left_has_rows_without_a_match_and_made_inner_again_loses_them(
     laptop: Laptop, connection: Connection
 ) -> None:
@@ -139,7 +139,7 @@ def test_a_row_with_null_in_its_key_leaves_mirror_and_mart(
     assert {row["id"] for row in laptop.rows("a")} == set(range(1, 10))
 
 
-@pytest.mark.engines
+@pytest.mark.engines("matrix")
 @pytest.mark.parametrize("mode", ["merge-on-read", "copy-on-write"])
 def test_r8_a_merge_that_touches_fewer_rows_than_were_counted_is_not_published(
     laptop: Laptop, connection: Connection, monkeypatch: pytest.MonkeyPatch, mode: str

@@ -195,6 +195,7 @@ _KINDS = ("columns_added", "columns_widened", "columns_absent", "columns_renamed
 
 
 @pytest.mark.runtime
+@pytest.mark.matrix_on("glue-4.0")
 def test_a_column_that_comes_goes_or_changes_its_name_is_followed_by_mirror_and_mart(
     laptop: Laptop, connection: Connection
 ) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.runtime
+@pytest.mark.matrix_on("glue-4.0")
 def test_an_illegal_type_and_another_key_fail_their_tables_alone_and_the_hints_mend_them(
     laptop: Laptop, connection: Connection
 ) -> None:

@@ -85,6 +85,7 @@ def a_working_week(laptop: Laptop, connection: Connection, other: Connection) ->
 
 
 @pytest.mark.runtime
+@pytest.mark.matrix_on("glue-4.0")
 @pytest.mark.usefixtures("oracle")
 def test_every_snapshot_of_every_table_is_read_as_postgresql_held_it_then(
     laptop: Laptop, connection: Connection, other: Connection

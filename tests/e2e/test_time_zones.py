@@ -56,6 +56,7 @@ def open_moments(laptop: Laptop, connection: Connection) -> Oracle:
     return Oracle(connection, "public", mirrors, {"pairs": Joined(("id",), shown)})
 
 
+@pytest.mark.engines("matrix")
 def test_machine_jvm_and_role_in_three_zones_across_daylight_saving_change_nothing(
     laptop: Laptop, connection: Connection, database: str
 ) -> None:

@@ -151,7 +151,8 @@ def test_a_refused_login_is_told_at_once(laptop: Laptop, proxy: FaultProxy) -> N
 # --- in the middle
 
 
-@pytest.mark.parametrize("how", [ANSWER_LOST, pytest.param(NOT_SENT, marks=pytest.mark.engines("matrix"))])
+@pytest.mark.engines("matrix")
+@pytest.mark.parametrize("how", [ANSWER_LOST, NOT_SENT])
 def test_r8_after_each_cut_all_tables_are_read_again_at_one_fresh_point(
     laptop: Laptop, oracle: Oracle, proxy: FaultProxy, *, how: bool
 ) -> None:

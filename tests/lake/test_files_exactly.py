@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import SparkSession
 
-pytestmark = pytest.mark.runtime
+pytestmark = [pytest.mark.runtime, pytest.mark.matrix_on("glue-5.1")]
 
 KEY = ("id", "bigint")
 AT = ("at", "timestamp")

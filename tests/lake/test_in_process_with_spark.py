@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-pytestmark = pytest.mark.runtime
+pytestmark = [pytest.mark.runtime, pytest.mark.matrix_on("glue-4.0")]
 
 NAME = "datamart.datamart.t"
 COLUMNS = (Column("id", "long"), Column("v", "string"), Column("n", "int"))

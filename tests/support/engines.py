@@ -1,10 +1,11 @@
-"""Which tests run on Spark, too, and which of them in `make matrix` alone; loaded by `tests/conftest.py`."""
+"""Which tests run on Spark, too, and what only `make matrix` runs; loaded by `tests/conftest.py`."""
 
 from __future__ import annotations
 
 import pytest
 
 from iceberg_datamart.core.engines import AUTO, SPARK
+from iceberg_datamart.lake.runtime import present_runtime
 from support.worlds.laptop import usual_engine
 
 
@@ -22,10 +23,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark `matrix` what is marked `engines("matrix")` and would run on Spark."""
+    """Mark `matrix` what would run on Spark by `engines("matrix")`, or on a runtime by `matrix_on`."""
     for item in items:
-        mark = item.get_closest_marker("engines")
-        if mark is not None and "matrix" in mark.args and _is_on_spark(item):
+        engines = item.get_closest_marker("engines")
+        on_spark = engines is not None and "matrix" in engines.args and _is_on_spark(item)
+        runtimes = item.get_closest_marker("matrix_on")
+        if on_spark or (runtimes is not None and present_runtime().name in runtimes.args):
             item.add_marker(pytest.mark.matrix)
 
 

@@ -24,7 +24,7 @@ PURE := tests/unit tests/golden tests/test_architecture.py
 # On each runtime; single long tests first, so that no worker ends with one.
 PLACES := $(wildcard tests/aws tests/faults tests/lake tests/e2e tests/cases tests/contracts tests/sources)
 # Of these, those whose tests need no Spark in pytest's own process: what else runs there need not start one.
-SPARKLESS := tests/aws tests/contracts tests/sources
+SPARKLESS := tests/aws tests/e2e/test_glue_source_files.py tests/e2e/test_glue_source_iceberg.py tests/contracts tests/sources
 # Which of them, by markers: pyproject.toml says what they mean.
 ON_GLUE_5_1 ?= not matrix and not soak
 ON_GLUE_4_0 ?= runtime and not matrix

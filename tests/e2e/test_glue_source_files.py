@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support.oracles.oracle import assert_same
-from support.servers import aws_server, s3_server
+from support.servers import s3_server
 from support.shops.glue_shop import DATABASE
 from support.shops.table_files import COLUMNS, WRITERS, at, expected
-from support.worlds import warm_process
 from support.worlds.jars import reading_files
 from support.worlds.laptop import PROGRAM, SMALL_SPARK, problems
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from support.servers.aws_server import AwsServer
     from support.servers.s3_server import S3Server
     from support.shops.table_files import Row
     from support.worlds.laptop import Ended, Laptop
+    from support.worlds.warm_process import WarmProcess
 
 MONDAY, TUESDAY = "2026-03-02", "2026-03-03"
 NORTH, SOUTH, NOWHERE = (MONDAY, "north"), (MONDAY, "south"), (TUESDAY, "__HIVE_DEFAULT_PARTITION__")
@@ -34,31 +34,10 @@ FIRST: list[Row] = [
 SECOND: list[Row] = [(2, "newer", 2.0, at(5)), (4, "fourth [*]", 4.0, at(4))]
 
 
-@pytest.fixture(scope="module")
-def aws() -> Iterator[AwsServer]:
-    with aws_server.running() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def environment(aws: AwsServer, s3: S3Server) -> dict[str, str]:
-    keys = {"AWS_ACCESS_KEY_ID": s3.access_key, "AWS_SECRET_ACCESS_KEY": s3.secret_key}
-    return {**aws.environment, **keys, "AWS_ENDPOINT_URL_S3": s3.endpoint}
-
-
-@pytest.fixture(scope="module")
-def warm(
-    environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[warm_process.WarmProcess]:
-    """Yield one process for all tests: Hadoop's S3A is not among the jars of the tests' own JVM."""
-    with warm_process.running(tmp_path_factory.mktemp("warm"), environment) as process:
-        yield process
-
-
 class Files:
     """A laptop whose tables are files in a bucket, described by the catalog."""
 
-    def __init__(self, laptop: Laptop, aws: AwsServer, s3: S3Server, warm: warm_process.WarmProcess) -> None:
+    def __init__(self, laptop: Laptop, aws: AwsServer, s3: S3Server, warm: WarmProcess) -> None:
         self.laptop, self.glue, self.s3, self.warm = laptop, aws.client("glue"), s3, warm
         self.folder = f"{laptop.directory.name}/tables"
         laptop.configure({}, {})
@@ -134,8 +113,8 @@ class Files:
 
 
 @pytest.fixture
-def files(laptop: Laptop, aws: AwsServer, s3: S3Server, warm: warm_process.WarmProcess) -> Files:
-    return Files(laptop, aws, s3, warm)
+def files(laptop: Laptop, catalog_aws: AwsServer, s3: S3Server, warm: WarmProcess) -> Files:
+    return Files(laptop, catalog_aws, s3, warm)
 
 
 def test_every_format_is_mirrored_by_its_newest_versions(files: Files) -> None:
@@ -234,10 +213,12 @@ def test_a_table_of_files_that_cannot_be_followed_is_refused_and_verify_names_th
     assert "--load-type full" in ended.report["tables"]["a_json"]["error"]["hint"]
 
 
-def test_a_bucket_that_is_not_there_fails_the_table(files: Files, environment: dict[str, str]) -> None:
+def test_a_bucket_that_is_not_there_fails_the_table(
+    files: Files, catalog_environment: dict[str, str]
+) -> None:
     files.add("lost_csv", "csv")
     files.put("lost_csv", FIRST, NORTH, "a")
-    wrong = {**environment, "AWS_SECRET_ACCESS_KEY": "another"}
+    wrong = {**catalog_environment, "AWS_SECRET_ACCESS_KEY": "another"}
     ended = files.laptop.process("run", "--json", environment=wrong)
     error = ended.report["tables"]["lost_csv"]["error"]
     assert "s3://iceberg-logics-sandeep" in error["message"]

@@ -19,21 +19,19 @@ from iceberg_datamart.core.source.reads import IcebergRead
 from iceberg_datamart.lake.spark.iceberg_source import iceberg_frame
 from iceberg_datamart.lake.spark.session import open_session
 from support.oracles.oracle import assert_same
-from support.servers import aws_server, s3_server
+from support.servers import s3_server
 from support.shops.glue_shop import DATABASE
 from support.shops.table_files import at
-from support.worlds import warm_process
 from support.worlds.jars import reading_files
 from support.worlds.laptop import PROGRAM, SMALL_SPARK, problems
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pyiceberg.table import Table
 
     from support.servers.aws_server import AwsServer
     from support.servers.s3_server import S3Server
     from support.worlds.laptop import Ended, Laptop
+    from support.worlds.warm_process import WarmProcess
 
 SCHEMA = Schema(
     NestedField(1, "Id", LongType(), required=True),
@@ -45,27 +43,10 @@ SCHEMA = Schema(
 )
 
 
-@pytest.fixture(scope="module")
-def aws() -> Iterator[AwsServer]:
-    with aws_server.running() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def warm(
-    aws: AwsServer, s3: S3Server, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[warm_process.WarmProcess]:
-    """Yield one process for all tests: Hadoop's S3A is not among the jars of the tests' own JVM."""
-    keys = {"AWS_ACCESS_KEY_ID": s3.access_key, "AWS_SECRET_ACCESS_KEY": s3.secret_key}
-    environment = {**aws.environment, **keys, "AWS_ENDPOINT_URL_S3": s3.endpoint}
-    with warm_process.running(tmp_path_factory.mktemp("warm"), environment) as process:
-        yield process
-
-
 class Ledger:
     """A laptop that mirrors one Iceberg table, which PyIceberg writes."""
 
-    def __init__(self, laptop: Laptop, aws: AwsServer, s3: S3Server, warm: warm_process.WarmProcess) -> None:
+    def __init__(self, laptop: Laptop, aws: AwsServer, s3: S3Server, warm: WarmProcess) -> None:
         self.laptop, self.warm = laptop, warm
         properties = {**aws.properties, **s3.properties, **_keys_of_glue(aws)}
         self.catalog = load_catalog("other", type="glue", **properties)
@@ -126,8 +107,8 @@ def _keys_of_glue(aws: AwsServer) -> dict[str, str]:
 
 
 @pytest.fixture
-def ledger(laptop: Laptop, aws: AwsServer, s3: S3Server, warm: warm_process.WarmProcess) -> Ledger:
-    return Ledger(laptop, aws, s3, warm)
+def ledger(laptop: Laptop, catalog_aws: AwsServer, s3: S3Server, warm: WarmProcess) -> Ledger:
+    return Ledger(laptop, catalog_aws, s3, warm)
 
 
 def test_appended_rows_are_read_alone_and_all_else_is_compared_whole(ledger: Ledger) -> None:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 class Broken:
     """One rule: the text in one file that keeps it, what stands there instead, the test that must fail.
 
-    `also` is another text of that file, and what stands there instead, where a rule is kept twice.
+    `also` is another text of that file, and what stands there instead, where a rule is kept twice. `only`
+    names the engine that the text is of, where it is not of both.
     """
 
     rule: str
@@ -19,3 +20,4 @@ class Broken:
     broken: str
     test: str
     also: tuple[str, str] = ("", "")
+    only: str | None = None

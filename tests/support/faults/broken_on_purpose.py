@@ -35,7 +35,9 @@ _WITH_RUNS = ("tests/e2e/", "tests/faults/")
 
 
 def engines_of(broken: Broken) -> tuple[str, ...]:
-    """Return the engines on which the rule's test must fail: one, where no run is in it."""
+    """Return the engines on which the rule's test must fail: one, where it has no runs or is of one alone."""
+    if broken.only is not None:
+        return (broken.only,)
     return (IN_PROCESS, SPARK) if broken.test.startswith(_WITH_RUNS) else (IN_PROCESS,)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from iceberg_datamart.core.engines import IN_PROCESS, SPARK
 from support.faults.broken import Broken
 
 FIRST_RULES = (
@@ -95,6 +96,7 @@ FIRST_RULES = (
         "ON {matching(DUCKDB, merge.key, OLD, NEW, null_safe=True)}",
         "ON {matching(DUCKDB, merge.key, OLD, NEW)}",
         "tests/e2e/test_rules_marts.py::test_r8_an_inner_join_made_left_has_rows_without_a_match_and_made_inner_again_loses_them",
+        only=IN_PROCESS,
     ),
     Broken(
         "R12",
@@ -112,6 +114,7 @@ FIRST_RULES = (
         'f"ON {merge.bounds} AND {matching(dialect, merge.key, OLD, NEW, null_safe=True)} AND',
         'f"ON {merge.bounds} AND {matching(dialect, merge.key, OLD, NEW)} AND',
         "tests/e2e/test_rules_marts.py::test_r8_an_inner_join_made_left_has_rows_without_a_match_and_made_inner_again_loses_them",
+        only=SPARK,
     ),
     Broken(
         "R8",
@@ -173,6 +176,7 @@ FIRST_RULES = (
             "createTag(tag, snapshot_id).fastForwardBranch(_MAIN, tag)",
             "createTag(tag, snapshot_id).replaceBranch(_MAIN, tag)",
         ),
+        only=SPARK,
     ),
     Broken(
         "R13",

@@ -22,6 +22,7 @@ from iceberg_datamart.core.state.commit import MirrorState
 from iceberg_datamart.core.state.watermark import ReadWindow
 from iceberg_datamart.errors import NeedsSparkError, SourceError, SourceUnreachableError
 from iceberg_datamart.lake.iceberg import IcebergLake
+from iceberg_datamart.lake.in_process import query_read
 from iceberg_datamart.lake.in_process.engine import InProcessEngine
 from iceberg_datamart.lake.runtime import GLUE_4_0, present_runtime
 from iceberg_datamart.lake.spark.engine import SparkEngine
@@ -221,6 +222,19 @@ def test_both_engines_write_the_same_json_of_a_row(corpus: Laptop) -> None:
     assert sorted(values[0]) == sorted(values[1]) != []
     here.release()
     spark.release()
+
+
+def test_a_byte_order_mark_stays_where_it_begins_a_value(
+    laptop: Laptop, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection.execute("create table thing (id text primary key, v text)")
+    for number in range(5):
+        connection.execute("insert into thing values (%s, '\ufeff\ufeff')", ["\ufeff" * number + str(number)])
+    monkeypatch.setattr(query_read, "_BATCH_BYTES", 4)  # each row is the first of those that are parsed
+    laptop.configure({"in_process": {"from": "public.thing"}}, {})
+    load(laptop, "in_process")
+    held = {(row["id"], row["v"]) for row in laptop.table("in_process").scan().to_arrow().to_pylist()}
+    assert held == {*connection.execute("select id, v from thing").fetchall()}
 
 
 def test_both_engines_widen_what_the_mirror_holds_wider(laptop: Laptop, connection: Connection) -> None:

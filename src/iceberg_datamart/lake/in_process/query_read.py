@@ -5,6 +5,7 @@ https://www.postgresql.org/docs/current/sql-copy.html
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from iceberg_datamart.core.source.reads import as_held, wire_name
 from iceberg_datamart.core.sql.duckdb import DUCKDB
 from iceberg_datamart.errors import NeedsSparkError
 from iceberg_datamart.lake.in_process.ahead import ahead
+from iceberg_datamart.lake.in_process.scans import require_distinct_names
 from iceberg_datamart.lake.in_process.types import duckdb_type, element_type, instant_type, travelling_type
 
 if TYPE_CHECKING:
@@ -82,15 +84,6 @@ def _fed(
         raise
     finally:
         cursor.unregister(_ROWS)
-
-
-def require_distinct_names(names: Iterator[str]) -> None:
-    """Raise NeedsSparkError for names that differ in case alone, which DuckDB takes for one."""
-    found: dict[str, str] = {}
-    for name in names:
-        other = found.setdefault(name.lower(), name)
-        if other != name:
-            raise NeedsSparkError(f"columns '{other}' and '{name}' are one name in process")
 
 
 @dataclass(frozen=True)
@@ -170,7 +163,7 @@ def _chunks(read: QueryRead, statement: str) -> Generator[bytearray]:
             while not is_over:
                 text = connection.wait(_received(connection.pgconn))
                 is_over = len(text) < _BATCH_BYTES
-                if text:
+                if len(text) > len(BOM_UTF8):
                     yield text
         connection.rollback()
 
@@ -180,7 +173,8 @@ def _received(connection: PGconn) -> Generator[Wait, Ready | int, bytearray]:
 
     As `psycopg.Copy.read` does (3.3), but many rows at a time, which takes a third of the time.
     """
-    text = bytearray()
+    # Arrow takes one such mark from the beginning, which would else be one of the first value's own.
+    text = bytearray(BOM_UTF8)
     while len(text) < _BATCH_BYTES:
         size, row = connection.get_copy_data(1)
         if size < 0:

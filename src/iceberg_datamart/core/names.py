@@ -51,13 +51,23 @@ def unfit_for_glue(names: Iterable[str]) -> str | None:
     Glue takes one line of at most 255 bytes (https://docs.aws.amazon.com/glue/latest/webapi/API_Column.html);
     Athena knows lower case only (https://docs.aws.amazon.com/athena/latest/ug/tables-databases-columns-names.html).
     """
-    lowered: dict[str, str] = {}
-    for name in names:
+    columns = tuple(names)
+    for name in columns:
         if not _GLUE_COLUMN.fullmatch(name) or len(name.encode()) > _LONGEST_IN_GLUE:
             return f"column {name!r} is not one line of 1 to {_LONGEST_IN_GLUE} bytes, as Glue needs"
+    twins = same_but_for_case(columns)
+    if twins is not None:
+        return "the columns '{}' and '{}' differ by case alone, which Athena cannot tell apart".format(*twins)
+    return None
+
+
+def same_but_for_case(names: Iterable[str]) -> tuple[str, str] | None:
+    """Return two names that differ by case alone; None where there are none."""
+    lowered: dict[str, str] = {}
+    for name in names:
         other = lowered.setdefault(name.lower(), name)
         if other != name:
-            return f"the columns '{other}' and '{name}' differ by case alone, which Athena cannot tell apart"
+            return other, name
     return None
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from iceberg_datamart.core.mart.shape import MirrorShape, mart_shape
 from iceberg_datamart.core.mart.spark_only import spark_only as spark_only_mart
+from iceberg_datamart.core.names import same_but_for_case
 from iceberg_datamart.core.quality.spark_only import spark_only as spark_only_table
 from iceberg_datamart.core.sql.reserved import LINEAGE_NAMES
 from iceberg_datamart.core.sql.whitelist import reason_in
@@ -37,6 +38,8 @@ def mirror_obstacles(name: str, config: Config, known: TableFacts) -> Iterator[s
         return
     if not source.is_digested:
         yield "its source is files or an Iceberg table"
+    held = () if known.mirror is None else tuple(known.mirror.columns)
+    yield from _names_of_one(name, dict.fromkeys((*held, *(column.name for column in source.columns))))
     yield from layout_obstacles(name, known.mirror, settings.properties)
     yield from _sql_of_table(name, settings, config, source.columns)
 
@@ -48,15 +51,21 @@ def mart_obstacles(name: str, config: Config, facts: Facts) -> Iterator[str]:
     tables = (settings.from_, *(join.table for join in settings.joins))
     for table in tables:
         known = facts.tables.get(table)
-        yield from layout_obstacles(
-            table, None if known is None else known.mirror, config.tables[table].properties
-        )
+        mirror = None if known is None else known.mirror
+        yield from layout_obstacles(table, mirror, config.tables[table].properties)
+        yield from _names_of_one(table, _mirror_shape(table, config, known).columns)
     if _has_own_sql(settings):
         yield from _settings_of_spark(config)
         shapes = {table: _mirror_shape(table, config, facts.tables.get(table)) for table in tables}
         if all(shape.types for shape in shapes.values()):
             reason = spark_only_mart(settings, mart_shape(name, settings, shapes))
             yield from [] if reason is None else [reason]
+
+
+def _names_of_one(table: str, names: Iterable[str]) -> Iterator[str]:
+    twins = same_but_for_case(names)
+    if twins is not None:
+        yield "'{}' has columns '{}' and '{}', one name in process".format(table, *twins)
 
 
 def _sql_of_table(

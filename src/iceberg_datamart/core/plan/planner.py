@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
+from iceberg_datamart.core.columns import Column
 from iceberg_datamart.core.engines import engine_of
 from iceberg_datamart.core.load_types import BACKFILL, FULL, INCREMENTAL, RECONCILE, WHOLE
 from iceberg_datamart.core.names import unfit_for_glue
@@ -27,6 +28,7 @@ from iceberg_datamart.errors import DatamartError, SchemaChangeError, SourceErro
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from collections.abc import Set as AbstractSet
 
     from iceberg_datamart.core.engines import EngineChoice
     from iceberg_datamart.core.plan.facts import Facts, RunRequest, TableFacts
@@ -139,7 +141,7 @@ def _planned(  # noqa: PLR0913, PLR0917  (the facts of one table)
 ) -> MergeWindow:
     """Return the window of a table. Raises: DatamartError where it is refused."""
     table, mirror = config.tables[name], facts.tables[name].mirror
-    _check_names(name, source, glue=config.catalog.type == "glue")
+    _check_names(name, source, mirror, glue=config.catalog.type == "glue")
     change = _allowed_change(name, source, mirror, table)
     state = _accepted_state(source, mirror, request)
     if request.load_type == BACKFILL:
@@ -231,21 +233,36 @@ def _accepted_state(
     return state
 
 
-def _check_names(name: str, source: SourceTable, *, glue: bool) -> None:
-    """Raise SchemaChangeError where a column has a name that the mirror cannot have."""
+def _check_names(name: str, source: SourceTable, mirror: TableHistory | None, *, glue: bool) -> None:
+    """Raise SchemaChangeError for a column whose name the mirror cannot have, or not beside those it has."""
     taken = sorted(column.name for column in source.columns if is_taken(column.name))
     if taken:
         hint = f"Add it to tables.{name}.exclude."
         if taken[0] in source.primary_key:
             hint = f"Rename it in the source, or name a view in tables.{name}.from that renames it."
         raise SchemaChangeError(f"the source has a column '{taken[0]}', a name that mirrors need", hint=hint)
-    twins = same_in_files(source.columns)
+    known = {column.name for column in source.columns}
+    held = {} if mirror is None else mirror.columns
+    columns = (*source.columns, *(Column(each, kind) for each, kind in held.items() if each not in known))
+    twins = same_in_files(columns)
     if twins is not None:
         message = "the columns '{}' and '{}' would have the same name in Parquet files".format(*twins)
-        raise SchemaChangeError(message, hint=f"Add one of them to tables.{name}.exclude.")
-    unfit = unfit_for_glue(column.name for column in source.columns) if glue else None
+        raise SchemaChangeError(message, hint=_way_out(name, twins, known))
+    unfit = unfit_for_glue(column.name for column in columns) if glue else None
     if unfit is not None:
-        raise SchemaChangeError(unfit, hint=f"Add it to tables.{name}.exclude, or rename it in the source.")
+        hint = f"Add it to tables.{name}.exclude, or rename it in the source."
+        raise SchemaChangeError(unfit, hint=hint)
+
+
+def _way_out(name: str, twins: Iterable[str], known: AbstractSet[str]) -> str:
+    """Return how to go on where two columns cannot be in one table; `known` are the source's."""
+    gone = next((each for each in twins if each not in known), None)
+    if gone is None:
+        return f"Add one of them to tables.{name}.exclude."
+    return (
+        f"The source has '{gone}' no more, and the mirror keeps it: rename the other one in the source, "
+        f"or drop the mirror '{name}' and load it again. Nothing was written to '{name}'."
+    )
 
 
 def _require_windows(name: str, source: SourceTable) -> None:

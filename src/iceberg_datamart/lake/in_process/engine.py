@@ -16,7 +16,8 @@ from iceberg_datamart.errors import NeedsSparkError
 from iceberg_datamart.lake.catalog import open_catalog
 from iceberg_datamart.lake.in_process.digests import digest_of, digests_sql, in_slices
 from iceberg_datamart.lake.in_process.failures import translating
-from iceberg_datamart.lake.in_process.query_read import read_into_table, require_distinct_names
+from iceberg_datamart.lake.in_process.query_read import read_into_table
+from iceberg_datamart.lake.in_process.scans import require_distinct_names
 from iceberg_datamart.lake.in_process.session import Session
 from iceberg_datamart.lake.in_process.staging import Staging
 from iceberg_datamart.lake.in_process.tables import Tables

@@ -25,6 +25,8 @@ from pyiceberg.types import (
     TimeType,
 )
 
+from iceberg_datamart.core.names import same_but_for_case
+from iceberg_datamart.errors import NeedsSparkError
 from iceberg_datamart.lake.in_process.file_systems import Located, exact, located
 from iceberg_datamart.lake.in_process.live_files import FILE_PATH_ID, POS_ID, ROW_NUMBER
 
@@ -71,8 +73,16 @@ def duckdb_type(kind: IcebergType) -> str | None:
     return _TYPES.get(type(kind))
 
 
+def require_distinct_names(names: Iterable[str]) -> None:
+    """Raise NeedsSparkError for names that differ by case alone, which DuckDB takes for one."""
+    twins = same_but_for_case(names)
+    if twins is not None:
+        raise NeedsSparkError(f"columns '{twins[0]}' and '{twins[1]}' are one name in process")
+
+
 def scan_sql(files: SnapshotFiles, columns: Sequence[Selected], *, placed: bool = False) -> str:
-    """Return a relation of the live rows; `placed` adds where each row lies."""
+    """Return a relation of the live rows; `placed` adds where each row lies. Raises: NeedsSparkError."""
+    require_distinct_names(column.name for column in columns)
     deletes = files.deletes
     arms = [
         *_arms(

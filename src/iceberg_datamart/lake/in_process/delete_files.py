@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -36,55 +38,67 @@ _ARROW = pa.schema(
         pa.field(POS, pa.int64(), nullable=False, metadata={"PARQUET:field_id": str(POS_ID)}),
     ]
 )
-ROW_GROUP_ROWS = 1_000_000
 
 
 def write_delete_files(
-    table: Table, positions: pa.Table, live: SnapshotFiles, written: Written
+    table: Table, positions: pa.RecordBatchReader, live: SnapshotFiles, written: Written
 ) -> list[DataFile]:
-    """Write which rows of live data files are deleted; `positions` has their `file_path` and `pos`.
+    """Write which rows of live data files are deleted.
+
+    `positions` has their `file_path` and `pos`, in this order; one that is there twice counts once.
 
     Raises: CommitConflictError where a file is not live, so that the positions are of another snapshot.
     """
-    names = FileNames(table, "-deletes")
-    files = []
-    for path, pos in _of_each_file(positions):
-        _require_live(table, live, path, pos)
-        files.append(_write(table, names.next(), path, pos, written))
+    names, files = FileNames(table, "-deletes"), []
+    for path, parts in groupby(_of_one_file(positions), key=itemgetter(0)):
+        rows = _rows_of(table, live, path)
+        files.append(_write(table, names.next(), path, (_within(rows, *part) for part in parts), written))
     return files
 
 
-def _of_each_file(positions: pa.Table) -> Iterator[tuple[str, pa.Array]]:
-    """Yield each data file's positions, in their order, each once."""
-    told = positions.select([FILE_PATH, POS]).cast(pa.schema([(FILE_PATH, pa.string()), (POS, pa.int64())]))
-    if told[FILE_PATH].null_count or told[POS].null_count:
-        raise LakeError("a row is to be deleted whose place is not known")
-    once = told.group_by([FILE_PATH, POS]).aggregate([])
-    ordered = once.sort_by([(FILE_PATH, "ascending"), (POS, "ascending")]).combine_chunks()
-    if ordered.num_rows == 0:
-        return
-    start = 0
-    for run in pc.run_end_encode(ordered[FILE_PATH].combine_chunks()).run_ends.to_pylist():
-        yield ordered[FILE_PATH][start].as_py(), ordered[POS].slice(start, run - start).combine_chunks()
-        start = run
+def _of_one_file(positions: pa.RecordBatchReader) -> Iterator[tuple[str, pa.Array]]:
+    """Yield positions in their order, each once, in parts of which each is of one data file."""
+    last: tuple[str, int] | None = None
+    for batch in positions:
+        told = pa.Table.from_batches([batch]).select([FILE_PATH, POS]).combine_chunks()
+        if told[FILE_PATH].null_count or told[POS].null_count:
+            raise LakeError("a row is to be deleted whose place is not known")
+        start = 0
+        for end in pc.run_end_encode(told[FILE_PATH].combine_chunks()).run_ends.to_pylist():
+            path, pos = told[FILE_PATH][start].as_py(), told[POS].slice(start, end - start).combine_chunks()
+            start, once = end, _each_once(pos.cast(pa.int64()), last[1] if last and last[0] == path else None)
+            if len(once):
+                last = (path, once[-1].as_py())
+                yield path, once
 
 
-def _require_live(table: Table, live: SnapshotFiles, path: str, pos: pa.Array) -> None:
+def _each_once(pos: pa.Array, last: int | None) -> pa.Array:
+    """Return rising positions behind `last`, each once."""
+    earlier = pa.concat_arrays([pa.array([-1 if last is None else last]), pos[:-1]])
+    return pos.filter(pc.not_equal(pos, earlier))
+
+
+def _rows_of(table: Table, live: SnapshotFiles, path: str) -> int:
     file = live.by_path.get(path)
     if file is None:
         raise conflict(name_of(table))
-    if pos[0].as_py() < 0 or pos[-1].as_py() >= file.rows:
-        message = f"{name_of(table)}: {path} has {file.rows} rows; one at {pos[-1]} cannot be deleted"
-        raise LakeError(message)
+    return file.rows
 
 
-def _write(table: Table, location: str, path: str, pos: pa.Array, written: Written) -> DataFile:
-    file = ParquetFile(table, location, _ARROW, written)
+def _within(rows: int, path: str, pos: pa.Array) -> pa.Array:
+    """Return positions that a file of `rows` rows has. Raises: LakeError for others."""
+    if pos[0].as_py() < 0 or pos[-1].as_py() >= rows:
+        raise LakeError(f"{path} has {rows} rows; one at {pos[-1]} cannot be deleted")
+    return pos
+
+
+def _write(table: Table, location: str, path: str, parts: Iterator[pa.Array], written: Written) -> DataFile:
+    file, first, last = ParquetFile(table, location, _ARROW, written), None, 0
     try:
-        for start in range(0, len(pos), ROW_GROUP_ROWS):
-            part = pos.slice(start, ROW_GROUP_ROWS)
-            paths = pa.repeat(pa.scalar(path, pa.string()), len(part))
-            file.add(pa.Table.from_arrays([paths, part], schema=_ARROW))
+        for pos in parts:
+            paths = pa.repeat(pa.scalar(path, pa.string()), len(pos))
+            file.add(pa.Table.from_arrays([paths, pos], schema=_ARROW))
+            first, last = pos[0].as_py() if first is None else first, pos[-1].as_py()
     except BaseException:
         file.abandon()
         raise
@@ -92,6 +106,6 @@ def _write(table: Table, location: str, path: str, pos: pa.Array, written: Writt
     return file.closed(
         _SCHEMA,
         DataFileContent.POSITION_DELETES,
-        lower_bounds={FILE_PATH_ID: path.encode(), POS_ID: struct.pack("<q", pos[0].as_py())},
-        upper_bounds={FILE_PATH_ID: path.encode(), POS_ID: struct.pack("<q", pos[-1].as_py())},
+        lower_bounds={FILE_PATH_ID: path.encode(), POS_ID: struct.pack("<q", first)},
+        upper_bounds={FILE_PATH_ID: path.encode(), POS_ID: struct.pack("<q", last)},
     )

@@ -6,19 +6,24 @@ https://duckdb.org/docs/stable/guides/performance/how_to_tune_workloads
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from itertools import count
 from threading import Lock, local
 from typing import TYPE_CHECKING, Any
 
 import duckdb
+import pyarrow as pa  # type: ignore[import-untyped]
 
 from iceberg_datamart.core.sql.duckdb import DUCKDB, MACROS
 from iceberg_datamart.embedded.scratch import make_scratch
 
 if TYPE_CHECKING:
-    import pyarrow as pa  # type: ignore[import-untyped]
+    from collections.abc import Iterator
 
+# Rows that are written at a time, and their bytes.
 BATCH_ROWS = 50_000
+BATCH_BYTES = 32 * 1024 * 1024
+# The fewest that DuckDB computes at a time.
 CHUNK_ROWS = 2048
 _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     # What the SQL of this package relies on, and nothing from the network.
@@ -77,12 +82,13 @@ class Session:
         """Return the names and DuckDB's types of a SELECT's columns."""
         return [(row[0], row[1]) for row in self.fetched(f"DESCRIBE {select}")]
 
-    def streamed(self, select: str, most_rows: int = BATCH_ROWS) -> pa.RecordBatchReader:
-        """Return a SELECT's rows as they are computed, on a cursor of their own, so many at a time.
+    def streamed(self, select: str) -> pa.RecordBatchReader:
+        """Return a SELECT's rows as they are computed, on a cursor of their own.
 
-        They are `CHUNK_ROWS` at least, as DuckDB computes them.
+        A batch has `BATCH_ROWS`, or fewer where these are more than `BATCH_BYTES`.
         """
-        return self._database.cursor().execute(select).to_arrow_reader(most_rows)
+        chunks = self._database.cursor().execute(select).to_arrow_reader(CHUNK_ROWS)
+        return pa.RecordBatchReader.from_batches(chunks.schema, _gathered(chunks))
 
     def new_name(self) -> str:
         """Return a name that no relation of this session has."""
@@ -116,6 +122,19 @@ class Session:
         if was_open:
             self._database.close()
             self._scratch.remove()
+
+
+def _gathered(chunks: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+    held: list[pa.RecordBatch] = []
+    with closing(chunks):
+        for chunk in chunks:
+            held.append(chunk)
+            rows, size = sum(each.num_rows for each in held), sum(each.nbytes for each in held)
+            if rows >= BATCH_ROWS or size >= BATCH_BYTES:
+                yield pa.concat_batches(held)
+                held = []
+    if held:
+        yield pa.concat_batches(held)
 
 
 def _bytes(text: str) -> int:

@@ -12,10 +12,12 @@ from iceberg_datamart.core.sql.duckdb import DUCKDB
 from iceberg_datamart.core.sql.merge import lineage_values
 from iceberg_datamart.core.sql.reserved import CHANGE, DELETE, INSERT, NEW, OLD
 from iceberg_datamart.errors import LakeError, NeedsSparkError
+from iceberg_datamart.lake.in_process.delete_files import FILE_PATH
+from iceberg_datamart.lake.in_process.delete_files import POS as POS_IN_FILE
 from iceberg_datamart.lake.in_process.live_files import name_of
 from iceberg_datamart.lake.in_process.ordered import OutOfOrderError, in_order
 from iceberg_datamart.lake.in_process.scans import FILE, POS
-from iceberg_datamart.lake.in_process.session import BATCH_ROWS, CHUNK_ROWS
+from iceberg_datamart.lake.in_process.session import CHUNK_ROWS
 from iceberg_datamart.lake.in_process.types import duckdb_type
 
 if TYPE_CHECKING:
@@ -58,7 +60,8 @@ class Writing:
     ) -> Staged:
         """Stage a SELECT's rows, in `order`. Raises: OutOfOrderError where they do not nearly come so."""
         loaded = self._tables.load(table)
-        with closing(self._session.streamed(select, self._most_rows(loaded))) as rows:
+        self._require_room(loaded)
+        with closing(self._session.streamed(select)) as rows:
             return self._staging.change(loaded, in_order(rows, order) if order else rows, None, summary)
 
     def merge(self, merge: Merge, summary: Mapping[str, str]) -> Staged:
@@ -68,32 +71,30 @@ class Writing:
         became current meanwhile.
         """
         table = self._tables.load(merge.table)
+        self._require_room(table)
         matched = self._session.kept(matched_sql(merge, self._tables.placed(table)))
         try:
             self._require_one_change_a_row(merge.table, matched)
-            places = f"SELECT {FILE} AS file_path, {POS} AS pos FROM {matched}"
-            positions = self._session.cursor.execute(places).to_arrow_table()
-            written = self._session.streamed(written_sql(merge, matched), self._most_rows(table))
-            with closing(written) as rows:
+            places = f"SELECT {FILE} AS {FILE_PATH}, {POS} AS {POS_IN_FILE} FROM {matched} ORDER BY ALL"
+            with (
+                closing(self._session.streamed(places)) as positions,
+                closing(self._session.streamed(written_sql(merge, matched))) as rows,
+            ):
                 return self._staging.change(table, rows, positions, summary)
         finally:
             self._session.give_up(matched)
 
-    def _most_rows(self, table: Table) -> int:
-        """Return how many rows are written at a time, which depends on their width.
-
-        Raises: NeedsSparkError where the fewest that DuckDB tells may be more than memory has.
-        """
+    def _require_room(self, table: Table) -> None:
+        """Raise NeedsSparkError where the fewest rows that DuckDB tells may be more than memory has."""
         told = table.properties.get(BATCH_SIZE)
         if told is None:
-            return BATCH_ROWS
+            return
         bytes_at_a_time = CHUNK_ROWS * (BUDGET // int(told))
         if bytes_at_a_time > self._session.memory:
             message = (
                 f"{name_of(table)}: {CHUNK_ROWS} rows may be {bytes_at_a_time} bytes, more than run.memory"
             )
             raise NeedsSparkError(message)
-        return CHUNK_ROWS
 
     def _require_one_change_a_row(self, table: str, matched: str) -> None:
         counts = f"SELECT count(*), count(DISTINCT ({FILE}, {POS})) FROM {matched}"

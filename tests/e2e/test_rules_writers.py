@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pyiceberg.types import StringType
 
 from iceberg_datamart.lake.publishing import Publishing
 from support.faults.other_tool import roll_back
@@ -14,6 +15,7 @@ from support.shops.shop_rules import UNCHANGED, outcomes, prepared, rename
 if TYPE_CHECKING:
     import psycopg
 
+    from iceberg_datamart.core.changes import Change
     from iceberg_datamart.lake.engine import Staged
     from support.oracles.oracle import Oracle
     from support.worlds.laptop import Databases, Laptop
@@ -138,6 +140,32 @@ def test_r12_a_commit_between_staging_and_publishing_is_noticed(
     oracle.check(laptop, against_source=True)
     laptop.run()
     oracle.check(laptop, against_source=True)
+
+
+@pytest.mark.usefixtures("oracle")
+def test_r12_columns_that_another_tool_exchanges_before_a_commit_are_noticed_by_it(
+    laptop: Laptop, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit, rivals = Publishing.commit, []
+
+    def overtaken(publishing: Publishing, change: Change, *others: Any) -> Staged:
+        if not rivals and change.table == "customer":
+            rivals.append(change.table)
+            table = laptop.table("customer")
+            with table.update_schema() as update:
+                update.rename_column("name", "once")
+            with table.update_schema() as update:
+                update.add_column("name", StringType())
+            with table.update_schema() as update:
+                update.delete_column("once")
+        return commit(publishing, change, *others)
+
+    rename(connection, "by the run", "customer_id = 12")
+    monkeypatch.setattr(Publishing, "commit", overtaken)
+    laptop.run()
+    assert rivals == ["customer"]
+    named = dict(connection.execute("select customer_id, name from public.customer").fetchall())
+    assert {row["customer_id"]: row["name"] for row in laptop.rows("customer")} == named
 
 
 def test_r12_a_rollback_between_staging_and_publishing_is_not_undone(

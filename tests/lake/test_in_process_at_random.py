@@ -83,7 +83,7 @@ class Model:
         """Add a column, which is NULL in all rows and snapshots."""
         name = f"c{len(self._columns)}"
         self._columns.append(name)
-        self.lake.catalog.evolve("t", SchemaChange(added=(Column(name, "string"),)))
+        self.lake.evolve(SchemaChange(added=(Column(name, "string"),)))
         self.rows = {key: (*row, None) for key, row in self.rows.items()}
         self.at = {key: {key: (*row, None) for key, row in rows.items()} for key, rows in self.at.items()}
 

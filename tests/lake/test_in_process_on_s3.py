@@ -48,7 +48,7 @@ def test_files_on_s3_of_a_refused_commit_are_removed(lake: LocalLake, s3: S3Serv
     before = keys(lake, s3)
     with pytest.raises(LakeError):
         lake.stage("SELECT nullif(i, 300000) AS id, 'x' AS v, 1 AS n FROM range(400000) r(i)")
-    elsewhere = pa.table({"file_path": ["s3://elsewhere/file.parquet"], "pos": [0]})
+    elsewhere = pa.table({"file_path": ["s3://elsewhere/file.parquet"], "pos": [0]}).to_reader()
     with pytest.raises(CommitConflictError):
         lake.staging().change(lake.tables.load("t"), lake.reader(numbered(6, 7)), elsewhere, {})
     assert keys(lake, s3) == before

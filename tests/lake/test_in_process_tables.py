@@ -73,14 +73,14 @@ def test_each_snapshot_is_read_as_it_was_and_the_current_one_by_default(lake: Lo
 
 def test_columns_are_told_by_their_ids_and_those_that_came_later_are_null(lake: LocalLake) -> None:
     one = lake.change("SELECT 1::BIGINT AS id, 'one' AS v, 11 AS n")
-    lake.catalog.evolve(
-        "t", SchemaChange(added=(Column("late", "string"),), widened=(Column("n", "long"),), dropped=("v",))
+    lake.evolve(
+        SchemaChange(added=(Column("late", "string"),), widened=(Column("n", "long"),), dropped=("v",))
     )
     with lake.tables.load("t").update_schema() as update:
         update.rename_column("n", "number")
     two = lake.change("SELECT 2::BIGINT AS id, 22::BIGINT AS number, 'two' AS late")
     # Another column of the dropped one's name, and of the renamed one's, is another column.
-    lake.catalog.evolve("t", SchemaChange(added=(Column("v", "int"), Column("n", "string"))))
+    lake.evolve(SchemaChange(added=(Column("v", "int"), Column("n", "string"))))
     lake.change("SELECT 3::BIGINT AS id, 33::BIGINT AS number, 'three' AS late, 3 AS v, 'n' AS n", "id = 2")
     columns = [
         ("id", "BIGINT"),
@@ -103,8 +103,7 @@ def test_columns_are_told_by_their_ids_and_those_that_came_later_are_null(lake: 
 
 def test_a_snapshot_as_it_was_has_the_columns_of_its_time_and_later_ones_as_null(lake: LocalLake) -> None:
     one = lake.change("SELECT 1::BIGINT AS id, 'one' AS v, 11 AS n")
-    lake.catalog.evolve(
-        "t",
+    lake.evolve(
         SchemaChange(
             added=(Column("late", "decimal(5, 2)"),), widened=(Column("n", "long"),), dropped=("v",)
         ),
@@ -118,7 +117,7 @@ def test_a_snapshot_as_it_was_has_the_columns_of_its_time_and_later_ones_as_null
 
 def test_a_column_that_no_file_has_yet_is_null_in_every_row(lake: LocalLake) -> None:
     lake.change(numbered(1, 3))
-    lake.catalog.evolve("t", SchemaChange(added=(Column("late", "list<int>"),)))
+    lake.evolve(SchemaChange(added=(Column("late", "list<int>"),)))
     assert lake.fetch(f"SELECT DISTINCT late FROM {lake.tables.relation('t')}") == [(None,)]
     assert lake.fetch(f"SELECT count(*) FROM {lake.tables.relation('t')} WHERE late IS NULL") == [(3,)]
 

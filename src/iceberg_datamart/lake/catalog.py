@@ -45,6 +45,8 @@ _PRIMARY_KEY = "iceberg-datamart.primary-key"
 # https://py.iceberg.apache.org/configuration/#backward-compatibility
 _LEGACY = "PYICEBERG_LEGACY_CURRENT_SNAPSHOT_ID"
 _WRITING = Lock()
+# Of a new table's columns: https://iceberg.apache.org/spec/#table-metadata-fields
+_FIRST_SCHEMA = 0
 _ATTEMPTS = 4
 # What SQLite and PostgreSQL say of a table that another session made after this one had looked for it.
 _MADE_MEANWHILE = "already exists"
@@ -199,11 +201,11 @@ class LakeCatalog:
 
     def create(
         self, table: str, columns: Sequence[Column], key: Sequence[str], properties: Mapping[str, str]
-    ) -> None:
+    ) -> int:
         """Create an empty table that tells its key; one that another run just created stays.
 
-        Raises: CatalogUnreachableError, where the table may be there by now; ConfigError, where Java could
-        not open it.
+        Return the id of its columns as they were made. Raises: CatalogUnreachableError, where the table may
+        be there by now; ConfigError, where Java could not open it.
         """
         if not self._warehouse.startswith("s3://"):
             refuse_unnameable(f"{self._warehouse} {self._database} {table}")
@@ -218,8 +220,9 @@ class LakeCatalog:
                         (self._database, table), schema=schema, properties={**told, **properties}
                     )
         except TableAlreadyExistsError:
-            return
+            return _FIRST_SCHEMA
         crash_point("table-created")
+        return _FIRST_SCHEMA
 
     def _create_namespace(self) -> None:
         """Create the database where it is missing; another run may do so, too, meanwhile.
@@ -234,14 +237,15 @@ class LakeCatalog:
             if not self._catalog.namespace_exists(self._database):
                 raise
 
-    def evolve(self, table: str, change: SchemaChange) -> None:
+    def evolve(self, table: str, change: SchemaChange, schema_id: int | None) -> int | None:
         """Add, widen and drop columns: one metadata commit, no snapshot.
 
-        Raises: CommitConflictError; CatalogUnreachableError, where the columns may be changed by now.
+        `schema_id` is of the columns that change; return that of the new ones. Raises: CommitConflictError
+        where the table has others by now; CatalogUnreachableError, where they may be changed by now.
         """
         if not (change.added or change.widened or change.dropped):
-            return
-        found = self.load(table)
+            return schema_id
+        found = self._loaded_with(table, schema_id)
         with (
             _changing_columns(table),
             writing_metadata(empty=not found.metadata.snapshots),
@@ -253,13 +257,14 @@ class LakeCatalog:
                 update.add_column((column.name,), iceberg_type(column.type, count(1)))
             for column in change.widened:
                 update.update_column(*widened_place(column))
+        return found.metadata.current_schema_id
 
-    def make_optional(self, table: str) -> None:
+    def make_optional(self, table: str, schema_id: int | None) -> int:
         """Let every column be NULL, so that none is an identifier field; the table still tells its key.
 
-        Raises: as `evolve`.
+        `schema_id` and what is returned as in `evolve`. Raises: as `evolve`.
         """
-        loaded = self.load(table)
+        loaded = self._loaded_with(table, schema_id)
         empty = not loaded.metadata.snapshots
         with _changing_columns(table), writing_metadata(empty=empty), loaded.transaction() as transaction:
             found = transaction.table_metadata.schema()
@@ -270,6 +275,15 @@ class LakeCatalog:
                 for field in found.fields:
                     if field.required:
                         update.make_column_optional((field.name,))
+        return loaded.metadata.current_schema_id
+
+    def _loaded_with(self, table: str, schema_id: int | None) -> Table:
+        """Return the table as it is now. Raises: CommitConflictError where it has other columns."""
+        found = self.load(table)
+        if found.metadata.current_schema_id != schema_id:
+            message = f"another run or tool changed the columns of {table} meanwhile"
+            raise CommitConflictError(message, hint="Run again.")
+        return found
 
     def set_properties(self, table: str, properties: Mapping[str, str]) -> None:
         """Set some properties of the table: one metadata commit. Raises: as `evolve`."""

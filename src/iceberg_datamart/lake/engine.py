@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Staged:
-    """A snapshot of `table` that no reader sees; `parent` is the one that it was written on."""
+    """A snapshot of `table` that no reader sees, written on `parent` in the columns of `schema_id`."""
 
     table: str
     snapshot_id: int
     parent: int | None
+    schema_id: int | None
     summary: Mapping[str, str | None]
 
 

@@ -92,8 +92,7 @@ class IcebergLake:
 
     def create_mirror(self, merge: MirrorMerge) -> None:
         """Create the mirror where it is missing, and follow its source's columns."""
-        source = merge.source
-        self._prepare(merge.table, source.columns, source.primary_key, merge.base, merge.properties)
+        self._prepare_mirror(merge)
 
     def digests(
         self, table: str, mirror: TableHistory, columns: Sequence[str], slicing: Slicing
@@ -136,17 +135,22 @@ class IcebergLake:
 
     def merge(self, merge: MirrorMerge) -> Merged:
         """Commit one mirror's change and its state in one snapshot (R1). Raises: see `ports.Lake`."""
-        self.create_mirror(merge)
-        return merge_mirror(self._writer(), merge)
+        return merge_mirror(self._writer(self._prepare_mirror(merge)), merge)
 
     def maintain(self, maintenance: MartMaintenance) -> Merged:
         """Commit what makes the mart equal its join again. Raises: see `ports.Lake`."""
-        shape, writer = maintenance.shape, self._writer()
-        join = planned_join(writer.engine, maintenance)
+        shape = maintenance.shape
+        join = planned_join(self._started(), maintenance)
         text = {DEFINITION + maintenance.state.definition: maintenance.definition}
         properties = {**maintenance.properties, **(text if maintenance.definition else {})}
-        self._prepare(shape.name, join.columns, shape.key, maintenance.base, properties, exact=True)
-        return maintain_mart(writer, join)
+        schema_id = self._prepare(
+            shape.name, join.columns, shape.key, maintenance.base, properties, exact=True
+        )
+        return maintain_mart(self._writer(schema_id), join)
+
+    def _prepare_mirror(self, merge: MirrorMerge) -> int | None:
+        source = merge.source
+        return self._prepare(merge.table, source.columns, source.primary_key, merge.base, merge.properties)
 
     def _prepare(  # noqa: PLR0913  (what a table is made of)
         self,
@@ -157,18 +161,18 @@ class IcebergLake:
         properties: Mapping[str, str],
         *,
         exact: bool = False,
-    ) -> None:
+    ) -> int | None:
         """Bring the table's columns to what its rows need, and its properties to the settings.
 
-        `exact` drops all others, and recreates what cannot be widened.
+        `exact` drops all others, and recreates what cannot be widened. Return the id of its columns.
 
-        Raises: SchemaChangeError.
+        Raises: SchemaChangeError; CommitConflictError where another tool changed the columns meanwhile.
         """
         optional = not readers_runtime().required_columns
         if base is None:
             columns = [replace(column, nullable=optional or column.nullable) for column in columns]
-            self._catalog.create(table, (*columns, *LINEAGE), key, {**TABLE_PROPERTIES, **properties})
-            return
+            return self._catalog.create(table, (*columns, *LINEAGE), key, {**TABLE_PROPERTIES, **properties})
+        schema_id = base.schema_id
         others = {name: text for name, text in properties.items() if base.properties.get(name) != text}
         # The format's version is none of the table's own properties, and stays.
         others.pop("format-version", None)
@@ -177,7 +181,7 @@ class IcebergLake:
         # A join that was inner and is left now makes NULL of the other side's key.
         null_keys = any(column.nullable for column in columns if column.name in key)
         if base.has_required and (optional or null_keys):
-            self._catalog.make_optional(table)
+            schema_id = self._catalog.make_optional(table, schema_id)
         present = {name: kind for name, kind in base.columns.items() if name not in LINEAGE_NAMES}
         # What is computed again need not be followed.
         unlike = incompatible_columns(columns, present, key) if exact else ()
@@ -185,10 +189,10 @@ class IcebergLake:
         change = schema_change(table, columns, present, key)
         if exact:
             change = replace(change, dropped=(*change.absent, *unlike))
-        self._catalog.evolve(table, change)
+        return self._catalog.evolve(table, change, schema_id)
 
-    def _writer(self) -> Writer:
-        return Writer(self._started(), self._rejected, self._run_id, self._clock)
+    def _writer(self, schema_id: int | None) -> Writer:
+        return Writer(self._started(), self._rejected, self._run_id, self._clock, schema_id)
 
     def _started(self) -> Engine:
         with self._starting:

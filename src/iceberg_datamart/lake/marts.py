@@ -20,7 +20,6 @@ from iceberg_datamart.lake.auditing import Auditor
 from iceberg_datamart.lake.changeset import Target, computed, few_rows, inserts_sql
 from iceberg_datamart.lake.checking import checked
 from iceberg_datamart.lake.differences import counted
-from iceberg_datamart.lake.publishing import Publishing
 from iceberg_datamart.lake.types import iceberg_schema
 from iceberg_datamart.ports import Merged
 
@@ -79,8 +78,7 @@ def maintain_mart(writer: Writer, join: MartJoin) -> Merged:
     finally:
         changes.release(engine)
     if receipt is None:
-        staged = Publishing(engine).stamp(shape.name, changes.target.base, summary)
-        receipt = changes.receipt(staged.snapshot_id)
+        receipt = changes.receipt(writer.stamp(shape.name, changes.target.base, summary))
     return Merged(changes.rows, receipt, warnings=(*passed.warnings, *auditor.warnings))
 
 

@@ -22,6 +22,8 @@ from iceberg_datamart.lake.publishing import Publishing
 from iceberg_datamart.ports import Merged
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from iceberg_datamart.core.report.verification import Differences
     from iceberg_datamart.core.source.reads import SourceTable
     from iceberg_datamart.core.source.slices import Slices
@@ -34,12 +36,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Writer:
-    """What the commits of one run need: an engine, a place for rejected rows, and what every row carries."""
+    """What commits to one table need: an engine, a place for rejected rows, and what every row carries.
+
+    `schema_id` is of the columns that the table was given for these rows.
+    """
 
     engine: Engine
     rejected: RejectedRows
     run_id: str
     clock: Clock
+    schema_id: int | None
 
     def lineage(self) -> Lineage:
         """Return what the rows of a commit carry that is made now."""
@@ -47,7 +53,11 @@ class Writer:
 
     def publishing(self, auditor: Auditor) -> Publishing:
         """Return what publishes a commit that passes; where nothing is audited, nothing more is read."""
-        return Publishing(self.engine, auditor if auditor.audits else None)
+        return Publishing(self.engine, self.schema_id, auditor if auditor.audits else None)
+
+    def stamp(self, table: str, base: int | None, summary: Mapping[str, str]) -> int:
+        """Commit a state alone, in a snapshot without files; return its id."""
+        return Publishing(self.engine, self.schema_id).stamp(table, base, summary).snapshot_id
 
     def append(self, append: Append, auditor: Auditor, summary: dict[str, str]) -> CommitReceipt:
         """Commit rows as the first of an empty table."""
@@ -111,8 +121,7 @@ def _committed(writer: Writer, merge: MirrorMerge, changes: Changeset, held: int
     summary, publishing = merge.state.summary(), writer.publishing(auditor)
     receipt = passed.changes.commit(writer.engine, publishing, summary, writer.lineage())
     if receipt is None and (merge.force_commit or rejected):
-        staged = Publishing(writer.engine).stamp(changes.table, changes.target.base, summary)
-        receipt = passed.changes.receipt(staged.snapshot_id)
+        receipt = passed.changes.receipt(writer.stamp(changes.table, changes.target.base, summary))
     warnings = (*passed.warnings, *auditor.warnings)
     return Merged(merge.probe.rows, receipt, rejected, warnings)
 

@@ -41,9 +41,12 @@ class Audit(Protocol):
 class Publishing:
     """Stages and publishes the commits of one run."""
 
-    def __init__(self, engine: Engine, audit: Audit | None = None) -> None:
-        """Take what writes, and what looks at each staged snapshot."""
-        self._engine, self._audit = engine, audit
+    def __init__(self, engine: Engine, schema_id: int | None, audit: Audit | None = None) -> None:
+        """Take what writes, and what looks at each staged snapshot.
+
+        `schema_id` is of the columns that rows were compared in: what is staged with others is not published.
+        """
+        self._engine, self._schema_id, self._audit = engine, schema_id, audit
 
     def commit(
         self,
@@ -54,14 +57,14 @@ class Publishing:
     ) -> Staged:
         """Publish a change on top of snapshot `base`, with `summary` among its snapshot's properties.
 
-        Raises: CommitConflictError where the table is not at `base` any more, so that what was compared
-        with it is stale; AuditError; LakeError where other rows than `touched` were written.
+        Raises: CommitConflictError where the table is not at `base` any more or has other columns, so that
+        what was compared with it is stale; AuditError; LakeError where others than `touched` were written.
         """
         if self._audit is not None:
             self._audit.prepare()
         with self._engine.at_work(change.table):
             staged = self._engine.stage(change, self._signed(summary))
-            if staged.parent == base:
+            if self._is_on(staged, base):
                 self._judge(staged, touched, change.lineage.run_id)
         return self._published(staged, base)
 
@@ -70,6 +73,10 @@ class Publishing:
         with self._engine.at_work(table):
             staged = self._engine.stamp(table, self._signed(summary))
         return self._published(staged, base)
+
+    def _is_on(self, staged: Staged, base: int | None) -> bool:
+        """Return whether a snapshot was written on what was compared: that snapshot, in those columns."""
+        return staged.parent == base and staged.schema_id == self._schema_id
 
     def _signed(self, summary: Mapping[str, str]) -> dict[str, str]:
         """Return the properties with the name of the engine that commits them."""
@@ -114,7 +121,7 @@ class Publishing:
         crash_point("staged")
         # The engine asks whether the table is at the base, too: after a rollback meanwhile the base is an
         # ancestor of what was staged, and a fast-forward would undo the rollback.
-        if staged.parent != base:
+        if not self._is_on(staged, base):
             raise conflict(staged.table)
         try:
             with self._engine.at_work(staged.table):

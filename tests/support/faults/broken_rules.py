@@ -167,6 +167,15 @@ FIRST_RULES = (
     ),
     Broken(
         "R12",
+        "in which columns rows were compared is not asked before they are published",
+        "lake/publishing.py",
+        " and staged.schema_id == self._schema_id",
+        "",
+        "tests/e2e/test_rules_writers.py::"
+        "test_r12_columns_that_another_tool_exchanges_before_a_commit_are_noticed_by_it",
+    ),
+    Broken(
+        "R12",
         "what is staged is published whatever happened since",
         "lake/spark/staging.py",
         "if (None if current is None else int(current.snapshotId())) != staged.parent:",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa  # type: ignore[import-untyped]
 
+    from iceberg_datamart.core.plan.schema import SchemaChange
     from iceberg_datamart.lake.engine import Staged
 
 COLUMNS = (Column("id", "long", nullable=False), Column("v", "string"), Column("n", "int"))
@@ -55,6 +56,10 @@ class LocalLake:
         properties = {key.replace("_", "."): value for key, value in also.items()}
         self.catalog.create(name, columns, key, {**TABLE_PROPERTIES, **properties})
 
+    def evolve(self, change: SchemaChange, name: str = "t") -> None:
+        """Change the table's columns, whichever it has."""
+        self.catalog.evolve(name, change, self.tables.load(name).metadata.current_schema_id)
+
     def staging(self, run_id: str = "run-1") -> Staging:
         return Staging(self.tables, run_id)
 
@@ -63,15 +68,15 @@ class LocalLake:
         return self.connection.cursor().execute(select).to_arrow_reader(1000)
 
     def places(self, where: str, name: str = "t") -> pa.Table:
-        """Return where rows of the table lie."""
+        """Return where rows of the table lie, in order."""
         placed = self.tables.placed(self.tables.load(name))
         query = f"SELECT _datamart_file AS file_path, _datamart_pos AS pos FROM {placed} WHERE {where}"
-        return self.connection.cursor().execute(query).to_arrow_table()
+        return self.connection.cursor().execute(f"{query} ORDER BY ALL").to_arrow_table()
 
     def stage(self, select: str | None, where: str | None = None, name: str = "t", **summary: str) -> Staged:
         """Stage the rows of a SELECT, and the deletion of those that `where` holds for."""
         rows = None if select is None else self.reader(select)
-        places = None if where is None else self.places(where, name)
+        places = None if where is None else self.places(where, name).to_reader()
         return self.staging().change(self.tables.load(name), rows, places, summary)
 
     def change(self, select: str | None, where: str | None = None, name: str = "t", **summary: str) -> Staged:

@@ -49,14 +49,14 @@ class Staging:
         self,
         table: Table,
         rows: pa.RecordBatchReader | None,
-        positions: pa.Table | None,
+        positions: pa.RecordBatchReader | None,
         summary: Mapping[str, str],
     ) -> Staged:
         """Stage rows to add, all of the table's columns, and places of rows to delete.
 
         They are staged on what was current when the table was loaded; `summary` goes into the snapshot's own.
-        `positions` has `file_path` and `pos`, as `Tables.placed` tells them. A DuckDB connection ends the
-        stream of `rows` without a word when it is asked for anything else: let it have one of its own.
+        `positions` has `file_path` and `pos`, as `Tables.placed` tells them, in this order. A DuckDB
+        connection ends a stream without a word when it is asked for anything else: let each have its own.
 
         Raises: CommitConflictError where the table changed meanwhile, or the places are of another
         snapshot; LakeError for rows that do not fit; NeedsSparkError; CatalogUnreachableError.
@@ -77,7 +77,8 @@ class Staging:
             raise
         self._add(name, draft, told, written)
         parent_id = None if parent is None else parent.snapshot_id
-        return Staged(name, staged_id, parent_id, {field: told[field] for field in SUMMARY_FIELDS})
+        figures = {field: told[field] for field in SUMMARY_FIELDS}
+        return Staged(name, staged_id, parent_id, table.metadata.current_schema_id, figures)
 
     def stamp(self, name: str, summary: Mapping[str, str]) -> Staged:
         """Stage a snapshot without new files. Raises: as `change`."""

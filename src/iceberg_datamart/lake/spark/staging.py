@@ -86,6 +86,7 @@ class Staging:
                     table,
                     int(snapshot.snapshotId()),
                     None if parent is None else int(parent),
+                    snapshot.schemaId(),
                     {name: summary.get(name) for name in SUMMARY_FIELDS},
                 )
         raise CommitConflictError("the staged snapshot is gone before it was published")

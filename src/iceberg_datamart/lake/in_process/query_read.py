@@ -162,7 +162,7 @@ def _chunks(read: QueryRead, statement: str) -> Generator[bytearray]:
             is_over = False
             while not is_over:
                 text = connection.wait(_received(connection.pgconn))
-                is_over = len(text) < _BATCH_BYTES
+                is_over = len(text) < len(BOM_UTF8) + _BATCH_BYTES
                 if len(text) > len(BOM_UTF8):
                     yield text
         connection.rollback()
@@ -175,7 +175,7 @@ def _received(connection: PGconn) -> Generator[Wait, Ready | int, bytearray]:
     """
     # Arrow takes one such mark from the beginning, which would else be one of the first value's own.
     text = bytearray(BOM_UTF8)
-    while len(text) < _BATCH_BYTES:
+    while len(text) < len(BOM_UTF8) + _BATCH_BYTES:
         size, row = connection.get_copy_data(1)
         if size < 0:
             (result,) = yield from fetch_many(connection)

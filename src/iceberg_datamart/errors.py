@@ -23,7 +23,7 @@ DatamartError                    1  something failed
 │   ├── CatalogUnreachableError 75  the catalog does not answer, so nothing was published (retryable)
 │   ├── CommitUnknownError      75  a commit was sent, and the catalog cannot be asked about it (retryable)
 │   └── CommitConflictError     75  another writer committed first (retryable)
-├── StateRefusedError            1  S3 refuses the timestamp file, or there are no keys for it
+├── StateRefusedError            1  S3 refuses the timestamp file, or what lies beside it
 ├── StateUnreachableError       75  S3 does not answer about the timestamp file (retryable)
 ├── TimestampFileLockedError    75  another process holds the timestamp file's lock (retryable)
 └── TimestampFileConflictError  75  another run moved the timestamp file (retryable)

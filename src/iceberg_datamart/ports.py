@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from iceberg_datamart.core.quality.checks import NO_CHECKS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from iceberg_datamart.core.columns import Column
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from iceberg_datamart.core.mart.shape import MartShape
     from iceberg_datamart.core.quality.audits import Audit
     from iceberg_datamart.core.quality.checks import Checks
+    from iceberg_datamart.core.report.record import RunRecord
     from iceberg_datamart.core.report.verification import Differences, Verified
     from iceberg_datamart.core.settings.audits import AuditConfig
     from iceberg_datamart.core.settings.checks import CheckConfig
@@ -274,6 +275,25 @@ class RunCounts(Protocol):
 
     def write(self, counts: Mapping[str, int]) -> None:
         """Replace the counts. Raises: TimestampFileError, StateUnreachableError."""
+
+
+class RunRecords(Protocol):
+    """The records of runs, kept beside the timestamp file; the oldest give way to new ones."""
+
+    def write(self, record: RunRecord) -> None:
+        """Keep a run's record, whole or not at all. Raises: StateRefusedError, StateUnreachableError."""
+
+    def newest(self) -> Iterator[RunRecord]:
+        """Yield the records of this timestamp file's runs, newest first; each is read when it is asked for.
+
+        What is no record is passed over. Raises: as `write`.
+        """
+
+    def find(self, run_id: str) -> RunRecord | None:
+        """Return the record of a run, named by its id or by what stands behind the hyphen of it.
+
+        None where there is none. Raises: as `write`.
+        """
 
 
 class Clock(Protocol):

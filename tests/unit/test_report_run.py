@@ -125,6 +125,7 @@ def test_a_report_is_the_documented_object_and_plain_json() -> None:
         "marts",
         "timestamp",
         "seconds",
+        "phases",
         "warnings",
         "error",
     ]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
 import typer
 
-from iceberg_datamart.app.assemble import new_run, send_metrics
+from iceberg_datamart.app.assemble import SystemClock, new_run, send_metrics
+from iceberg_datamart.app.run_records import loaded_versions, run_records
 from iceberg_datamart.cli.options import (
     AcceptOption,
     ConfigOption,
@@ -21,11 +23,14 @@ from iceberg_datamart.cli.options import (
     loaded,
 )
 from iceberg_datamart.cli.output import console, logging_to_stderr, outcomes_table, print_error, print_json
+from iceberg_datamart.cli.plan import as_json
 from iceberg_datamart.core.plan.facts import RunRequest
 from iceberg_datamart.core.report.run import RunReport, unplanned_json
 from iceberg_datamart.core.settings.model import Config
 from iceberg_datamart.crash_points import crash_point
 from iceberg_datamart.errors import DatamartError
+from iceberg_datamart.run.recording import Recording, recorded
+from iceberg_datamart.run.runner import new_run_id
 
 
 def run(
@@ -71,9 +76,15 @@ def show_report(report: RunReport) -> None:
 
 def run_once(config: Config, request: RunRequest, *, debug: bool = False) -> RunReport:
     """Return the report of one run. Raises: DatamartError where it could not even be planned."""
-    run = new_run(config, request)
-    with logging_to_stderr(run.run_id, debug=debug):
-        with run:
-            report = run.execute(run.prepare())
+    clock = SystemClock()
+    recording = Recording(config, request, new_run_id(clock.now()), clock)
+    with logging_to_stderr(recording.run_id, debug=debug):
+        with (
+            recorded(recording, partial(run_records, config), loaded_versions),
+            new_run(config, request, recording.run_id) as run,
+        ):
+            prepared = run.prepare()
+            recording.planned(partial(as_json, config, prepared))
+            report = recording.report = run.execute(prepared)
         send_metrics(config, report)
         return report

@@ -41,11 +41,34 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Prepared:
-    """A plan, the facts that it follows from, and the tables at the points that these were gathered at."""
+    """A plan, the facts that it follows from, and the tables at the points that these were gathered at.
+
+    `seconds` is how long it took to gather and plan.
+    """
 
     plan: Plan
     facts: Facts
     tables: Mapping[str, DescribedTable]
+    seconds: float = 0.0
+
+
+class _Phases:
+    """How long each part of a run took, in seconds."""
+
+    def __init__(self, gathering: float) -> None:
+        """Begin where the plan is made, which took `gathering` seconds."""
+        self.seconds = {"gathering": gathering}
+        self._planned = self._ended = time.monotonic()
+
+    @property
+    def since_planned(self) -> float:
+        """Return the seconds from the plan to the end of the last part."""
+        return self._ended - self._planned
+
+    def end(self, name: str) -> None:
+        """End the part that follows the one before."""
+        now = time.monotonic()
+        self.seconds[name], self._ended = now - self._ended, now
 
 
 @dataclass
@@ -76,6 +99,7 @@ class Run:
 
     def prepare(self) -> Prepared:
         """Return the plan and what it follows from."""
+        started = time.monotonic()
         timestamp = self.adapters.timestamp_file.read()
         crash_point("timestamp-read")
         known = self._points.gathered(chosen_tables(self.config, self.request))
@@ -83,27 +107,33 @@ class Run:
         facts = Facts(timestamp, known, due, self.adapters.engines)
         plan = plan_run(self.config, facts, self.request)
         warnings = [text for session in self._points.sessions.values() for text in session.warnings]
-        return Prepared(replace(plan, warnings=(*warnings, *plan.warnings)), facts, self._points.tables)
+        plan = replace(plan, warnings=(*warnings, *plan.warnings))
+        return Prepared(plan, facts, self._points.tables, time.monotonic() - started)
 
     def execute(self, prepared: Prepared) -> RunReport:
         """Return what became of each step. Raises nothing that concerns one table alone (R9)."""
-        started = time.monotonic()
+        phases = _Phases(prepared.seconds)
         warnings = prepared.plan.warnings
         for text in warnings:
             log.warning(text)
         merging = Merging(self.config, self.request, self._points, self.run_id, prepared.plan, prepared.facts)
         tables = merging.merged()
+        phases.end("tables")
         crash_point("mirrors-merged")
         marts = {step.mart: self._maintained(step, tables) for step in merging.plan.mart_steps}
+        phases.end("marts")
         crash_point("marts-maintained")
         report = RunReport(self.run_id, tables, marts, warnings=warnings)
         try:
             moved = self._remember(merging.plan, merging.facts, tables)
         except DatamartError as error:
             log.error("timestamp file: %s. %s", error, error.hint)  # noqa: TRY400  (people read this line, not a trace)
-            return replace(report, error=error, seconds=time.monotonic() - started)
-        said = None if moved is None else moved.strftime("%Y-%m-%d %H:%M:%S")
-        return replace(report, timestamp=said, seconds=time.monotonic() - started)
+            report = replace(report, error=error)
+        else:
+            said = None if moved is None else moved.strftime("%Y-%m-%d %H:%M:%S")
+            report = replace(report, timestamp=said)
+        phases.end("timestamp_file")
+        return replace(report, seconds=phases.since_planned, phases=phases.seconds)
 
     def _maintained(self, step: MaintainMart, tables: Mapping[str, Outcome]) -> Outcome:
         def work(lake: Lake) -> Outcome:

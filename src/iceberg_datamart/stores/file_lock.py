@@ -68,11 +68,14 @@ def _is_locked(descriptor: int) -> bool:
     return True
 
 
-def write_new(path: Path, content: str) -> None:
-    """Write a new file to the disk; what lies there is replaced, and a link is not followed."""
+def write_new(path: Path, content: str, mode: int = 0o666) -> None:
+    """Write a new file to the disk; what lies there is replaced, and a link is not followed.
+
+    Who may read it is said by `mode`, less the umask.
+    """
     with suppress(FileNotFoundError):
         path.unlink()
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(content)
         file.flush()

@@ -34,19 +34,17 @@ _HINT = "Check the address and the AWS credentials; the role must be allowed to 
 class S3Object:
     """One object of a bucket, as bytes."""
 
-    def __init__(self, location: str, properties: Mapping[str, str]) -> None:
+    def __init__(self, location: str, properties: Mapping[str, str], client: Any = None) -> None:
         """Name the object `s3://bucket/key`; `properties` are the catalog's, the rest is AWS's own chain.
 
-        Raises: ConfigError where the location names no object, StateRefusedError.
+        A `client` that there is already is taken as it is. Raises: ConfigError where the location names no
+        object, StateRefusedError.
         """
         place, problem = parsed_s3(location), object_problem(location)
         if place is None or problem is not None:
             raise ConfigError(f"{location} {problem}", hint="Write s3://bucket/key; signs are not encoded.")
         self.location, self._bucket, self._key = location, place.bucket, place.key
-        try:
-            self._client = s3_client(properties)
-        except (BotoCoreError, ValueError) as error:
-            raise StateRefusedError(f"{location}: S3 cannot be asked: {error}", hint=_HINT) from error
+        self._client = opened(location, properties) if client is None else client
 
     def read(self) -> tuple[bytes, str] | None:
         """Return the content and its ETag; None where there is no object.
@@ -59,16 +57,16 @@ class S3Object:
         except ClientError as error:
             if aws_code(error) in _MISSING:
                 return None
-            self._refuse("read", error)
+            refuse(self.location, "read", error)
         except BotoCoreError as error:
-            self._refuse("read", error)
+            refuse(self.location, "read", error)
 
     def write(self, content: bytes) -> None:
         """Replace the content, whatever it is. Raises: as `read`."""
         try:
             self._client.put_object(Bucket=self._bucket, Key=self._key, Body=content)
         except (ClientError, BotoCoreError) as error:
-            self._refuse("written", error)
+            refuse(self.location, "written", error)
 
     def swap(self, content: bytes, etag: str | None) -> bool:
         """Replace the content if it still has `etag` (None: if there is none); return whether it had.
@@ -83,10 +81,10 @@ class S3Object:
             if aws_code(error) in _CHANGED | _MISSING:
                 return False
             if aws_code(error) not in _UNCONDITIONAL:
-                self._refuse("written", error)
+                refuse(self.location, "written", error)
             return self._swap_unguarded(content, etag)
         except BotoCoreError as error:
-            self._refuse("written", error)
+            refuse(self.location, "written", error)
         return True
 
     def _swap_unguarded(self, content: bytes, etag: str | None) -> bool:
@@ -96,14 +94,6 @@ class S3Object:
             return False
         self.write(content)
         return True
-
-    def _refuse(self, what: str, error: ClientError | BotoCoreError) -> NoReturn:
-        message = f"{self.location} cannot be {what}: {error}"
-        if not passes(error):
-            raise StateRefusedError(message, hint=_HINT) from error
-        raise StateUnreachableError(
-            message, hint="Run again: nothing is lost, and nothing is done twice."
-        ) from error
 
 
 class S3TimestampFile:
@@ -150,6 +140,16 @@ class S3RunCounts:
         self._object.write(counts_text(counts).encode())
 
 
+def refuse(location: str, what: str, error: ClientError | BotoCoreError) -> NoReturn:
+    """Raise what it means that the store answered by `error`: StateUnreachableError, StateRefusedError."""
+    message = f"{location} cannot be {what}: {error}"
+    if not passes(error):
+        raise StateRefusedError(message, hint=_HINT) from error
+    raise StateUnreachableError(
+        message, hint="Run again: nothing is lost, and nothing is done twice."
+    ) from error
+
+
 def s3_text(location: str) -> str:
     """Return an object's text, by AWS's own chain of keys.
 
@@ -164,6 +164,14 @@ def s3_text(location: str) -> str:
         problem = str(error)
     hint = "Check the address, and that the role may read there."
     raise ConfigError(f"{location} cannot be read: {problem}", hint=hint)
+
+
+def opened(location: str, properties: Mapping[str, str]) -> Any:
+    """Return a client that reaches `location`. Raises: StateRefusedError."""
+    try:
+        return s3_client(properties)
+    except (BotoCoreError, ValueError) as error:
+        raise StateRefusedError(f"{location}: S3 cannot be asked: {error}", hint=_HINT) from error
 
 
 def s3_client(properties: Mapping[str, str]) -> Any:

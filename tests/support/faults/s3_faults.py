@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _ERROR = "<?xml version='1.0'?><Error><Code>{}</Code><Message>on purpose</Message></Error>"
-_STATUS = {"SlowDown": 503, "ServiceUnavailable": 503, "NotImplemented": 501}
+_STATUS = {"SlowDown": 503, "ServiceUnavailable": 503, "NotImplemented": 501, "AccessDenied": 403}
 _OWN_HEADERS = {"connection", "transfer-encoding", "keep-alive", "content-length"}
 
 

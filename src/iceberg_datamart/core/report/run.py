@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from iceberg_datamart.errors import AuditError
@@ -89,7 +89,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class RunReport:
-    """The truth about one run (D9)."""
+    """The truth about one run (D9). `phases` are the seconds of its parts, by name, in their order."""
 
     run_id: str
     tables: Mapping[str, Outcome]
@@ -98,6 +98,7 @@ class RunReport:
     timestamp: str | None = None
     warnings: tuple[str, ...] = ()
     error: DatamartError | None = None
+    phases: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def failures(self) -> tuple[DatamartError, ...]:
@@ -119,6 +120,7 @@ class RunReport:
             "marts": {name: outcome.as_json() for name, outcome in self.marts.items()},
             "timestamp": self.timestamp,
             "seconds": round(self.seconds, 3),
+            "phases": {name: round(seconds, 3) for name, seconds in self.phases.items()},
             "warnings": list(self.warnings),
             "error": None if self.error is None else error_json(self.error),
         }

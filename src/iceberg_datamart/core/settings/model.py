@@ -161,6 +161,12 @@ class StateConfig(Settings):
         default="full_load",
         description="Without the timestamp file: load everything, or go on from the snapshots' watermarks.",
     )
+    run_records: int = Field(
+        default=500,
+        ge=1,
+        le=10_000,
+        description="How many records of runs are kept in the folder `runs` beside the timestamp file.",
+    )
 
 
 class ColumnConfig(Settings):

@@ -70,6 +70,12 @@ data "aws_iam_policy_document" "job_storage" {
   }
 
   statement {
+    sid       = "OldRunRecords"
+    actions   = ["s3:DeleteObject"]
+    resources = ["${local.bucket_arn}/${local.state}runs/*"]
+  }
+
+  statement {
     sid       = "Artifacts"
     actions   = ["s3:GetObject"]
     resources = ["${local.bucket_arn}/${local.artifacts}*"]

@@ -146,6 +146,11 @@ def test_a_failing_table_fails_the_job_while_the_others_go_on_and_the_file_stays
     assert story.said["failing table"] == story.said["incremental"]
 
 
+def test_each_run_of_the_job_leaves_its_report_beside_the_timestamp_file(story: Story) -> None:
+    reports = [ended.report for name, ended in story.ended.items() if name != "rerun of a mart"]
+    assert [record["report"] for record in story.cloud.records()] == reports
+
+
 def test_a_missing_timestamp_file_makes_a_full_load_and_a_new_file(story: Story) -> None:
     report = story.ended["missing file"].report
     assert report["tables"]["settlement_transaction"]["rows_read"] > 200

@@ -1,4 +1,4 @@
-"""Every run leaves its record, also one that failed or was never planned; none fails for it, or tells a secret."""
+"""Every run leaves a record, also one that failed or was never planned; it tells no secret, fails no run."""
 
 from __future__ import annotations
 
@@ -94,15 +94,11 @@ def test_a_run_that_failed_or_was_never_planned_is_recorded_without_any_secret(
     place = urlsplit(laptop.url)
     source = laptop.settings["sources"]["prd"]
     monkeypatch.setenv("PGPASSWORD", PASSWORD)
-    addresses = {
-        f"postgresql://nobody:{PASSWORD}@{place.hostname}:{place.port}{place.path}": 1,
-        f"postgresql://nobody@{place.hostname}:{place.port}{place.path}": 1,
-        f"postgresql://nobody:{PASSWORD}@127.0.0.1:1{place.path}": 75,
-    }
-    for url, exit_code in addresses.items():
-        source["url"] = url
+    addresses = [f"nobody:{PASSWORD}@{place.hostname}:{place.port}", f"nobody@{place.hostname}:{place.port}"]
+    for address in addresses:
+        source["url"] = f"postgresql://{address}{place.path}"
         laptop.save()
-        assert laptop.command("run").exit_code == exit_code
+        assert laptop.command("run").exit_code == 1
     laptop.timestamp_file.write_text("last_load_timestamp\nyesterday\n")
     assert laptop.command("run").exit_code == 2
     source["url"] = laptop.url
@@ -114,13 +110,13 @@ def test_a_run_that_failed_or_was_never_planned_is_recorded_without_any_secret(
     assert unplanned["report"]["error"]["type"] == "TimestampFileError"
     assert unplanned["report"]["run_id"] == unplanned["run_id"]
     types = [each["report"]["tables"]["customer"]["error"]["type"] for each in failed]
-    assert types == ["SourceUnreachableError", "SourceRefusedError", "SourceRefusedError"]
+    assert types == ["SourceRefusedError"] * 2
     assert {step["step"] for step in failed[0]["plan"]["steps"]} == {"refuse", "maintain", "write_timestamp"}
     for path in folder(laptop).iterdir():
         assert PASSWORD not in path.read_text("utf-8")
 
     listed = laptop.command("runs", "--failed").report["runs"]
-    assert [run["exit_code"] for run in listed] == [2, 75, 1, 1]
+    assert [run["exit_code"] for run in listed] == [2, 1, 1]
     assert listed[0]["error"]["table"] is None
     assert listed[1]["error"]["table"] == "customer"
     assert "hint:" in told(laptop, unplanned["run_id"])

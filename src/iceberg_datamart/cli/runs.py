@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from iceberg_datamart.app.run_records import run_records
 from iceberg_datamart.cli.options import ConfigOption, JsonOption, loaded
@@ -20,7 +20,7 @@ from iceberg_datamart.errors import ConfigError
 def runs(
     run_id: Annotated[
         str | None,
-        typer.Argument(metavar="[RUN_ID]", help="Show this run alone: its id, or the end of it as listed."),
+        typer.Argument(metavar="RUN_ID", help="Show this run alone: its id, or the end of it as listed."),
     ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="List at most so many.")] = 20,
     failed: Annotated[bool, typer.Option("--failed", help="List only runs that failed.")] = False,
@@ -35,7 +35,7 @@ def runs(
         if json:
             print_json({"runs": [summary(record) for record in found]})
         else:
-            console().print(listed(found))
+            show_list(found, console())
         return
     record = records.find(run_id)
     if record is None:
@@ -63,27 +63,33 @@ def summary(record: RunRecord) -> dict[str, Any]:
     }
 
 
-def listed(records: list[RunRecord]) -> Table:
-    """Return one line for each run; fits 80 columns, where a long error is cut."""
-    columns = ("run", "started", "load_type", "status", "seconds", "changed", "rows", "first_error")
-    table = compact_table(columns, map(_cells, records), texts=4)
-    table.columns[-1].justify = "left"
-    table.columns[-1].overflow = "ellipsis"
-    return table
+def show_list(records: list[RunRecord], out: Console) -> None:
+    """Print one line for each run, then the first error of each that failed, cut at the edge."""
+    columns = ("run", "started", "load_type", "status", "seconds", "changed", "rows")
+    out.print(compact_table(columns, map(_cells, records), texts=4))
+    if any(record.errors for record in records):
+        out.print()
+    for record in records:
+        for name, error in islice(record.errors.items(), 1):
+            line = f"{_end(record)}  {_told(name, error)}".partition("\n")[0]
+            out.print(Text(line, "red"), no_wrap=True, overflow="ellipsis")
 
 
 def _cells(record: RunRecord) -> tuple[str, ...]:
-    error = next((_told(name, error) for name, error in record.errors.items()), "")
     return (
-        record.run_id.rpartition("-")[2],
+        _end(record),
         (short(record.started.isoformat()) or "")[:16],
         record.load_type,
-        "failed" if record.failed else "ok",
+        record.status,
         f"{record.seconds:.1f}",
         str(len(record.changed)),
         f"{record.rows:,}",
-        error.partition("\n")[0],
     )
+
+
+def _end(record: RunRecord) -> str:
+    """Return the end of a run's id, which is enough to find it."""
+    return record.run_id.rpartition("-")[2]
 
 
 def _told(name: str | None, error: Mapping[str, str]) -> str:
@@ -96,7 +102,12 @@ def show(record: RunRecord, out: Console) -> None:
         out.print(text, markup=False)
     if record.outcomes:
         columns = ("table", "outcome", "read", "inserted", "updated", "deleted", "seconds")
-        out.print(compact_table(columns, (_outcome(*each) for each in record.outcomes.items()), texts=2))
+        table = compact_table(columns, (_outcome(*each) for each in record.outcomes.items()), texts=2)
+        table.columns[0].no_wrap, table.columns[0].overflow = (
+            False,
+            "fold",
+        )  # rather than that a number is cut
+        out.print(table)
     for text in (*_engines(record), *_notes(record)):
         out.print(text, markup=False)
     for text in record.report["warnings"]:
@@ -110,8 +121,8 @@ def show(record: RunRecord, out: Console) -> None:
 def _heading(record: RunRecord) -> Iterator[str]:
     yield f"run {record.run_id}: {record.load_type}, {record.status}, exit code {record.exit_code}"
     yield f"started {short(record.started.isoformat())}, ended {short(record.ended.isoformat())} UTC"
-    parts = {**record.report["phases"], "all": record.seconds}
-    yield "seconds: " + ", ".join(f"{name.replace('_', ' ')} {value:.1f}" for name, value in parts.items())
+    parts = [f"{name.replace('_', ' ')} {value:.1f}" for name, value in record.report["phases"].items()]
+    yield f"{record.seconds:.1f} seconds" + (f": {', '.join(parts)}" if parts else "")
     yield f"timestamp file: {record.report['timestamp'] or 'not written'}"
     yield ", ".join(f"{name} {version}" for name, version in record.versions.items())
 

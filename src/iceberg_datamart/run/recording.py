@@ -50,7 +50,7 @@ class Recording:
             started=started,
             ended=self.clock.now(),
             timestamp_file=file_name(self.config.state.timestamp_file),
-            request=asdict(self.request),
+            request={**asdict(self.request), "tables": list(self.request.tables)},
             versions=versions,
             plan=self.plan,
             report=report.as_json(),

@@ -157,5 +157,11 @@ class Cloud(Laptop):
             return None
         return content
 
+    def records(self) -> list[dict[str, Any]]:
+        """Return the records that runs left beside the timestamp file, the oldest first."""
+        client, prefix = self.s3.client(), f"{self.prefix}/state/runs/"
+        keys = [each["Key"] for each in client.list_objects_v2(Bucket=BUCKET, Prefix=prefix)["Contents"]]
+        return [json.loads(client.get_object(Bucket=BUCKET, Key=key)["Body"].read()) for key in keys]
+
     def remove_timestamp(self) -> None:
         self.s3.client().delete_object(Bucket=BUCKET, Key=self.timestamp_key)

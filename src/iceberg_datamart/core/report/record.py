@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +97,7 @@ def parse_record(content: bytes) -> RunRecord | None:
         if found.pop("version") != VERSION:
             return None
         times = {name: datetime.fromisoformat(found[name]) for name in ("started", "ended")}
-        record = RunRecord(**{**found, **times})
+        record = RunRecord(**{field.name: {**found, **times}[field.name] for field in fields(RunRecord)})
         _look_at(record)
     except (ValueError, TypeError, KeyError, AttributeError):
         return None

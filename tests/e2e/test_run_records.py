@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
+from pyiceberg.types import StringType
 
 from support.shops.shop_rules import rename
 from support.worlds.laptop import within
@@ -135,7 +136,7 @@ def test_a_record_that_cannot_be_kept_is_a_warning_and_the_run_ends_as_it_would(
     assert (ended.exit_code, ended.report["status"]) == (0, "succeeded")
     warnings = [line for line in ended.stderr.splitlines() if "WARNING" in line]
     assert len(warnings) == 1
-    assert "no record is kept of this run" in warnings[0]
+    assert "this run is not recorded in the folder runs" in warnings[0]
 
 
 def test_runs_needs_neither_source_nor_catalog_and_writes_nothing(laptop: Laptop, oracle: Oracle) -> None:
@@ -161,3 +162,28 @@ def test_runs_needs_neither_source_nor_catalog_and_writes_nothing(laptop: Laptop
     unwanted = {"pyiceberg", "pyarrow", "psycopg", "boto3", "sqlalchemy", "duckdb", "pyspark"}
     assert unwanted & set(done.stderr.split()) == set()
     assert {path: path.stat().st_mtime_ns for path in laptop.directory.rglob("*")} == before
+
+
+def test_with_runs_table_each_run_is_in_the_lake_and_none_fails_where_it_cannot_be(
+    laptop: Laptop, connection: Connection, oracle: Oracle
+) -> None:
+    del oracle
+    laptop.settings["state"]["runs"] = "table"
+    laptop.save()
+    rename(connection, "renamed")
+    merged = laptop.run()
+    connection.execute("alter table purchase rename to hidden")
+    failed = laptop.failing_run("--table", "purchase")
+    kept = laptop.table("_runs").scan().to_arrow().to_pylist()
+    assert {(row["run_id"], row["table_name"], row["outcome"], row["updated"]) for row in kept} == {
+        (report["run_id"], name, each["outcome"], each["updated"])
+        for report in (merged, failed)
+        for name, each in {**report["tables"], **report["marts"]}.items()
+    }
+    with laptop.table("_runs").update_schema() as update:
+        update.add_column("note of an operator", StringType())
+    ended = laptop.command("run", "--table", "customer")
+    assert ended.exit_code == 0
+    warnings = [line for line in ended.stderr.splitlines() if "WARNING" in line]
+    assert ["not recorded in the table _runs" in line for line in warnings] == [True]
+    assert records(laptop)[0]["report"] == ended.report

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, NoReturn, cast
+from typing import NoReturn
 
 import pytest
 from hypothesis import given
@@ -16,9 +16,6 @@ from iceberg_datamart.errors import CatalogUnreachableError, DatamartError, Lake
 from iceberg_datamart.run.recording import Recording, recorded
 from support.fakes.ports import NOON, FakeClock, configured
 
-if TYPE_CHECKING:
-    from iceberg_datamart.ports import RunRecords
-
 DONE = RunReport(
     "run-1",
     {
@@ -30,33 +27,20 @@ DONE = RunReport(
 )
 
 
-class Kept:
-    """Records in memory; only what a run writes is asked of it."""
-
-    def __init__(self) -> None:
-        self.written: list[RunRecord] = []
-
-    def write(self, record: RunRecord) -> None:
-        self.written.append(record)
-
-
-def open_kept(kept: Kept) -> RunRecords:
-    return cast("RunRecords", kept)
-
-
 def recording() -> Recording:
     return Recording(configured("queue"), RunRequest("reconcile", ("queue",)), "run-1", FakeClock())
 
 
 def recorded_run(report: RunReport | None, error: BaseException | None = None) -> list[RunRecord]:
     """Return the records of a run that ends with a report, or with an error, or both."""
-    kept, run = Kept(), recording()
-    with recorded(run, lambda: open_kept(kept), lambda: {"python": "3.11"}):
+    kept: list[RunRecord] = []
+    run = recording()
+    with recorded(run, {"a list": kept.append}, lambda: {"python": "3.11"}):
         run.planned(lambda: {"steps": []})
         run.report = report
         if error is not None:
             raise error
-    return kept.written
+    return kept
 
 
 def test_a_record_tells_what_changed_and_each_error_that_of_the_whole_run_first() -> None:
@@ -96,10 +80,10 @@ def test_what_is_no_record_is_none(content: bytes) -> None:
 
 @pytest.mark.parametrize("error", [CatalogUnreachableError("away", hint="Wait."), ZeroDivisionError("a bug")])
 def test_a_run_without_a_report_is_recorded_with_what_ended_it(error: Exception) -> None:
-    kept, run = Kept(), recording()
-    with pytest.raises(type(error)), recorded(run, lambda: open_kept(kept), dict):
+    kept: list[RunRecord] = []
+    with pytest.raises(type(error)), recorded(recording(), {"a list": kept.append}, dict):
         raise error
-    (record,) = kept.written
+    (record,) = kept
     assert (record.run_id, record.report["run_id"], record.plan) == ("run-1", "run-1", None)
     assert (record.exit_code, record.failed) == (getattr(error, "exit_code", 1), True)
     assert str(error) in record.errors[None]["message"]
@@ -107,20 +91,21 @@ def test_a_run_without_a_report_is_recorded_with_what_ended_it(error: Exception)
 
 
 def test_a_run_that_is_interrupted_leaves_nothing() -> None:
-    kept = Kept()
-    with pytest.raises(KeyboardInterrupt), recorded(recording(), lambda: open_kept(kept), dict):
+    kept: list[RunRecord] = []
+    with pytest.raises(KeyboardInterrupt), recorded(recording(), {"a list": kept.append}, dict):
         raise KeyboardInterrupt
-    assert kept.written == []
+    assert kept == []
 
 
 def test_no_run_fails_for_its_record_or_its_plan_whatever_is_wrong_with_them(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    def broken() -> NoReturn:
+    def broken(*_: object) -> NoReturn:
         raise ZeroDivisionError("a bug")
 
-    run = recording()
-    with recorded(run, broken, dict):
+    run, kept = recording(), []
+    with recorded(run, {"a broken place": broken, "a list": kept.append}, dict):
         run.planned(broken)
         run.report = DONE
-    assert [record.getMessage() for record in caplog.records] == ["no record is kept of this run: a bug"]
+    assert caplog.messages == ["this run is not recorded in a broken place: a bug"]
+    assert [record.report for record in kept] == [DONE.as_json()], "the other place has it"

@@ -6,25 +6,30 @@ from datetime import datetime, timezone
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from iceberg_datamart.app.run_records import run_records
 from iceberg_datamart.core.engines import IN_PROCESS, SPARK, Engines
+from iceberg_datamart.core.names import RUN_TABLE
 from iceberg_datamart.core.report.metrics import run_metrics
 from iceberg_datamart.core.settings.model import GlueSource
 from iceberg_datamart.lake.catalog import LakeCatalog, open_catalog
 from iceberg_datamart.lake.iceberg import IcebergLake
+from iceberg_datamart.lake.run_table import RunTable
 from iceberg_datamart.ports import Adapters
 from iceberg_datamart.run.runner import Run, new_run_id
 from iceberg_datamart.sources.postgres.activity import activity as postgres_activity
 from iceberg_datamart.sources.postgres.session import PostgresSession
 from iceberg_datamart.stores.run_counts import LocalRunCounts
+from iceberg_datamart.stores.run_records import FOLDER
 from iceberg_datamart.stores.timestamp_file import LocalTimestampFile, local_path
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from pyiceberg.catalog import Catalog
     from pyspark import SparkContext
 
     from iceberg_datamart.core.plan.facts import RunRequest
+    from iceberg_datamart.core.report.record import RunRecord
     from iceberg_datamart.core.report.run import RunReport
     from iceberg_datamart.core.settings.model import Config, PostgresSource, SourceConfig
     from iceberg_datamart.core.source.reads import Activity
@@ -89,6 +94,14 @@ def text_on_s3(location: str) -> str:
     from iceberg_datamart.stores.s3 import s3_text  # noqa: PLC0415  (boto3 is slow to import)
 
     return s3_text(location)
+
+
+def record_keepers(config: Config) -> Mapping[str, Callable[[RunRecord], None]]:
+    """Return what keeps the record of a run, by the place that it is kept in; each opens that by itself."""
+    files = {f"the folder {FOLDER}": lambda record: run_records(config).write(record)}
+    if config.state.runs == "files":
+        return files
+    return {**files, f"the table {RUN_TABLE}": lambda record: RunTable(tables_of(config)).add(record)}
 
 
 def send_metrics(config: Config, report: RunReport) -> None:

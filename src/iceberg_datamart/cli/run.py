@@ -8,8 +8,8 @@ from typing import NoReturn
 
 import typer
 
-from iceberg_datamart.app.assemble import SystemClock, new_run, send_metrics
-from iceberg_datamart.app.run_records import loaded_versions, run_records
+from iceberg_datamart.app.assemble import SystemClock, new_run, record_keepers, send_metrics
+from iceberg_datamart.app.run_records import loaded_versions
 from iceberg_datamart.cli.options import (
     AcceptOption,
     ConfigOption,
@@ -80,7 +80,7 @@ def run_once(config: Config, request: RunRequest, *, debug: bool = False) -> Run
     recording = Recording(config, request, new_run_id(clock.now()), clock)
     with logging_to_stderr(recording.run_id, debug=debug):
         with (
-            recorded(recording, partial(run_records, config), loaded_versions),
+            recorded(recording, record_keepers(config), loaded_versions),
             new_run(config, request, recording.run_id) as run,
         ):
             prepared = run.prepare()

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+# The Iceberg table of runs, a name that no mirror or mart may have.
+RUN_TABLE = "_runs"
 _GLUE_COLUMN = re.compile(r"[\t\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]+")
 _LONGEST_IN_GLUE = 255
 _PART = r'("(?:[^"]|"")+"|[^".]+)'

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from iceberg_datamart.core.plan.facts import RunRequest
     from iceberg_datamart.core.settings.model import Config
-    from iceberg_datamart.ports import Clock, RunRecords
+    from iceberg_datamart.ports import Clock
 
 log = logging.getLogger(__name__)
 
@@ -60,9 +60,11 @@ class Recording:
 
 @contextmanager
 def recorded(
-    recording: Recording, records: Callable[[], RunRecords], versions: Callable[[], Mapping[str, str]]
+    recording: Recording,
+    keepers: Mapping[str, Callable[[RunRecord], None]],
+    versions: Callable[[], Mapping[str, str]],
 ) -> Iterator[None]:
-    """Keep the record of what is done meanwhile, also where that raises an Exception.
+    """Keep the record of what is done meanwhile in each of the places, also where that raises an Exception.
 
     Of a run that is interrupted or killed nothing is kept. Where the record cannot be, there is a warning.
     """
@@ -74,7 +76,13 @@ def recorded(
         raise
     finally:
         if recording.report is not None or raised is not None:
-            try:
-                records().write(recording.ended(started, versions(), raised))
-            except Exception as error:  # noqa: BLE001  (no run fails for its record)
-                log.warning("no record is kept of this run: %s", error)
+            record = recording.ended(started, versions(), raised)
+            for place, keep in keepers.items():
+                _kept(record, place, keep)
+
+
+def _kept(record: RunRecord, place: str, keep: Callable[[RunRecord], None]) -> None:
+    try:
+        keep(record)
+    except Exception as error:  # noqa: BLE001  (no run fails for its record)
+        log.warning("this run is not recorded in %s: %s", place, error)

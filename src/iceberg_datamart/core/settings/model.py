@@ -161,6 +161,10 @@ class StateConfig(Settings):
         default="full_load",
         description="Without the timestamp file: load everything, or go on from the snapshots' watermarks.",
     )
+    runs: Literal["files", "table"] = Field(
+        default="files",
+        description="`table`: runs are kept in the Iceberg table `_runs`, too, not only in files.",
+    )
     run_records: int = Field(
         default=500,
         ge=1,

@@ -19,7 +19,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from iceberg_datamart.core.names import SourceName, unfit_for_glue
+from iceberg_datamart.core.names import RUN_TABLE, SourceName, unfit_for_glue
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -277,6 +277,8 @@ def name_faults(name: str, *, glue: bool) -> Iterator[str]:
         yield f"is longer than {_LONGEST_NAME} bytes, which the table's folder could not be named"
     if name.casefold().endswith("__rejected"):
         yield f"{name!r} ends in '__rejected', which is reserved for rejected rows"
+    if name.casefold() == RUN_TABLE:
+        yield f"{name!r} is reserved for the table of runs"
 
 
 def _table_problems(mart: Mapping[str, Any], tables: Mapping[str, dict[str, Any]]) -> Iterator[Problem]:

@@ -269,7 +269,7 @@ def test_a_table_name_may_have_letters_of_any_script_outside_glue(name: str) -> 
 
 
 @pytest.mark.parametrize(
-    "name", ["", "1a", "a.b", "a/b", "-a", "a`b", "a\n", 'a"', "x__rejected", "x__REJECTED"]
+    "name", ["", "1a", "a.b", "a/b", "-a", "a`b", "a\n", 'a"', "x__rejected", "x__REJECTED", "_RUNS"]
 )
 def test_a_name_that_iceberg_or_the_job_cannot_use_is_refused(name: str) -> None:
     assert problems(raw(tables={name: table()})).keys() == {f"tables.{name}"}

@@ -52,9 +52,7 @@ class StoredRunRecords:
     def write(self, record: RunRecord) -> None:
         """Keep a record, then remove the oldest files beyond the bound, whoever wrote them."""
         self._folder.write(record.run_id + _SUFFIX, record.content())
-        beyond = self._names()[self._most :]
-        if beyond:
-            self._folder.remove(beyond)
+        self._folder.remove(self._names()[self._most :])
 
     def newest(self) -> Iterator[RunRecord]:
         """Yield the records, newest first, each read when it is asked for."""

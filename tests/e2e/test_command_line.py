@@ -70,7 +70,7 @@ def test_settings_that_cannot_work_end_with_2(laptop: Laptop, unloaded: Oracle) 
     assert unloaded.tables
     laptop.settings["tables"]["customer"]["cursr"] = "updated_at"
     laptop.save()
-    for verb in ("run", "plan", "status", "history"):
+    for verb in ("run", "plan", "status", "runs", "history"):
         ended = laptop.process(verb, "--json") if verb == "run" else laptop.command(verb)
         assert ended.exit_code == 2, verb
         assert "cursr" in ended.stderr

@@ -18,6 +18,7 @@ from iceberg_datamart.errors import CatalogUnreachableError, LakeError, SourceTa
 from iceberg_datamart.lake.catalog import LakeCatalog
 from iceberg_datamart.lake.run_table import RunTable
 from support.fakes.ports import NOON
+from support.oracles import athena
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,6 +77,7 @@ def test_a_run_has_a_row_for_each_table_and_one_of_none_for_an_error_of_its_own(
     assert (queue["outcome"], queue["error_type"]) == ("failed", "SourceTableMissingError")
     assert (unplanned["table_name"], unplanned["error"], unplanned["hint"]) == (None, "away", "Wait.")
     assert unplanned["exit_code"] == 75
+    assert athena.problems_at(catalog.load(RUN_TABLE).metadata_location) == []
 
 
 def test_a_run_is_in_the_table_once_however_often_it_is_added(catalog: LakeCatalog) -> None:

@@ -92,6 +92,7 @@ def test_a_run_that_failed_or_was_never_planned_is_recorded_without_any_secret(
 ) -> None:
     del oracle
     before = len(records(laptop))
+    assert told(laptop, "--failed") == "there is no record of such a run\n"
     place = urlsplit(laptop.url)
     source = laptop.settings["sources"]["prd"]
     monkeypatch.setenv("PGPASSWORD", PASSWORD)

@@ -48,7 +48,7 @@ def runs(
 
 def summary(record: RunRecord) -> dict[str, Any]:
     """Return one run of the list as the documented object."""
-    first = next(((name, error) for name, error in record.errors.items()), None)
+    first = next(iter(record.errors.items()), None)
     return {
         "run_id": record.run_id,
         "started": record.started.isoformat(),
@@ -65,6 +65,9 @@ def summary(record: RunRecord) -> dict[str, Any]:
 
 def show_list(records: list[RunRecord], out: Console) -> None:
     """Print one line for each run, then the first error of each that failed, cut at the edge."""
+    if not records:
+        out.print("there is no record of such a run")
+        return
     columns = ("run", "started", "load_type", "status", "seconds", "changed", "rows")
     out.print(compact_table(columns, map(_cells, records), texts=4))
     if any(record.errors for record in records):

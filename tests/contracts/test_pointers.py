@@ -13,7 +13,7 @@ from moto.glue.responses import GlueResponse
 
 from iceberg_datamart.core.settings.model import CatalogConfig
 from iceberg_datamart.errors import CommitConflictError, LakeError, MetadataMissingError
-from iceberg_datamart.lake.catalog import open_catalog
+from iceberg_datamart.lake.opening import open_catalog
 from iceberg_datamart.lake.pointers import Pointer, pointers_of
 from iceberg_datamart.lake.repair import PointerRepair
 from support.servers.aws_server import version_checked

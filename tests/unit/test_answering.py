@@ -20,7 +20,7 @@ from requests import exceptions as of_http
 from iceberg_datamart.core.settings.model import CatalogConfig
 from iceberg_datamart.errors import CatalogUnreachableError, LakeError, MetadataMissingError
 from iceberg_datamart.lake.answering import answering
-from iceberg_datamart.lake.catalog import open_catalog
+from iceberg_datamart.lake.opening import open_catalog
 
 PASSING = [
     CommitStateUnknownException("RuntimeIOException: by a proxy"),

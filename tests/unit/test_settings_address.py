@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from iceberg_datamart.core.settings.address import address_problem, shown_address
 from iceberg_datamart.core.settings.model import CatalogConfig, PostgresSource
 from iceberg_datamart.errors import ConfigError
-from iceberg_datamart.lake.catalog import open_catalog
+from iceberg_datamart.lake.opening import open_catalog
 from iceberg_datamart.lake.spark.session import catalog_settings
 
 SECRET = "Hunter2Secret"

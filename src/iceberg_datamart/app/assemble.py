@@ -11,8 +11,9 @@ from iceberg_datamart.core.engines import IN_PROCESS, SPARK, Engines
 from iceberg_datamart.core.names import RUN_TABLE
 from iceberg_datamart.core.report.metrics import run_metrics
 from iceberg_datamart.core.settings.model import GlueSource
-from iceberg_datamart.lake.catalog import LakeCatalog, open_catalog
+from iceberg_datamart.lake.catalog import LakeCatalog
 from iceberg_datamart.lake.iceberg import IcebergLake
+from iceberg_datamart.lake.opening import open_catalog
 from iceberg_datamart.lake.run_table import RunTable
 from iceberg_datamart.ports import Adapters
 from iceberg_datamart.run.runner import Run, new_run_id

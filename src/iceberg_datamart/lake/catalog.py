@@ -11,28 +11,20 @@ from itertools import count
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, TableAlreadyExistsError
-from sqlalchemy.engine import URL
-from sqlalchemy.exc import SQLAlchemyError
-from tenacity import (
-    Retrying,
-    retry_if_exception,
-    stop_after_attempt,
-    wait_random_exponential,
-)
 
-from iceberg_datamart.core.settings.address import SQLITE, shown_address
 from iceberg_datamart.core.state.history import Snapshot, TableHistory
 from iceberg_datamart.crash_points import crash_point
 from iceberg_datamart.embedded.java import refuse_unnameable
-from iceberg_datamart.errors import CommitConflictError, ConfigError, MetadataMissingError
+from iceberg_datamart.errors import CommitConflictError, MetadataMissingError
 from iceberg_datamart.lake.answering import answering, while_unreachable
+from iceberg_datamart.lake.opening import existing_catalog, open_catalog
 from iceberg_datamart.lake.types import iceberg_schema, iceberg_type, widened_place
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from pyiceberg.catalog import Catalog
     from pyiceberg.table import Table
     from pyiceberg.table.snapshots import Snapshot as IcebergSnapshot
 
@@ -47,72 +39,6 @@ _LEGACY = "PYICEBERG_LEGACY_CURRENT_SNAPSHOT_ID"
 _WRITING = Lock()
 # Of a new table's columns: https://iceberg.apache.org/spec/#table-metadata-fields
 _FIRST_SCHEMA = 0
-_ATTEMPTS = 4
-# What SQLite and PostgreSQL say of a table that another session made after this one had looked for it.
-_MADE_MEANWHILE = "already exists"
-
-
-def open_catalog(config: CatalogConfig) -> Catalog:
-    """Return the configured catalog. Raises: ConfigError, CatalogUnreachableError."""
-    own = {"type": config.type, "warehouse": config.warehouse}
-    properties = {**own, **_s3_of_environment(os.environ), **config.properties}
-    if config.uri is not None:
-        properties["uri"] = config.uri
-    if config.uri is not None and config.uri.startswith(SQLITE):
-        # SQLAlchemy 2.1 decodes %-signs in the path and 2.0 does not: let it undo its own quoting.
-        path = URL.create("sqlite", database=config.uri.removeprefix(SQLITE))
-        properties["uri"] = path.render_as_string(hide_password=False)
-    elif config.type == "sql":
-        # A connection that was cut while nobody used it is replaced, not handed out.
-        properties = {"pool_pre_ping": "true", **properties}
-        return while_unreachable(_opened_server, config.name, properties)
-    elif config.type == "rest":
-        return while_unreachable(_opened_server, config.name, properties)
-    with _opening(config.uri or ""):
-        return _loaded(config.name, properties)
-
-
-def _loaded(name: str, properties: Mapping[str, str]) -> Catalog:
-    """Return the catalog, whose own tables PyIceberg makes where they are missing.
-
-    Of two that make them at once one fails, and finds them when it looks again.
-    """
-    made_meanwhile = Retrying(
-        retry=retry_if_exception(lambda error: _MADE_MEANWHILE in str(error)),
-        stop=stop_after_attempt(_ATTEMPTS),
-        wait=wait_random_exponential(multiplier=0.05, max=1),
-        reraise=True,
-    )
-    return made_meanwhile(load_catalog, name, **properties)
-
-
-@contextmanager
-def _opening(uri: str) -> Iterator[None]:
-    """Turn what SQLAlchemy says of an address into ConfigError, without the login that may stand in it."""
-    try:
-        yield
-    except SQLAlchemyError as error:
-        own = str(getattr(error, "orig", None) or error).strip()
-        message = f"catalog.uri: {shown_address(uri)} cannot be opened: {(own.splitlines() or [''])[0]}"
-        raise ConfigError(message, hint="Create its folder, or correct the address.") from error
-
-
-def _s3_of_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return where S3 is, as AWS's standard variables say: PyArrow, by which PyIceberg reads, looks at none.
-
-    https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html
-    """
-    endpoint = environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL")
-    region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")
-    found = {"s3.endpoint": endpoint, "s3.region": region}
-    return {name: value for name, value in found.items() if value}
-
-
-def _opened_server(name: str, properties: Mapping[str, str]) -> Catalog:
-    """Return the catalog of a server, which may be starting up."""
-    uri = properties["uri"]
-    with _opening(uri), answering(shown_address(uri)):
-        return _loaded(name, properties)
 
 
 @contextmanager
@@ -156,8 +82,8 @@ class LakeCatalog:
     """One namespace of one Iceberg catalog."""
 
     def __init__(self, config: CatalogConfig, database: str) -> None:
-        """Open the catalog; a SQL catalog's own tables are created where they are missing."""
-        self._catalog = open_catalog(config)
+        """Open the catalog as it is. Raises: ConfigError, CatalogUnreachableError."""
+        self._config, self._catalog = config, existing_catalog(config)
         self._warehouse, self._database = config.warehouse, database
 
     def history(self, table: str) -> TableHistory | None:
@@ -213,10 +139,11 @@ class LakeCatalog:
         told = {_PRIMARY_KEY: json.dumps(list(key))} if key else {}
         try:
             with answering(table):
-                self._create_namespace()
+                catalog = self._made()
+                self._create_namespace(catalog)
                 crash_point("database-created")
                 with writing_metadata(empty=True):
-                    self._catalog.create_table(
+                    catalog.create_table(
                         (self._database, table), schema=schema, properties={**told, **properties}
                     )
         except TableAlreadyExistsError:
@@ -224,17 +151,29 @@ class LakeCatalog:
         crash_point("table-created")
         return _FIRST_SCHEMA
 
-    def _create_namespace(self) -> None:
+    def _found(self) -> Catalog | None:
+        """Return the catalog as soon as there is one: another run may make it."""
+        if self._catalog is None:
+            self._catalog = existing_catalog(self._config)
+        return self._catalog
+
+    def _made(self) -> Catalog:
+        """Return the catalog, which is made where it is missing: who only reads leaves no trace."""
+        if self._catalog is None:
+            self._catalog = open_catalog(self._config)
+        return self._catalog
+
+    def _create_namespace(self, catalog: Catalog) -> None:
         """Create the database where it is missing; another run may do so, too, meanwhile.
 
         Looked for first: the job's role need not be allowed to create one.
         """
-        if self._catalog.namespace_exists(self._database):
+        if catalog.namespace_exists(self._database):
             return
         try:
-            self._catalog.create_namespace_if_not_exists(self._database)
+            catalog.create_namespace_if_not_exists(self._database)
         except Exception:
-            if not self._catalog.namespace_exists(self._database):
+            if not catalog.namespace_exists(self._database):
                 raise
 
     def evolve(self, table: str, change: SchemaChange, schema_id: int | None) -> int | None:
@@ -308,9 +247,12 @@ class LakeCatalog:
 
     def load(self, table: str) -> Table:
         """Return the table as it is now. Raises: NoSuchTableError, MetadataMissingError."""
+        catalog = self._found()
+        if catalog is None:
+            raise NoSuchTableError(f"there is no catalog yet, and so no table {table}")
         try:
             with answering(table):
-                return self._catalog.load_table((self._database, table))
+                return catalog.load_table((self._database, table))
         except FileNotFoundError as error:
             quoted = re.search(r"'([^']+)'", str(error))
             file = quoted[1] if quoted else str(error)

@@ -13,7 +13,7 @@ from pyiceberg.serializers import FromInputFile
 from iceberg_datamart.core.report.repair import ABSENT, BROKEN, REPAIRED, SOUND, Finding
 from iceberg_datamart.errors import CommitConflictError, MetadataMissingError
 from iceberg_datamart.lake.answering import while_unreachable
-from iceberg_datamart.lake.catalog import open_catalog
+from iceberg_datamart.lake.opening import open_catalog
 from iceberg_datamart.lake.pointers import Pointer, pointers_of
 
 if TYPE_CHECKING:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from iceberg_datamart.core.columns import Column
-from iceberg_datamart.lake.catalog import LakeCatalog, open_catalog
+from iceberg_datamart.lake.catalog import LakeCatalog
 from iceberg_datamart.lake.iceberg import TABLE_PROPERTIES
 from iceberg_datamart.lake.in_process.staging import Staging
 from iceberg_datamart.lake.in_process.tables import Tables
+from iceberg_datamart.lake.opening import open_catalog
 from support.fakes.ports import configured
 from support.oracles import second_reader
 from support.worlds.laptop import SMALL_SPARK

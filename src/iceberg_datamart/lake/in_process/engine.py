@@ -13,7 +13,6 @@ from iceberg_datamart.core.sql.duckdb import DUCKDB
 from iceberg_datamart.core.sql.spark import SPARK
 from iceberg_datamart.core.sql.whitelist import reason_outside
 from iceberg_datamart.errors import NeedsSparkError
-from iceberg_datamart.lake.catalog import open_catalog
 from iceberg_datamart.lake.in_process.digests import digest_of, digests_sql, in_slices
 from iceberg_datamart.lake.in_process.failures import translating
 from iceberg_datamart.lake.in_process.query_read import read_into_table
@@ -23,6 +22,7 @@ from iceberg_datamart.lake.in_process.staging import Staging
 from iceberg_datamart.lake.in_process.tables import Tables
 from iceberg_datamart.lake.in_process.types import iceberg_type
 from iceberg_datamart.lake.in_process.writing import Writing
+from iceberg_datamart.lake.opening import open_catalog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -23,6 +23,7 @@ DatamartError                    1  something failed
 │   ├── CatalogUnreachableError 75  the catalog does not answer, so nothing was published (retryable)
 │   ├── CommitUnknownError      75  a commit was sent, and the catalog cannot be asked about it (retryable)
 │   └── CommitConflictError     75  another writer committed first (retryable)
+├── LagError                     1  `status` found a table that lags more than was allowed
 ├── StateRefusedError            1  S3 refuses the timestamp file, or what lies beside it
 ├── StateUnreachableError       75  S3 does not answer about the timestamp file (retryable)
 ├── TimestampFileLockedError    75  another process holds the timestamp file's lock (retryable)
@@ -61,6 +62,10 @@ class TimestampFileError(DatamartError):
     """The timestamp file is malformed; never taken for a missing one (R5)."""
 
     exit_code = 2
+
+
+class LagError(DatamartError):
+    """A table lags by more than who watches the job allows."""
 
 
 class StateRefusedError(DatamartError):

@@ -94,6 +94,7 @@ def test_r7_a_long_transaction_across_runs_loses_nothing_and_status_names_it(
             "state": "idle in transaction",
             "since": str(since).replace(" ", "T"),
             "gid": None,
+            "is_own": False,
             "behind": ["customer"],
         }
         assert (two_phases["gid"], two_phases["pid"]) == ("half done", None)
@@ -164,9 +165,14 @@ def test_status_says_that_a_source_cannot_be_reached_or_does_not_answer_and_goes
         for name, port in ports.items():
             url = f"postgresql://reader@127.0.0.1:{port}/prd"
             laptop.settings["sources"][name] = {"type": "postgres", "url": url}
-        laptop.save()
-        ended = laptop.command("status")
-    assert ended.exit_code == 0
+        laptop.settings["tables"]["away"] = {"source": "dead", "from": "public.customer", "enabled": False}
+        ended = laptop.save().command("status")
+        laptop.settings["tables"]["away"]["enabled"] = True
+        needed = laptop.save().command("status")
+    assert ended.exit_code == 0, "no run asks these sources"
+    assert needed.exit_code == 75, "a run would"
+    assert "source 'dead' cannot be reached" in needed.stderr
+    assert needed.report["tables"]["customer"]["rows"] == rows
     for name in ports:
         assert f"source '{name}' cannot be reached" in ended.report["sources"][name]["error"]["message"]
     assert ended.report["sources"]["prd"]["error"] is None

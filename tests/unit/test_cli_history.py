@@ -8,7 +8,7 @@ import pytest
 
 from iceberg_datamart.cli.history import as_json, cells
 from iceberg_datamart.cli.rollback import _instant
-from iceberg_datamart.cli.status import _table, foreign_lines
+from iceberg_datamart.cli.status_tables import table_json
 from iceberg_datamart.core.settings.model import Config
 from iceberg_datamart.core.state.history import Snapshot, TableHistory
 from iceberg_datamart.errors import ConfigError
@@ -52,7 +52,7 @@ def test_the_time_that_history_shows_selects_its_own_snapshot_as_text_and_as_jso
         assert shown["committed_at"] == PUBLISHED[snapshot.snapshot_id - 1].isoformat(timespec="milliseconds")
         assert selected(found, shown["committed_at"]) == snapshot.snapshot_id
         assert selected(found, cells(shown)["committed_at"]) == snapshot.snapshot_id
-    assert _table(found)["committed_at"] == as_json(found, found.snapshots[0])["committed_at"]
+    assert table_json(found)["committed_at"] == as_json(found, found.snapshots[0])["committed_at"]
 
 
 def test_so_it_does_for_one_that_was_gone_back_to() -> None:
@@ -100,14 +100,5 @@ def written(*commits: tuple[str, dict[str, str]]) -> TableHistory:
 def test_status_tells_which_tables_another_tool_wrote_to(
     commits: list[tuple[str, dict[str, str]]], is_foreign: bool, foreign: list[int]
 ) -> None:
-    told = _table(written(*commits))
+    told = table_json(written(*commits))
     assert (told["is_foreign"], told["foreign"]) == (is_foreign, foreign)
-    lines = list(foreign_lines({"tables": {"queue": told}, "marts": {"m": _table(None)}}))
-    assert len(lines) == bool(foreign)
-    assert all("'queue'" in line and "`reconcile --table queue`" in line for line in lines)
-
-
-def test_a_mart_that_another_tool_wrote_to_is_the_next_runs() -> None:
-    (line,) = foreign_lines({"tables": {}, "marts": {"m": _table(written(("append", {})))}})
-    assert "'m'" in line
-    assert "until the next run" in line

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from datetime import timedelta
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +13,7 @@ import typer
 
 from iceberg_datamart.app.settings_file import default_config_text, load_config, parse_config
 from iceberg_datamart.core import engines, load_types
+from iceberg_datamart.core.durations import parsed_duration
 from iceberg_datamart.core.settings.model import Config
 from iceberg_datamart.errors import ConfigError
 
@@ -90,6 +92,14 @@ def loaded(path: Path | None, tables: list[str] | None = None, engine: EngineNam
 def with_engine(config: Config, engine: EngineName | None) -> Config:
     """Return the settings with `engine` in place of theirs, where one is asked for."""
     return config if engine is None else config.model_copy(update={"engine": engine.value})
+
+
+def duration(text: str, option: str) -> timedelta:
+    """Return the length of time that an option was given. Raises: ConfigError."""
+    found = parsed_duration(text)
+    if found is None:
+        raise ConfigError(f"{option}: {text!r} is no length of time", hint="Write 90s, 30m, 2h or 3d.")
+    return found
 
 
 def require_enabled(tables: Iterable[str], config: Config, option: str) -> None:

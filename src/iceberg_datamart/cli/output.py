@@ -45,8 +45,8 @@ def print_error(error: DatamartError) -> None:
 
 
 def exit_on(failures: Iterable[DatamartError]) -> None:
-    """Print each failure and end with their exit code, 1 where they differ; return where there is none."""
-    found = list(failures)
+    """Print each failure once and end with their exit code, 1 where they differ; return for none."""
+    found = list(dict.fromkeys(failures))
     for error in found:
         print_error(error)
     if found:
@@ -112,10 +112,41 @@ def outcomes_table(report: RunReport) -> Table:
     return compact_table(("table", "outcome", "read", *counts, "seconds"), rows, texts=2)
 
 
-def rows_table(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Table:
-    """Return `rows` under `columns`; missing values show as a dash."""
+def fitting_table(
+    columns: Sequence[str],
+    rows: Sequence[Mapping[str, Any]],
+    by_weight: Sequence[str],
+    width: int,
+    *,
+    numbers: Sequence[str] = (),
+) -> Table:
+    """Return `rows` under as many of the columns as fit side by side, so that none is cut.
+
+    The weightiest stay; `numbers` stand behind all others, to the right. Missing values show as a dash.
+    """
+    everywhere = Console(width=10_000)
+    for count in range(len(by_weight), 0, -1):
+        shown = [name for name in columns if name in by_weight[:count]]
+        texts = sum(name not in numbers for name in shown)
+        table = rows_table(shown, rows, texts=texts, wraps=count == 1)
+        if everywhere.measure(table).maximum <= width:
+            break
+    return table
+
+
+def rows_table(
+    columns: Sequence[str],
+    rows: Iterable[Mapping[str, Any]],
+    *,
+    texts: int | None = None,
+    wraps: bool = True,
+) -> Table:
+    """Return `rows` under `columns`, the first `texts` of which are to the left: all, if not told.
+
+    Missing values show as a dash. The last column wraps if it `wraps` and is to the left.
+    """
     cells = (["-" if row.get(name) is None else str(row[name]) for name in columns] for row in rows)
-    return compact_table(columns, cells, texts=len(columns))
+    return compact_table(columns, cells, texts=len(columns) if texts is None else texts, wraps=wraps)
 
 
 def short(instant: str | None) -> str | None:
@@ -128,13 +159,15 @@ def counted(rows: int | None) -> str:
     return "not known" if rows is None else f"{rows:,}"
 
 
-def compact_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, texts: int) -> Table:
+def compact_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, texts: int, wraps: bool = True
+) -> Table:
     """Return a table without a frame: the first `texts` columns to the left, numbers to the right."""
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for position, name in enumerate(columns):
-        wraps = position == len(columns) - 1 and position < texts
+        is_wrapped = wraps and position == len(columns) - 1 and position < texts
         justify: Literal["left", "right"] = "left" if position < texts else "right"
-        table.add_column(name.replace("_", " "), justify=justify, no_wrap=not wraps)
+        table.add_column(name.replace("_", " "), justify=justify, no_wrap=not is_wrapped, overflow="fold")
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
     return table

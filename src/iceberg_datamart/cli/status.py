@@ -2,128 +2,113 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from datetime import timedelta
+from typing import Annotated, Any
 
-from iceberg_datamart.app.assemble import tables_of, timestamp_file
-from iceberg_datamart.cli.options import ConfigOption, JsonOption, loaded
-from iceberg_datamart.cli.output import console, counted, exit_on, print_json, rows_table, short
-from iceberg_datamart.cli.status_sources import lines, source
-from iceberg_datamart.core.report.run import error_json
-from iceberg_datamart.core.settings.model import Config
-from iceberg_datamart.core.state.history import TableHistory
-from iceberg_datamart.errors import MetadataMissingError
+import typer
+
+from iceberg_datamart.cli.options import ConfigOption, JsonOption, duration, loaded
+from iceberg_datamart.cli.output import console, counted, exit_on, fitting_table, print_json, short
+from iceberg_datamart.cli.status_sources import lines
+from iceberg_datamart.cli.status_tables import survey
+from iceberg_datamart.core.durations import duration_text
+from iceberg_datamart.core.report.health import DISABLED
+from iceberg_datamart.errors import LagError
+
+_FIGURES = ("lag", "rows", "data_files", "delete_files", "snapshots")
+_COLUMNS = ("table", "health", "complete_through", "watermark", "snapshot_id", *_FIGURES)
+# A narrow screen shows the first of these.
+_BY_WEIGHT = (
+    *("table", "health", "lag", "rows", "complete_through"),
+    *("data_files", "delete_files", "snapshots", "watermark", "snapshot_id"),
+)
 
 
-def status(config: ConfigOption = None, json: JsonOption = False) -> None:
-    """Show the timestamp file, where each table stands, and what holds it back."""
+def status(
+    config: ConfigOption = None,
+    max_lag: Annotated[
+        str | None,
+        typer.Option(
+            "--max-lag",
+            metavar="LENGTH",
+            help="Exit code 1 where an enabled table or a mart lags more than this: 90s, 30m, 2h, 3d.",
+        ),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Show the timestamp file, where each table stands and how it is, and what holds it back.
+
+    The exit code is not 0 where a table cannot be loaded, nor where a source does not answer or refuses.
+    """
     settings = loaded(config)
-    shown, failures = survey(settings)
+    limit = None if max_lag is None else duration(max_lag, "--max-lag")
+    shown, failures = survey(settings, limit)
     if json:
         print_json(shown)
     else:
-        _print(shown)
-    exit_on(failures.values())
+        _print(shown, told_apart={error.message for error in failures})
+    exit_on([*failures, *late(shown, limit)])
 
 
-def _print(shown: dict[str, Any]) -> None:
+def late(shown: Mapping[str, Any], limit: timedelta | None) -> Iterator[LagError]:
+    """Yield one error with all tables that lag more than `limit`, those of unknown lag included.
+
+    Nothing without a limit. Disabled tables may lag.
+    """
+    if limit is None:
+        return
+    watched = {name: table for name, table in _all(shown).items() if table["health"] != DISABLED}
+    lags = {name: table["lag_seconds"] for name, table in watched.items()}
+    found = [f"{n} ({_lag(lag)})" for n, lag in lags.items() if lag is None or lag > limit.total_seconds()]
+    if found:
+        hint = "Run `iceberg-datamart status` without --max-lag for the reasons."
+        yield LagError(f"lag of more than {duration_text(limit)}: {', '.join(found)}", hint=hint)
+
+
+def _lag(seconds: float | None) -> str:
+    return "not known" if seconds is None else duration_text(timedelta(seconds=seconds))
+
+
+def _all(shown: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    return {**shown["tables"], **shown["marts"]}
+
+
+def _print(shown: dict[str, Any], told_apart: AbstractSet[str]) -> None:
+    """Print what was found; errors `told_apart` are not in it."""
     out = console()
     file = shown["timestamp_file"]
-    out.print(f"timestamp file {file['location']}: {file['timestamp'] or 'missing'}")
-    columns: tuple[str, ...] = ("table", "rows", "watermark", "complete_through")
-    out.print(rows_table(columns, (_row(n, t) for n, t in shown["tables"].items())))
-    columns = ("mart", "rows", "behind", "snapshot_id")
-    rows = (
-        {"mart": n, **m, "rows": counted(m["rows"]), "behind": ", ".join(m["behind"]) or None}
-        for n, m in shown["marts"].items()
-    )
-    out.print(rows_table(columns, rows))
-    for text in foreign_lines(shown):
-        out.print(text, style="yellow", markup=False)
+    out.print(f"timestamp file {file['location']}: {file['timestamp'] or 'missing'}", markup=False)
+    rows = [_row(name, table) for name, table in _all(shown).items()]
+    out.print(fitting_table(_COLUMNS, rows, _BY_WEIGHT, out.width, numbers=_FIGURES))
+    out.print(_clocks(shown), markup=False)
+    for name, table in _all(shown).items():
+        for reason in table["reasons"]:
+            out.print(f"{name}: {reason}", style="yellow", markup=False)
     for name, said in shown["sources"].items():
-        for text in lines(name, said):
-            out.print(text, style="yellow", markup=False)
+        if said["error"] is not None and said["error"]["message"] not in told_apart:
+            out.print(f"warning: {said['error']['message']}", style="yellow", markup=False)
+        for text, style in lines(name, said):
+            out.print(text, style=style, markup=False)
 
 
-def survey(config: Config) -> tuple[dict[str, Any], dict[str, MetadataMissingError]]:
-    """Return the documented object, and why tables cannot be loaded."""
-    catalog = tables_of(config)
-    said = timestamp_file(config.state.timestamp_file, config.catalog.properties).read()
-    mirrors, failures = catalog.surveyed(config.tables)
-    marts, broken = catalog.surveyed(config.marts)
-    failures |= broken
-    shown = {
-        "timestamp_file": {
-            "location": config.state.timestamp_file,
-            "timestamp": None if said is None else said.strftime("%Y-%m-%d %H:%M:%S"),
-        },
-        "tables": {
-            name: {**_mirror(history), **_failure(failures.get(name))} for name, history in mirrors.items()
-        },
-        "marts": {
-            name: {**_mart(history, mirrors), **_failure(failures.get(name))}
-            for name, history in marts.items()
-        },
-        "sources": {name: source(config, name, mirrors) for name in config.sources},
-    }
-    return shown, failures
-
-
-def foreign_lines(shown: dict[str, Any]) -> Iterator[str]:
-    """Yield which tables another tool has written to, and what ends that; nothing of compactions."""
-    for kind in ("tables", "marts"):
-        for name, table in shown[kind].items():
-            if table["foreign"]:
-                numbers = ", ".join(map(str, table["foreign"]))
-                undone = "until the next run" if kind == "marts" else f"until `reconcile --table {name}`"
-                text = f"another tool committed snapshot {numbers}; rows that it changed stay {undone}"
-                yield f"warning: table '{name}': {text}"
-
-
-def _failure(error: MetadataMissingError | None) -> dict[str, Any]:
-    """Return what is said of a table that is there and cannot be loaded."""
-    return {"error": None} if error is None else {"exists": True, "error": error_json(error)}
+def _clocks(shown: Mapping[str, Any]) -> str:
+    """Return by whose clock lag is measured."""
+    others = [name for name, said in shown["sources"].items() if said["now"] is None]
+    if not others:
+        return "times are UTC; lag is by the sources' clocks"
+    return f"times are UTC; lag is by the sources' clocks, of {', '.join(others)} by this machine's"
 
 
 def _row(name: str, table: dict[str, Any]) -> dict[str, Any]:
-    times = {key: short(table[key]) for key in ("watermark", "complete_through")}
-    return {"table": name, "rows": counted(table["rows"]), **times}
-
-
-def _table(history: TableHistory | None) -> dict[str, Any]:
-    current = None if history is None else history.current
-    published = None if history is None or current is None else history.published_at(current.snapshot_id)
+    seconds, files = table["lag_seconds"], ("data_files", "delete_files", "snapshots")
     return {
-        "exists": history is not None,
-        "rows": 0 if history is None or current is None else history.rows_of(current),
-        "snapshot_id": None if current is None else current.snapshot_id,
-        "committed_at": None if published is None else published.isoformat(timespec="milliseconds"),
-        "is_foreign": current is not None and current.run_id is None,
-        "foreign": [] if history is None else [snapshot.snapshot_id for snapshot in history.foreign()],
-    }
-
-
-def _mirror(history: TableHistory | None) -> dict[str, Any]:
-    state = None if history is None else history.mirror_state
-    return {
-        **_table(history),
-        "run_id": None if state is None else state.run_id,
-        "load_type": None if state is None else state.load_type,
-        "watermark": None if state is None or state.watermark is None else str(state.watermark),
-        "complete_through": None if state is None else state.complete_through.isoformat(),
-        "source": None if state is None else state.source,
-    }
-
-
-def _mart(history: TableHistory | None, mirrors: dict[str, TableHistory | None]) -> dict[str, Any]:
-    state = None if history is None else history.mart_state
-    consumed = {} if state is None else dict(state.consumed)
-    present = {name: m.current for name, m in mirrors.items() if m is not None and m.current is not None}
-    behind = [n for n, c in consumed.items() if n in present and present[n].snapshot_id != c]
-    return {
-        **_table(history),
-        "run_id": None if state is None else state.run_id,
-        "consumed": consumed,
-        "behind": behind,
-        "failed_inputs": [] if state is None else list(state.failed_inputs),
+        **table,
+        "table": name,
+        "rows": counted(table["rows"]),
+        "lag": None if seconds is None else _lag(seconds),
+        "watermark": short(table.get("watermark")),
+        "complete_through": short(table["complete_through"]),
+        **{kind: None if table[kind] is None else f"{table[kind]:,}" for kind in files},
     }

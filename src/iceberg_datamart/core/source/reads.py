@@ -249,7 +249,8 @@ class OpenTransaction:
     """A transaction that holds the horizon back, from `holds_from` on.
 
     It began at `since`, or was prepared then: a prepared one has a `gid` and no session, so no `pid`
-    and no `application_name`.
+    and no `application_name`. `is_own` says that it bears the name of this program's own sessions, which
+    write nothing: told to people, and no ground for anything, for any session may take that name.
     """
 
     since: datetime
@@ -259,6 +260,7 @@ class OpenTransaction:
     pid: int | None = None
     application_name: str | None = None
     gid: str | None = None
+    is_own: bool = False
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,11 @@ class Snapshot:
         """Return whether it has delete files, so that its data files hold more rows than the table."""
         return any(self._number(f"total-{kind}") for kind in _DELETES)
 
+    def total(self, what: str) -> int | None:
+        """Return how many `data-files`, `delete-files` … the table has then; None where it does not tell."""
+        text = self.summary.get(f"total-{what}")
+        return None if text is None else int(text)
+
     def changed(self, kind: str) -> int:
         """Return the rows `inserted`, `updated` or `deleted` by this commit, 0 where it is foreign."""
         if kind == "inserted" and self.run_id is not None and PREFIX + kind not in self.summary:

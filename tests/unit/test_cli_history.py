@@ -6,8 +6,8 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from iceberg_datamart.cli.history import as_json, cells
-from iceberg_datamart.cli.rollback import _instant
+from iceberg_datamart.cli.history import as_json, cells, shown_since
+from iceberg_datamart.cli.options import instant
 from iceberg_datamart.cli.status_tables import table_json
 from iceberg_datamart.core.settings.model import Config
 from iceberg_datamart.core.state.history import Snapshot, TableHistory
@@ -42,7 +42,7 @@ def history(*log: tuple[datetime, int]) -> TableHistory:
 
 def selected(found: TableHistory, time: str) -> int:
     """Return the snapshot to which `rollback --to-time` would go."""
-    return rollback_to(CONFIG, "account", found, instant=_instant(time)).target.snapshot_id
+    return rollback_to(CONFIG, "account", found, instant=instant(time, "--to-time")).target.snapshot_id
 
 
 def test_the_time_that_history_shows_selects_its_own_snapshot_as_text_and_as_json() -> None:
@@ -72,6 +72,19 @@ def test_a_snapshot_of_which_the_log_tells_no_more_has_no_time() -> None:
     assert cells(as_json(found, found.snapshots[2]))["committed_at"] is None
     with pytest.raises(ConfigError, match="no snapshot at"):
         selected(found, PUBLISHED[0].isoformat())
+
+
+@pytest.mark.parametrize(
+    ("begin", "numbers"),
+    [
+        (None, [3, 2, 1]),
+        (PUBLISHED[1], [3, 2]),
+        (PUBLISHED[1] + DELAY / 1000, [3]),
+        (NOON + 3 * DELAY * 20, []),
+    ],
+)
+def test_since_counts_from_when_readers_saw_a_snapshot(begin: datetime | None, numbers: list[int]) -> None:
+    assert [row["snapshot_id"] for row in shown_since(history(), begin)] == numbers
 
 
 RUN = {"iceberg-datamart.run-id": "r", "iceberg-datamart.load-type": "incremental"}

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 
-from iceberg_datamart.app.assemble import tables_of
-from iceberg_datamart.cli.options import ConfigOption, JsonOption, loaded, require_known
-from iceberg_datamart.cli.output import console, exit_on, print_json, rows_table, short
+from iceberg_datamart.app.assemble import SystemClock, tables_of
+from iceberg_datamart.cli.options import ConfigOption, JsonOption, instant, loaded, require_known
+from iceberg_datamart.cli.output import console, exit_on, fitting_table, print_json, short
+from iceberg_datamart.core.durations import parsed_duration
 from iceberg_datamart.core.report.run import error_json
 from iceberg_datamart.core.state.commit import mart_state, mirror_state
 from iceberg_datamart.core.state.history import Snapshot, TableHistory
 
-_COLUMNS = ("snapshot_id", "committed_at", "inserted", "updated", "deleted")
-# What a wider terminal shows as well; fewer columns read better than cut ones.
-_WIDER = ((86, "load_type"), (107, "watermark"), (145, "run_id"))
+_FIGURES = ("inserted", "updated", "deleted")
+_COLUMNS = ("snapshot_id", "committed_at", "load_type", "watermark", "run_id", *_FIGURES)
+# A narrow screen shows the first of these; fewer columns read better than cut ones.
+_BY_WEIGHT = ("snapshot_id", "committed_at", *_FIGURES, "load_type", "watermark", "run_id")
+# Without --limit, and not with --json: what a machine reads is not cut unasked.
+_FIRST = 20
 
 
 def history(
@@ -23,35 +28,79 @@ def history(
         str | None, typer.Argument(help="A mirror or mart. Default: all of them.", metavar="TABLE")
     ] = None,
     config: ConfigOption = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit",
+            min=1,
+            metavar="N",
+            help=f"At most so many snapshots of each table. Default: {_FIRST}, with --json all.",
+        ),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--since",
+            metavar="WHEN",
+            help="Only snapshots since then: ISO time, UTC without a zone; or 2h, 3d.",
+        ),
+    ] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Also of which mirrors' snapshots a mart's are the join.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Show the snapshots of each table, newest first."""
     settings = loaded(config)
     require_known([] if table is None else [table], settings)
+    begin = None if since is None else _begin(since)
     catalog = tables_of(settings)
     names = [name for name in (*settings.tables, *settings.marts) if table in (None, name)]
     histories, failures = catalog.surveyed(names)
-    shown = {
-        name: [] if found is None else [as_json(found, snapshot) for snapshot in found.snapshots]
-        for name, found in histories.items()
-    }
+    found = {name: [] if each is None else shown_since(each, begin) for name, each in histories.items()}
+    most = limit if json else limit or _FIRST
+    shown = {name: rows[:most] for name, rows in found.items()}
+    left_out = {name: len(rows) - len(shown[name]) for name, rows in found.items()}
     if json:
-        print_json({"tables": shown, "errors": {name: error_json(e) for name, e in failures.items()}})
+        errors = {name: error_json(error) for name, error in failures.items()}
+        print_json({"tables": shown, "left_out": left_out, "errors": errors})
     else:
         for name, rows in shown.items():
             console().print(f"\n{name}", markup=False)
-            show_snapshots(rows)
+            show_snapshots(rows, consumed=verbose)
+            if left_out[name]:
+                every = f"--limit {len(found[name])} shows all"
+                console().print(f"{left_out[name]} earlier snapshots are left out: {every}", markup=False)
     exit_on(failures.values())
 
 
-def show_snapshots(rows: list[dict[str, Any]]) -> None:
-    """Print snapshots, each the object of `as_json`, and of a mart's which mirrors' snapshots they join."""
+def _begin(text: str) -> datetime:
+    """Return the instant that a time, or a length of time back from now, means. Raises: ConfigError."""
+    back = parsed_duration(text)
+    return instant(text, "--since", ", or 2h, or 3d") if back is None else SystemClock().now() - back
+
+
+def shown_since(history: TableHistory, begin: datetime | None) -> list[dict[str, Any]]:
+    """Return the snapshots that became current at `begin` or later, newest first; all without it.
+
+    One whose table does not tell when that was counts by when it was written.
+    """
+    times = {s.snapshot_id: history.published_at(s.snapshot_id) or s.committed_at for s in history.snapshots}
+    return [
+        as_json(history, snapshot)
+        for snapshot in history.snapshots
+        if begin is None or times[snapshot.snapshot_id] >= begin
+    ]
+
+
+def show_snapshots(rows: list[dict[str, Any]], *, consumed: bool = True) -> None:
+    """Print snapshots, each the object of `as_json`; `consumed`: of a mart's, which mirrors' they join."""
     out = console()
-    wide = [name for width, name in _WIDER if out.width >= width]
-    shown = [name for name in wide if name == "load_type" or any(row[name] for row in rows)]
-    columns = (*_COLUMNS[:2], *shown[:1], *_COLUMNS[2:], *shown[1:])
-    out.print(rows_table(columns, map(cells, rows)))
-    for row in rows:
+    empty = [name for name in ("watermark", "run_id") if not any(row[name] for row in rows)]
+    columns = [name for name in _COLUMNS if name not in empty]
+    weighed = [name for name in _BY_WEIGHT if name not in empty]
+    out.print(fitting_table(columns, [*map(cells, rows)], weighed, out.width, numbers=_FIGURES))
+    for row in rows if consumed else ():
         if row["consumed"]:
             mirrors = ", ".join(f"{name} {number}" for name, number in sorted(row["consumed"].items()))
             out.print(f"{row['snapshot_id']} joins {mirrors}", markup=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -92,6 +92,16 @@ def loaded(path: Path | None, tables: list[str] | None = None, engine: EngineNam
 def with_engine(config: Config, engine: EngineName | None) -> Config:
     """Return the settings with `engine` in place of theirs, where one is asked for."""
     return config if engine is None else config.model_copy(update={"engine": engine.value})
+
+
+def instant(text: str, option: str, others: str = "") -> datetime:
+    """Return the instant that ISO text means; without a zone, in UTC. Raises: ConfigError."""
+    try:
+        found = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
+    except ValueError:
+        hint = f"Write it as 2026-01-31T08:15:00Z{others}."
+        raise ConfigError(f"{option}: {text!r} is no ISO time", hint=hint) from None
+    return found if found.tzinfo else found.replace(tzinfo=timezone.utc)
 
 
 def duration(text: str, option: str) -> timedelta:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +14,7 @@ from iceberg_datamart.cli.options import (
     DebugOption,
     EngineOption,
     JsonOption,
+    instant,
     loaded,
     require_known,
 )
@@ -60,8 +60,8 @@ def rollback(
     if (to_snapshot is None) == (to_time is None):
         raise ConfigError("name where to go back to", hint="Give either --to-snapshot ID or --to-time T.")
     catalog = tables_of(settings)
-    instant = None if to_time is None else _instant(to_time)
-    found = rollback_to(settings, table, catalog.history(table), snapshot_id=to_snapshot, instant=instant)
+    time = None if to_time is None else instant(to_time, "--to-time")
+    found = rollback_to(settings, table, catalog.history(table), snapshot_id=to_snapshot, instant=time)
     shown = _as_json(found, dry_run=dry_run)
     if dry_run:
         shown |= _foreseen(settings, found, debug=debug)
@@ -162,13 +162,3 @@ def _next(shown: dict[str, Any]) -> str:
         return f"the next run could not read it: {step['error']['message']}"
     window = reads(step["load_type"], step["lower"], step["after_snapshot"])
     return f"the next run reads {window} ({step['load_type']}): {step['reason']}"
-
-
-def _instant(text: str) -> datetime:
-    """Return the instant that ISO text means; without a zone, in UTC. Raises: ConfigError."""
-    try:
-        found = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
-    except ValueError:
-        message = f"--to-time: {text!r} is no ISO time"
-        raise ConfigError(message, hint="Write it as 2026-01-31T08:15:00Z.") from None
-    return found if found.tzinfo else found.replace(tzinfo=timezone.utc)

@@ -63,7 +63,7 @@ def late(shown: Mapping[str, Any], limit: timedelta | None) -> Iterator[LagError
     lags = {name: table["lag_seconds"] for name, table in watched.items()}
     found = [f"{n} ({_lag(lag)})" for n, lag in lags.items() if lag is None or lag > limit.total_seconds()]
     if found:
-        hint = "Run `iceberg-datamart status` without --max-lag for the reasons."
+        hint = "What may be behind it: docs/operations.md, `status --max-lag`."
         yield LagError(f"lag of more than {duration_text(limit)}: {', '.join(found)}", hint=hint)
 
 
@@ -79,7 +79,8 @@ def _print(shown: dict[str, Any], told_apart: AbstractSet[str]) -> None:
     """Print what was found; errors `told_apart` are not in it."""
     out = console()
     file = shown["timestamp_file"]
-    out.print(f"timestamp file {file['location']}: {file['timestamp'] or 'missing'}", markup=False)
+    said = f"timestamp file {file['location']}: {file['timestamp'] or 'missing'}"
+    out.print(said, markup=False, soft_wrap=True)
     rows = [_row(name, table) for name, table in _all(shown).items()]
     out.print(fitting_table(_COLUMNS, rows, _BY_WEIGHT, out.width, numbers=_FIGURES))
     out.print(_clocks(shown), markup=False)
@@ -96,9 +97,10 @@ def _print(shown: dict[str, Any], told_apart: AbstractSet[str]) -> None:
 def _clocks(shown: Mapping[str, Any]) -> str:
     """Return by whose clock lag is measured."""
     others = [name for name, said in shown["sources"].items() if said["now"] is None]
-    if not others:
-        return "times are UTC; lag is by the sources' clocks"
-    return f"times are UTC; lag is by the sources' clocks, of {', '.join(others)} by this machine's"
+    if len(others) == len(shown["sources"]):
+        return "times are UTC; lag is by this machine's clock"
+    apart = f"; for {', '.join(others)} by this machine's" if others else ""
+    return f"times are UTC; lag is by the sources' clocks{apart}"
 
 
 def _row(name: str, table: dict[str, Any]) -> dict[str, Any]:

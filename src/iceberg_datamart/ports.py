@@ -21,7 +21,15 @@ if TYPE_CHECKING:
     from iceberg_datamart.core.settings.audits import AuditConfig
     from iceberg_datamart.core.settings.checks import CheckConfig
     from iceberg_datamart.core.settings.model import SourceConfig, TableConfig
-    from iceberg_datamart.core.source.reads import LakeRead, Probe, QueryRead, Read, RejectedRow, SourceTable
+    from iceberg_datamart.core.source.reads import (
+        LakeRead,
+        Probe,
+        QueryRead,
+        Read,
+        RejectedRow,
+        RowCount,
+        SourceTable,
+    )
     from iceberg_datamart.core.source.slices import SliceDigest, Slices, Slicing
     from iceberg_datamart.core.state.commit import CommitReceipt, MartState, MirrorState
     from iceberg_datamart.core.state.history import TableHistory
@@ -141,6 +149,9 @@ class DescribedTable(Protocol):
 
         None where only the lake can tell, which then reads files.
         """
+
+    def rows_in(self, window: ReadWindow) -> RowCount | None:
+        """Return how many rows the window holds, where that is told at once; else an estimate, or None."""
 
     def fingerprint(self, window: ReadWindow) -> str | None:
         """Return a digest of the window's content, or None where it is large."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from iceberg_datamart.core.instants import CursorKind, microseconds
+from iceberg_datamart.core.source.reads import RowCount
 from iceberg_datamart.core.source.slices import differing
 from iceberg_datamart.core.state.watermark import ReadWindow, Watermark
 from support.fakes.places import TABLES, WHOLE, InMemory, OnLaptop, at_point
@@ -48,6 +49,7 @@ def test_a_window_is_closed_at_its_lower_end_and_holds_rows_without_a_cursor(pla
         assert probe is not None
         assert (probe.rows, probe.greatest, probe.rejected) == (2, FROM_THE_SECOND.lower, 0)
         assert sorted(probe.keys or ()) == [(2,), (3,)]
+        assert (queue.rows_in(FROM_THE_SECOND), queue.rows_in(WHOLE)) == (RowCount(2), RowCount(3))
         assert place.selected(queue.read(WHOLE)) == ROWS
 
 

@@ -32,7 +32,7 @@ VERBS = {
     "reads.",
     "verify": "Compare mirrors with their sources and marts with their joins; exit code 0 only if all are "
     "equal.",
-    "status": "Show the timestamp file, where each table stands, and what holds it back.",
+    "status": "Show the timestamp file, where each table stands and how it is, and what holds it back.",
     "runs": "List the newest runs, or show one of them, by the records that they left.",
     "history": "Show the snapshots of each table, newest first.",
     "repair": "Where a table's metadata file is gone, set the table back to the file before it.",

@@ -23,55 +23,59 @@ _BY_WEIGHT = ("snapshot_id", "committed_at", *_FIGURES, "load_type", "watermark"
 _FIRST = 20
 
 
+TableArgument = Annotated[
+    str | None, typer.Argument(help="A mirror or mart. Default: all of them.", metavar="TABLE")
+]
+LimitOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help=f"At most so many snapshots of each table. Default: {_FIRST}, with --json all.",
+    ),
+]
+SinceOption = Annotated[
+    str | None,
+    typer.Option(metavar="WHEN", help="Only snapshots since then: ISO time, UTC without a zone; or 2h, 3d."),
+]
+VerboseOption = Annotated[
+    bool, typer.Option("--verbose", help="Also of which mirrors' snapshots a mart's are the join.")
+]
+
+
 def history(
-    table: Annotated[
-        str | None, typer.Argument(help="A mirror or mart. Default: all of them.", metavar="TABLE")
-    ] = None,
+    table: TableArgument = None,
     config: ConfigOption = None,
-    limit: Annotated[
-        int | None,
-        typer.Option(
-            "--limit",
-            min=1,
-            metavar="N",
-            help=f"At most so many snapshots of each table. Default: {_FIRST}, with --json all.",
-        ),
-    ] = None,
-    since: Annotated[
-        str | None,
-        typer.Option(
-            "--since",
-            metavar="WHEN",
-            help="Only snapshots since then: ISO time, UTC without a zone; or 2h, 3d.",
-        ),
-    ] = None,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", help="Also of which mirrors' snapshots a mart's are the join.")
-    ] = False,
+    limit: LimitOption = None,
+    since: SinceOption = None,
+    verbose: VerboseOption = False,
     json: JsonOption = False,
 ) -> None:
     """Show the snapshots of each table, newest first."""
     settings = loaded(config)
     require_known([] if table is None else [table], settings)
     begin = None if since is None else _begin(since)
-    catalog = tables_of(settings)
     names = [name for name in (*settings.tables, *settings.marts) if table in (None, name)]
-    histories, failures = catalog.surveyed(names)
+    histories, failures = tables_of(settings).surveyed(names)
     found = {name: [] if each is None else shown_since(each, begin) for name, each in histories.items()}
-    most = limit if json else limit or _FIRST
-    shown = {name: rows[:most] for name, rows in found.items()}
+    shown = {name: rows[: limit if json else limit or _FIRST] for name, rows in found.items()}
     left_out = {name: len(rows) - len(shown[name]) for name, rows in found.items()}
     if json:
         errors = {name: error_json(error) for name, error in failures.items()}
         print_json({"tables": shown, "left_out": left_out, "errors": errors})
     else:
-        for name, rows in shown.items():
-            console().print(f"\n{name}", markup=False)
-            show_snapshots(rows, consumed=verbose)
-            if left_out[name]:
-                every = f"--limit {len(found[name])} shows all"
-                console().print(f"{left_out[name]} earlier snapshots are left out: {every}", markup=False)
+        _print(shown, left_out, consumed=verbose)
     exit_on(failures.values())
+
+
+def _print(shown: dict[str, list[dict[str, Any]]], left_out: dict[str, int], *, consumed: bool) -> None:
+    out = console()
+    for name, rows in shown.items():
+        out.print(f"\n{name}", markup=False)
+        show_snapshots(rows, consumed=consumed)
+        if left_out[name]:
+            every = f"--limit {len(rows) + left_out[name]} shows all"
+            out.print(f"{left_out[name]} earlier snapshots are left out: {every}", markup=False)
 
 
 def _begin(text: str) -> datetime:

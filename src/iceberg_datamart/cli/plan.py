@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias
 
 from iceberg_datamart.app.assemble import new_run
 from iceberg_datamart.cli import options
-from iceberg_datamart.cli.output import console, print_json, rows_table, short
+from iceberg_datamart.cli.output import console, exit_on, fitting_table, print_json, short
 from iceberg_datamart.core.load_types import RECONCILE
 from iceberg_datamart.core.plan.facts import RunRequest
 from iceberg_datamart.core.plan.steps import MaintainMart, MergeWindow, Refuse, Step
@@ -16,7 +16,13 @@ from iceberg_datamart.core.settings.model import Config
 from iceberg_datamart.core.source.reads import QueryRead
 from iceberg_datamart.errors import DatamartError
 from iceberg_datamart.ports import DescribedTable
+from iceberg_datamart.run.foresight import Foreseen, foreseen
 from iceberg_datamart.run.runner import Prepared
+
+_COLUMNS = ("step", "name", "reads", "engine", "why", "rows")
+# A narrow screen shows the first of these side by side, and says the others below.
+_BY_WEIGHT = ("step", "name", "rows", "reads", "engine", "why")
+Foretold: TypeAlias = "tuple[Step, Foreseen | None]"
 
 
 def plan(
@@ -27,36 +33,51 @@ def plan(
     engine: options.EngineOption = None,
     json: options.JsonOption = False,
 ) -> None:
-    """Show what `run` would read and write, table by table. Changes nothing."""
+    """Show what `run` would read and write, table by table. Changes nothing.
+
+    The exit code is not 0 where a table or mart is refused.
+    """
     request = RunRequest(load_type.value, tuple(table or ()), accept_new_source)
     settings = options.loaded(config, table, engine)
     with new_run(settings, request) as run:
         prepared = run.prepare()
-        shown = as_json(settings, prepared)
+        steps = [foretold(prepared, step) for step in prepared.plan.steps]
+    shown = as_json(settings, prepared, steps)
     if json:
         print_json(shown)
-        return
-    out = console()
-    columns = ("step", "name", "reads", "why", "engine")
-    out.print(rows_table(columns, (_row(step) for step in shown["steps"])))
-    for step in prepared.plan.steps:
-        for text in _changes(step):
-            out.print(text, markup=False)
-    for text in shown["warnings"]:
-        out.print(f"warning: {text}", style="yellow")
+    else:
+        _print(shown, steps)
+    exit_on(error for step in steps if (error := _refusal(step)) is not None)
 
 
-def as_json(config: Config, prepared: Prepared) -> dict[str, Any]:
+def foretold(prepared: Prepared, step: Step) -> Foretold:
+    """Return a step with what it would find; a refusal where its source cannot even tell that (R9)."""
+    if not isinstance(step, MergeWindow):
+        return step, None
+    try:
+        return step, foreseen(prepared.tables[step.table], step)
+    except DatamartError as error:
+        return Refuse(step.table, error), None
+
+
+def _refusal(foretold: Foretold) -> DatamartError | None:
+    step = foretold[0]
+    if isinstance(step, Refuse):
+        return step.error
+    return step.engine if isinstance(step, MaintainMart) and isinstance(step.engine, DatamartError) else None
+
+
+def as_json(config: Config, prepared: Prepared, steps: Sequence[Foretold]) -> dict[str, Any]:
     """Return the plan as the documented object."""
     timestamp = prepared.facts.timestamp
     return {
         "timestamp": None if timestamp is None else timestamp.strftime("%Y-%m-%d %H:%M:%S"),
-        "steps": [_step(config, prepared, step) for step in prepared.plan.steps],
+        "steps": [_step(config, prepared, *each) for each in steps],
         "warnings": list(prepared.plan.warnings),
     }
 
 
-def _step(config: Config, prepared: Prepared, step: Step) -> dict[str, Any]:
+def _step(config: Config, prepared: Prepared, step: Step, found: Foreseen | None) -> dict[str, Any]:
     if isinstance(step, Refuse):
         return {"step": "refuse", "table": step.table, "error": error_json(step.error)}
     if isinstance(step, MaintainMart):
@@ -71,8 +92,12 @@ def _step(config: Config, prepared: Prepared, step: Step) -> dict[str, Any]:
             ),
         }
     if isinstance(step, MergeWindow):
-        return _merge(prepared.tables[step.table], step)
+        return _merge(prepared.tables[step.table], step) | _found(found or Foreseen())
     return {"step": "write_timestamp", "file": config.state.timestamp_file}
+
+
+def _found(found: Foreseen) -> dict[str, Any]:
+    return {"unchanged": found.is_unchanged, "rows": found.rows, "rows_are_estimated": found.is_estimate}
 
 
 def _merge(table: DescribedTable, step: MergeWindow) -> dict[str, Any]:
@@ -95,6 +120,24 @@ def _merge(table: DescribedTable, step: MergeWindow) -> dict[str, Any]:
     }
 
 
+def _print(shown: dict[str, Any], steps: Sequence[Foretold]) -> None:
+    out = console()
+    rows = [_row(step) for step in shown["steps"]]
+    table = fitting_table(_COLUMNS, rows, _BY_WEIGHT, out.width, numbers=("rows",))
+    out.print(table)
+    headers = {column.header for column in table.columns}
+    left_out = [name for name in ("reads", "why", "engine") if name not in headers]
+    for row in rows:
+        said = [f"engine {row[name]}" if name == "engine" else row[name] for name in left_out if row[name]]
+        if said and row["step"] != "refuse":
+            out.print(f"{row['name']}: {'; '.join(said)}", markup=False)
+    for step, _ in steps:
+        for text in _changes(step):
+            out.print(text, markup=False)
+    for text in shown["warnings"]:
+        out.print(f"warning: {text}", style="yellow", markup=False)
+
+
 def _changes(step: Step) -> Iterator[str]:
     """Yield a line for a table whose columns change."""
     if isinstance(step, MergeWindow) and step.mirror is not None:
@@ -113,13 +156,21 @@ def reads(load_type: str, lower: str | None, after: int | None) -> str:
 
 
 def _row(step: dict[str, Any]) -> dict[str, Any]:
-    window = step.get("window")
+    window, engine = step.get("window"), step.get("engine")
     return {
-        "step": step["step"].replace("_", " "),
+        "step": "unchanged" if step.get("unchanged") else step["step"].replace("_", " "),
         "name": step.get("table") or step.get("mart"),
+        "rows": _rows(step),
         "reads": None
         if window is None
         else reads(step["load_type"], window["lower"], window["after_snapshot"]),
-        "why": step["error"]["message"] if "error" in step else step.get("reason"),
-        "engine": None if step.get("engine") is None else step["engine"]["name"],
+        "why": "refused: see the error below" if "error" in step else step.get("reason"),
+        "engine": None if engine is None else engine["name"],
     }
+
+
+def _rows(step: dict[str, Any]) -> str | None:
+    """Return how many rows people are told that the step reads."""
+    if step.get("rows") is None or step["unchanged"]:
+        return None
+    return f"about {step['rows']:,}" if step["rows_are_estimated"] else f"{step['rows']:,}"

@@ -46,7 +46,7 @@ class MirrorWork:
 
 def merge_window(work: MirrorWork, step: MergeWindow) -> Outcome:
     """Return what became of the table. Raises: DatamartError, with nothing of the table changed."""
-    if _looks_as_recorded(work.table, step):
+    if looks_as_recorded(work.table, step):
         return Outcome(UNCHANGED, watermark=_text(step.saved))
     crash_point("window-compared")
     probe = work.table.probe(step.window) or _probed(work, step)
@@ -278,7 +278,7 @@ def _fingerprint(table: DescribedTable, step: MergeWindow, lower: Watermark | No
     return None if digest is None else str(Fingerprint(lower, digest))
 
 
-def _looks_as_recorded(table: DescribedTable, step: MergeWindow) -> bool:
+def looks_as_recorded(table: DescribedTable, step: MergeWindow) -> bool:
     """Return whether the source's window still holds exactly the rows that the mirror's commit recorded.
 
     A window that starts earlier than asked for is looked at: it holds the one asked for.

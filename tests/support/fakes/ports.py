@@ -13,7 +13,14 @@ from iceberg_datamart.core.engines import Engines
 from iceberg_datamart.core.instants import CursorKind, microseconds
 from iceberg_datamart.core.plan.facts import RunRequest
 from iceberg_datamart.core.settings.model import Config
-from iceberg_datamart.core.source.reads import Probe, QueryRead, RejectedRow, SourceTable, StoredPart
+from iceberg_datamart.core.source.reads import (
+    Probe,
+    QueryRead,
+    RejectedRow,
+    RowCount,
+    SourceTable,
+    StoredPart,
+)
 from iceberg_datamart.core.source.slices import SliceDigest, Slices, Slicing
 from iceberg_datamart.core.sql.reserved import LINEAGE
 from iceberg_datamart.core.state.commit import CommitReceipt
@@ -206,6 +213,9 @@ class FakeTable:
         greatest = Watermark(CursorKind.TIMESTAMPTZ, max(marks)) if marks else None
         rejected = len(whole) - len(rows)
         return Probe(len(rows), greatest, tuple((key,) for key in rows), rejected=rejected)
+
+    def rows_in(self, window: ReadWindow) -> RowCount:
+        return RowCount(len(self._window(window)))
 
     def fingerprint(self, window: ReadWindow) -> str | None:
         rows = sorted(self._window(window).items(), key=repr)

@@ -147,6 +147,10 @@ class Laptop:
         """Run a command on the settings within this process, so that all tests share one JVM."""
         return within(verb, "--config", str(self.file), "--json", *arguments)
 
+    def shown(self, verb: str, *arguments: str) -> Ended:
+        """Run a command as `command` does, for what people see of it."""
+        return within(verb, "--config", str(self.file), *arguments)
+
     def process(self, verb: str, *arguments: str, environment: Mapping[str, str] | None = None) -> Ended:
         """Run a command as people do: as a process of its own, in the folder."""
         done = subprocess.run(

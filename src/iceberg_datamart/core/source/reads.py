@@ -126,6 +126,14 @@ class Probe:
     shared: SharedKeys = field(default_factory=SharedKeys)
 
 
+@dataclass(frozen=True)
+class RowCount:
+    """How many rows a window holds: counted, or by the source's statistics where it `is_estimate`."""
+
+    rows: int
+    is_estimate: bool = False
+
+
 # More than a person can correct: the type, the key or the check is at fault, and the table fails.
 MOST_REJECTED = 10_000
 # Characters of JSON: with all their values, rejected rows pass through the memory of this process.

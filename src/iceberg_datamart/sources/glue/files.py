@@ -67,6 +67,9 @@ class FilesTable:
     def probe(self, window: ReadWindow) -> None:
         """Return None: what files hold is known to who reads them."""
 
+    def rows_in(self, window: ReadWindow) -> None:
+        """Return None, as `probe` does."""
+
     def fingerprint(self, window: ReadWindow) -> str:
         """Return the digest of the listing, whatever the window: it is read whole."""
         del window

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
-from iceberg_datamart.core.source.reads import DELETED, Probe, SharedKeys
+from iceberg_datamart.core.source.reads import DELETED, Probe, RowCount, SharedKeys
 from iceberg_datamart.core.source.slices import SliceDigest, Slicing, is_number
 from iceberg_datamart.core.source.widths import WIDE, fetch_size
 from iceberg_datamart.sources.postgres.digests import digests_query, in_slices
@@ -104,6 +104,19 @@ class PostgresTable:
         )
         keys, rows, example = self._point.fetched(query)[0]
         return SharedKeys(keys, rows, keys, example or "")
+
+    def rows_in(self, window: ReadWindow) -> RowCount:
+        """Return how many rows the window holds, counted where they are few, else as the planner guesses."""
+        table = self._table
+        few = sql.SQL("select count(*) from (select 1 from {} where {} limit {}) as _datamart_q").format(
+            table.name, table.where(window), _FEW_ROWS + 1
+        )
+        rows = int(self._point.fetched(few)[0][0])
+        if rows <= _FEW_ROWS:
+            return RowCount(rows)
+        guess = sql.SQL("explain (format json) select 1 from {} where {}")
+        ((plans,),) = self._point.fetched(guess.format(table.name, table.where(window)))
+        return RowCount(max(rows, int(plans[0]["Plan"]["Plan Rows"])), is_estimate=True)
 
     def fingerprint(self, window: ReadWindow) -> str | None:
         """Return a digest of the window's rows and of how they are read; None where they are many.

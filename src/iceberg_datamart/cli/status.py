@@ -79,14 +79,15 @@ def _print(shown: dict[str, Any], told_apart: AbstractSet[str]) -> None:
     """Print what was found; errors `told_apart` are not in it."""
     out = console()
     file = shown["timestamp_file"]
-    said = f"timestamp file {file['location']}: {file['timestamp'] or 'missing'}"
-    out.print(said, markup=False, soft_wrap=True)
+    line = f"timestamp file {file['location']}: {file['timestamp'] or 'missing'}"
+    out.print(line, markup=False, soft_wrap=True)
     rows = [_row(name, table) for name, table in _all(shown).items()]
     out.print(fitting_table(_COLUMNS, rows, _BY_WEIGHT, out.width, numbers=_FIGURES))
     out.print(_clocks(shown), markup=False)
     for name, table in _all(shown).items():
         for reason in table["reasons"]:
-            out.print(f"{name}: {reason}", style="yellow", markup=False)
+            if reason not in told_apart:
+                out.print(f"{name}: {reason}", style="yellow", markup=False)
     for name, said in shown["sources"].items():
         if said["error"] is not None and said["error"]["message"] not in told_apart:
             out.print(f"warning: {said['error']['message']}", style="yellow", markup=False)

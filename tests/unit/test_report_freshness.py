@@ -74,6 +74,14 @@ def test_the_later_witness_counts_where_it_speaks_of_the_table(
         assert found.lag == NOON - found.through
 
 
+def test_a_file_that_was_written_since_a_table_was_set_back_speaks_of_it_again() -> None:
+    for since, by in ((FILE - MINUTE, "timestamp_file"), (FILE + MINUTE, "commit")):
+        history = mirror(RECORDED, is_superseded=True, log=((since, 1),))
+        found = mirror_complete(history, FILE, NOW, enabled=True)
+        assert found is not None
+        assert found.by == by
+
+
 def test_of_a_table_that_is_not_there_nothing_is_complete() -> None:
     assert mirror_complete(None, FILE, NOW, enabled=True) is None
 

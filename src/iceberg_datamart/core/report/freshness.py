@@ -44,14 +44,15 @@ def mirror_complete(
     """Return up to when a mirror is complete: the later of its newest commit's word and `timestamp`.
 
     `timestamp` is what the timestamp file says. It moves on without a commit where nothing changed, but it
-    counts only where it speaks of this table as it is: an enabled one that was not set back since, nor is
-    one that waits for a publication. A time ahead of the source's clock was not written by a run.
+    counts only where it speaks of this table as it is: an enabled one that was not set back since. A time
+    ahead of the source's clock was not written by a run.
     """
     if mirror is None:
         return None
     recorded = _recorded(mirror)
-    is_covered = enabled and not mirror.is_superseded and timestamp is not None and timestamp <= now.instant
-    if timestamp is not None and is_covered and (recorded is None or recorded < timestamp):
+    if timestamp is None or not enabled or timestamp > now.instant or not _is_told_of(mirror, timestamp):
+        timestamp = None
+    if timestamp is not None and (recorded is None or recorded < timestamp):
         return Complete(timestamp, TIMESTAMP_FILE, now)
     return None if recorded is None else Complete(recorded, COMMIT, now)
 
@@ -88,6 +89,18 @@ def behind(mart: TableHistory | None, mirrors: Mapping[str, TableHistory | None]
     if state is None:
         return ()
     return tuple(name for name, each in mirrors.items() if _has_moved_on(each, state.consumed.get(name)))
+
+
+def _is_told_of(mirror: TableHistory, timestamp: datetime) -> bool:
+    """Return whether the timestamp file was written for the table at its present snapshot.
+
+    One that has later snapshots was rolled back, or something was staged and not published: a file that is
+    newer than the present snapshot's turn was written by a run that found it so.
+    """
+    if mirror.current is None or not mirror.is_superseded:
+        return True
+    since = mirror.published_at(mirror.current.snapshot_id)
+    return since is not None and since < timestamp
 
 
 def _recorded(mirror: TableHistory | None) -> datetime | None:

@@ -159,9 +159,11 @@ def test_a_plan_that_refuses_tables_shows_each_with_its_fix_and_ends_as_a_run_wo
     assert text.exit_code == 1
     fixes = [line for line in text.stderr.splitlines() if line.startswith("hint:")]
     assert (text.stderr.count("error: "), len(fixes)) == (2, 2)
+    assert "error: customer: " in text.stderr
     laptop.settings["sources"]["prd"]["url"] = laptop.url.rpartition("/")[0] + "/no_such_database"
     away = laptop.save().command("plan")
-    assert (away.exit_code, away.stderr.count("error: ")) == (1, 1), "one error for all tables of a source"
+    assert (away.exit_code, away.stderr.count("error: ")) == (1, 1)
+    assert "error: customer, purchase: source 'prd'" in away.stderr, "one error for all tables of a source"
     connection.execute("alter table hidden rename to purchase; alter table gone rename to customer")
     laptop.settings["sources"]["prd"]["url"] = laptop.url
     laptop.save()

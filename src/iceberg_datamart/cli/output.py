@@ -36,10 +36,11 @@ def console() -> Console:
     return plain if plain.is_terminal else Console(highlight=False, width=200)
 
 
-def print_error(error: DatamartError) -> None:
-    """Print what failed and its fix on standard error."""
+def print_error(error: DatamartError, names: Sequence[str] = ()) -> None:
+    """Print what failed and its fix on standard error, after the `names` of the tables that it is about."""
     console = Console(stderr=True, soft_wrap=True, highlight=False)
-    console.print(Text("error: ", "bold red") + Text(error.message))
+    about = f"{', '.join(names)}: " if names else ""
+    console.print(Text("error: ", "bold red") + Text(about + error.message))
     if error.hint:
         console.print(Text("hint:  ", "bold") + Text(error.hint))
 

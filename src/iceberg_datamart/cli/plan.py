@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
+import typer
+
 from iceberg_datamart.app.assemble import new_run
 from iceberg_datamart.cli import options
-from iceberg_datamart.cli.output import console, exit_on, fitting_table, print_json, short
+from iceberg_datamart.cli.output import console, fitting_table, print_error, print_json, short
 from iceberg_datamart.core.load_types import RECONCILE
 from iceberg_datamart.core.plan.facts import RunRequest
-from iceberg_datamart.core.plan.steps import MaintainMart, MergeWindow, Refuse, Step
-from iceberg_datamart.core.report.run import error_json
+from iceberg_datamart.core.plan.steps import MaintainMart, MergeWindow, Refuse, Step, WriteTimestamp
+from iceberg_datamart.core.report.run import common_exit_code, error_json
 from iceberg_datamart.core.settings.model import Config
 from iceberg_datamart.core.source.reads import QueryRead
 from iceberg_datamart.errors import DatamartError
@@ -47,7 +49,7 @@ def plan(
         print_json(shown)
     else:
         _print(shown, steps)
-    exit_on(error for step in steps if (error := _refusal(step)) is not None)
+    _exit_on_refusals(steps)
 
 
 def foretold(prepared: Prepared, step: Step) -> Foretold:
@@ -58,6 +60,26 @@ def foretold(prepared: Prepared, step: Step) -> Foretold:
         return step, foreseen(prepared.tables[step.table], step)
     except DatamartError as error:
         return Refuse(step.table, error), None
+
+
+def _exit_on_refusals(steps: Sequence[Foretold]) -> None:
+    """Print each error once, with all that it refuses, and end with their exit code; return for none."""
+    refused: dict[DatamartError, list[str]] = {}
+    for each in steps:
+        error = _refusal(each)
+        if error is not None:
+            refused.setdefault(error, []).append(_name(each[0]) or "")
+    for error, names in refused.items():
+        print_error(error, names)
+    if refused:
+        raise typer.Exit(common_exit_code(error.exit_code for error in refused))
+
+
+def _name(step: Step) -> str | None:
+    """Return the mirror or mart that a step is about."""
+    if isinstance(step, MaintainMart):
+        return step.mart
+    return None if isinstance(step, WriteTimestamp) else step.table
 
 
 def _refusal(foretold: Foretold) -> DatamartError | None:

@@ -84,10 +84,14 @@ def _print(shown: dict[str, Any], told_apart: AbstractSet[str]) -> None:
     rows = [_row(name, table) for name, table in _all(shown).items()]
     out.print(fitting_table(_COLUMNS, rows, _BY_WEIGHT, out.width, numbers=_FIGURES))
     out.print(_clocks(shown), markup=False)
+    # A line for what is so of several tables.
+    reasons: dict[str, list[str]] = {}
     for name, table in _all(shown).items():
         for reason in table["reasons"]:
-            if reason not in told_apart:
-                out.print(f"{name}: {reason}", style="yellow", markup=False)
+            reasons.setdefault(reason, []).append(name)
+    for reason, names in reasons.items():
+        if reason not in told_apart:
+            out.print(f"{', '.join(names)}: {reason}", style="yellow", markup=False)
     for name, said in shown["sources"].items():
         if said["error"] is not None and said["error"]["message"] not in told_apart:
             out.print(f"warning: {said['error']['message']}", style="yellow", markup=False)

@@ -18,11 +18,11 @@ def parsed_duration(text: str) -> timedelta | None:
 
 
 def duration_text(length: timedelta) -> str:
-    """Return the length in its two greatest units, cut to whole ones: `3h 05m`; never below `0s`."""
+    """Return the length in its two greatest units, cut to whole ones: `3h 05m`, `2h`; never below `0s`."""
     seconds = max(0, int(length.total_seconds()))
     minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86_400
-    if days:
-        return f"{days}d {hours % 24:02}h"
-    if hours:
-        return f"{hours}h {minutes % 60:02}m"
-    return f"{minutes}m {seconds % 60:02}s" if minutes else f"{seconds}s"
+    found = ((days, "d", hours % 24, "h"), (hours, "h", minutes % 60, "m"), (minutes, "m", seconds % 60, "s"))
+    for great, unit, small, smaller in found:
+        if great:
+            return f"{great}{unit} {small:02}{smaller}" if small else f"{great}{unit}"
+    return f"{seconds}s"

@@ -72,6 +72,26 @@ def test_status_tells_how_each_table_is_from_metadata_and_who_may_lag(
     oracle.check(laptop, against_source=True)
 
 
+def test_status_tells_of_a_table_that_failed_in_its_last_run_until_a_run_succeeds(
+    laptop: Laptop, connection: Connection, oracle: Oracle
+) -> None:
+    never = {"type": "expression", "sql": "name <> 'renamed'"}
+    laptop.settings["tables"]["customer"]["checks"] = [never]
+    laptop.save()
+    rename(connection, "renamed")
+    laptop.failing_run()
+    laptop.run("--table", "purchase")
+    ended = laptop.command("status")
+    assert ended.exit_code == 1
+    assert "'customer' failed in the last run" in ended.stderr
+    words = {name: table["health"] for name, table in ended.report["tables"].items()}
+    assert words == {"customer": "failed", "purchase": "ok"}
+    laptop.settings["tables"]["customer"]["checks"] = []
+    laptop.save().run()
+    assert laptop.status()["tables"]["customer"]["health"] == "ok"
+    oracle.check(laptop, against_source=True)
+
+
 def test_a_source_that_refuses_is_told_by_the_exit_code_and_all_of_the_lake_is_shown(
     laptop: Laptop, oracle: Oracle
 ) -> None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from iceberg_datamart.core.plan.facts import RunRequest
     from iceberg_datamart.core.report.record import RunRecord
-    from iceberg_datamart.core.report.run import LastOutcome, RunReport
+    from iceberg_datamart.core.report.run import RunReport
     from iceberg_datamart.core.settings.model import Config, PostgresSource, SourceConfig
     from iceberg_datamart.core.source.reads import Activity
     from iceberg_datamart.lake.repair import PointerRepair
@@ -69,12 +69,6 @@ def run_counts(location: str, properties: Mapping[str, str]) -> RunCounts:
 def tables_of(config: Config) -> LakeCatalog:
     """Return the lake's tables as the catalog tells of them, without Spark. Raises: ConfigError."""
     return LakeCatalog(config.catalog, config.database)
-
-
-def last_outcomes(config: Config) -> Mapping[str, LastOutcome]:
-    """Return what the newest record of a run says of each table; nothing where runs leave no records."""
-    del config
-    return {}
 
 
 def catalog_of(config: Config) -> Catalog:

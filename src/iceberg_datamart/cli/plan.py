@@ -90,7 +90,7 @@ def _refusal(foretold: Foretold) -> DatamartError | None:
 
 
 def as_json(config: Config, prepared: Prepared, steps: Sequence[Foretold]) -> dict[str, Any]:
-    """Return the plan as the documented object."""
+    """Return the plan as the documented object, without what was not foreseen of a step."""
     timestamp = prepared.facts.timestamp
     return {
         "timestamp": None if timestamp is None else timestamp.strftime("%Y-%m-%d %H:%M:%S"),
@@ -114,7 +114,7 @@ def _step(config: Config, prepared: Prepared, step: Step, found: Foreseen | None
             ),
         }
     if isinstance(step, MergeWindow):
-        return _merge(prepared.tables[step.table], step) | _found(found or Foreseen())
+        return _merge(prepared.tables[step.table], step) | ({} if found is None else _found(found))
     return {"step": "write_timestamp", "file": config.state.timestamp_file}
 
 

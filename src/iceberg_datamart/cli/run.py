@@ -84,7 +84,9 @@ def run_once(config: Config, request: RunRequest, *, debug: bool = False) -> Run
             new_run(config, request, recording.run_id) as run,
         ):
             prepared = run.prepare()
-            recording.planned(partial(as_json, config, prepared))
+            recording.planned(
+                partial(as_json, config, prepared, [(step, None) for step in prepared.plan.steps])
+            )
             report = recording.report = run.execute(prepared)
         send_metrics(config, report)
         return report

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from iceberg_datamart.app.assemble import SystemClock, last_outcomes, tables_of, timestamp_file
+from iceberg_datamart.app.assemble import SystemClock, tables_of, timestamp_file
+from iceberg_datamart.app.run_records import newest_records
 from iceberg_datamart.cli.status_sources import looked_at, source_json
 from iceberg_datamart.core.report.freshness import CLOCK, SOURCE, Now, behind, mart_complete, mirror_complete
 from iceberg_datamart.core.report.health import Condition, Figures, health
+from iceberg_datamart.core.report.record import failed_last
 from iceberg_datamart.core.report.run import error_json
 from iceberg_datamart.core.source.reads import Activity
 from iceberg_datamart.errors import DatamartError
@@ -18,9 +20,12 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from iceberg_datamart.core.report.freshness import Complete
-    from iceberg_datamart.core.report.run import LastOutcome
+    from iceberg_datamart.core.report.record import LastFailure
     from iceberg_datamart.core.settings.model import Config
     from iceberg_datamart.core.state.history import TableHistory
+
+# The newest records, of which each table's newest tells whether it failed last.
+_LOOKED_AT = 20
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,7 @@ class Seen:
     tables: Mapping[str, TableHistory | None]
     errors: Mapping[str, DatamartError]
     sources: Mapping[str, Activity | DatamartError | None]
-    failures: Mapping[str, LastOutcome]
+    failures: Mapping[str, LastFailure]
     clock: datetime
 
     def now(self, source: str) -> Now:
@@ -57,7 +62,7 @@ class Seen:
         return [
             *self.errors.values(),
             *(found for found in asked if isinstance(found, DatamartError)),
-            *(each.failure(name) for name, each in self.failures.items()),
+            *(each.error(name) for name, each in self.failures.items()),
         ]
 
 
@@ -94,7 +99,7 @@ def _seen(config: Config) -> Seen:
         errors,
         # After the lake: what is complete cannot be later than the clock that it is compared with.
         sources={name: looked_at(config, name) for name in config.sources},
-        failures={name: each for name, each in last_outcomes(config).items() if each.error is not None},
+        failures=failed_last(newest_records(config, _LOOKED_AT), [*config.tables, *config.marts]),
         clock=SystemClock().now(),
     )
 
@@ -143,7 +148,7 @@ def _condition(
         is_filled=history is not None and history.current is not None,
         is_enabled=settings is None or settings.enabled,
         error=None if error is None else error.message,
-        failure=None if failure is None else failure.error,
+        failure=None if failure is None else failure.message,
         foreign=() if history is None else tuple(each.snapshot_id for each in history.foreign()),
         lag=None if complete is None else complete.lag,
         figures=figures,

@@ -8,12 +8,25 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from iceberg_datamart.core.report.run import FAILED, MERGED
+from iceberg_datamart.errors import DatamartError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 VERSION = 1
 _CHANGES = ("inserted", "updated", "deleted")
+
+
+@dataclass(frozen=True)
+class LastFailure:
+    """What the newest record that tells of a table says of its failure."""
+
+    run_id: str
+    message: str
+
+    def error(self, table: str) -> DatamartError:
+        """Return the failure as an error of who looks at it later."""
+        return DatamartError(f"'{table}' failed in the last run, {self.run_id}: {self.message}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +96,22 @@ class RunRecord:
     def content(self) -> bytes:
         """Return what a file holds, from which `parse_record` reads the record back; ASCII alone."""
         return json.dumps(self.as_json(), indent=1).encode("ascii") + b"\n"
+
+
+def failed_last(records: Iterable[RunRecord], tables: Iterable[str]) -> dict[str, LastFailure]:
+    """Return the tables and marts that failed in the newest of `records`, newest first, that tells of them.
+
+    An error of a whole run tells of each of `tables` of which the run tells nothing else.
+    """
+    found: dict[str, LastFailure | None] = {}
+    for record in records:
+        whole = record.errors.get(None)
+        asked = (record.request.get("tables") or tables) if whole is not None else ()
+        for name in (*record.outcomes, *asked):
+            error = record.errors.get(name) or (whole if name not in record.outcomes else None)
+            told = None if error is None else LastFailure(record.run_id, error["message"])
+            found.setdefault(name, told)
+    return {name: failure for name, failure in found.items() if failure is not None}
 
 
 def file_name(location: str) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from iceberg_datamart.errors import AuditError, DatamartError
+from iceberg_datamart.errors import AuditError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
     from iceberg_datamart.core.engines import EngineChoice
+    from iceberg_datamart.errors import DatamartError
 
 MERGED, UNCHANGED, FAILED, SKIPPED = "merged", "unchanged", "failed", "skipped"
 
@@ -123,19 +124,6 @@ class RunReport:
             "warnings": list(self.warnings),
             "error": None if self.error is None else error_json(self.error),
         }
-
-
-@dataclass(frozen=True)
-class LastOutcome:
-    """What the newest run's record says of one table; `error` is what failed."""
-
-    run_id: str
-    outcome: str
-    error: str | None = None
-
-    def failure(self, table: str) -> DatamartError:
-        """Return the failure as an error of who looks at it later."""
-        return DatamartError(f"'{table}' failed in the last run, {self.run_id}: {self.error}")
 
 
 def common_exit_code(failures: Iterable[int]) -> int:

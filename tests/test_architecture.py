@@ -25,17 +25,18 @@ LAYERS = {
     "core": ("errors",),
     "ports": ("core", "errors"),
     "crash_points": (),
-    "run": ("ports", "core", "errors", "crash_points"),
+    "underway": (),
+    "run": ("ports", "core", "errors", "crash_points", "underway"),
     "aws_faults": (),
     "libpq": ("errors",),
-    "embedded": ("errors",),
+    "embedded": ("errors", "underway"),
     "stores": ("ports", "core", "errors", "crash_points", "aws_faults"),
-    "sources": ("ports", "core", "errors", "crash_points", "aws_faults", "libpq"),
-    "lake": ("ports", "core", "errors", "crash_points", "aws_faults", "libpq", "embedded"),
+    "sources": ("ports", "core", "errors", "crash_points", "aws_faults", "libpq", "underway"),
+    "lake": ("ports", "core", "errors", "crash_points", "aws_faults", "libpq", "embedded", "underway"),
     "app": ("run", "stores", "sources", "lake", "ports", "core", "errors"),
     "demo": ("app", "embedded", "core", "errors"),
-    "cli": ("app", "demo", "run", "ports", "core", "errors", "crash_points"),
-    "glue_job": ("cli", "app", "core", "errors"),
+    "cli": ("app", "demo", "run", "ports", "core", "errors", "crash_points", "underway"),
+    "glue_job": ("cli", "app", "core", "errors", "underway"),
     "__main__": ("cli",),
 }
 # Foreign packages, the places that may use them, and what to do instead.
@@ -64,7 +65,7 @@ PLACES = {
 }
 IMPURE = {"os", "pathlib", "subprocess", "socket", "shutil", "tempfile", "threading", "logging", "random"}
 # Where the clock may be read, and where time may be measured and waited for.
-WITH_A_CLOCK = {"app", "sources", "lake", "stores", "embedded", "demo", "cli", "crash_points"}
+WITH_A_CLOCK = {"app", "sources", "lake", "stores", "embedded", "demo", "cli", "crash_points", "underway"}
 WITH_A_TIMER = {*WITH_A_CLOCK, "run"}
 CLOCKS = {"datetime.now", "datetime.utcnow", "datetime.today", "date.today", "time.time", "time.time_ns"}
 TIMERS = {"time.monotonic", "time.perf_counter", "time.sleep"}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from iceberg_datamart.app.assemble import spark_context, text_on_s3
 from iceberg_datamart.app.settings_file import Layer, default_config_text, parse_layers, shipped_text
+from iceberg_datamart.cli import STOPPING
 from iceberg_datamart.cli.options import require_enabled
 from iceberg_datamart.cli.output import print_error, print_json
 from iceberg_datamart.cli.rerun import rerun_once
@@ -23,6 +24,7 @@ from iceberg_datamart.core.plan.facts import RunRequest
 from iceberg_datamart.core.report.run import unplanned_json
 from iceberg_datamart.core.settings.s3_address import has_scheme, object_problem
 from iceberg_datamart.errors import ConfigError, DatamartError
+from iceberg_datamart.underway.stopping import stoppable, wait_if_stopping
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -140,12 +142,13 @@ def job_config(parameters: JobParameters, environment: Mapping[str, str]) -> Con
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the job, print its report as one JSON object, and end with its exit code unless that is 0."""
     words = sys.argv[1:] if arguments is None else arguments
-    try:
-        exit_code = _run(words)
-    except DatamartError as error:
-        print_json(unplanned_json(error))
-        print_error(error)
-        exit_code = error.exit_code
+    with stoppable(STOPPING["run"]):
+        try:
+            exit_code = _run(words)
+        except DatamartError as error:
+            print_json(unplanned_json(error))
+            print_error(error)
+            exit_code = error.exit_code
     if exit_code:
         sys.exit(exit_code)
 
@@ -155,6 +158,7 @@ def _run(arguments: Sequence[str]) -> int:
     config = job_config(parameters, os.environ)
     job = _glue_job(parameters, config)
     report = _report(parameters, config)
+    wait_if_stopping()
     print_json(report.as_json())
     for failure in report.failures:
         print_error(failure)

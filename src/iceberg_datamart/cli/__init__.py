@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from iceberg_datamart.errors import DatamartError
+from iceberg_datamart.underway.stopping import stoppable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +37,13 @@ VERBS = {
     "runs": "List the newest runs, or show one of them, by the records that they left.",
     "history": "Show the snapshots of each table, newest first.",
     "repair": "Where a table's metadata file is gone, set the table back to the file before it.",
+}
+# What is said when a verb is stopped: of `run`, and of those that are not like it.
+STOPPING = {
+    "run": "stopping; committed tables stay, the next run goes on",
+    **dict.fromkeys(("plan", "verify", "status", "history"), "stopping; nothing was changed"),
+    **dict.fromkeys(("rollback", "repair"), "stopping; what was changed so far stays"),
+    "demo": "stopping, and the demo's PostgreSQL with it; demo --fresh starts again",
 }
 
 
@@ -100,10 +108,12 @@ def _options(
 
 def main() -> None:
     """Run the command line; a deliberate error ends it with its message, its hint and its exit code."""
-    try:
-        app()
-    except DatamartError as error:
-        from iceberg_datamart.cli.output import print_error  # noqa: PLC0415  (no verb, no output)
+    verb = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    with stoppable(STOPPING.get(verb, STOPPING["run"])):
+        try:
+            app()
+        except DatamartError as error:
+            from iceberg_datamart.cli.output import print_error  # noqa: PLC0415  (no verb, no output)
 
-        print_error(error)
-        sys.exit(error.exit_code)
+            print_error(error)
+            sys.exit(error.exit_code)

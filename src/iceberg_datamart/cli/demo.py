@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
-import sys
 import textwrap
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,7 +18,7 @@ from rich.text import Text
 from iceberg_datamart.app.assemble import new_run, tables_of
 from iceberg_datamart.cli.demo_screens import changes_text, commands, history_table, proof_table
 from iceberg_datamart.cli.options import EngineName, EngineOption, JsonOption, with_engine
-from iceberg_datamart.cli.output import console, logging_to_stderr, outcomes_table, print_json
+from iceberg_datamart.cli.output import console, hidden_at_stop, logging_to_stderr, outcomes_table, print_json
 from iceberg_datamart.core.load_types import FULL, INCREMENTAL
 from iceberg_datamart.core.plan.facts import RunRequest
 from iceberg_datamart.demo.changes import change as change_source
@@ -28,6 +26,7 @@ from iceberg_datamart.demo.changes import late_commit
 from iceberg_datamart.demo.folder import DemoFolder
 from iceberg_datamart.demo.proof import MART, Proof, prove
 from iceberg_datamart.errors import ConfigError, DatamartError
+from iceberg_datamart.underway.stopping import remove_at_stop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,13 +73,14 @@ def demo(
 
 def _told(story: _Story, rows: int, seed: int) -> dict[str, Any]:
     """Return what happened; the server goes on only after a story that came to its end."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    left_running = remove_at_stop(story.stop)
     try:
         return story.tell(rows, seed)
     except BaseException:
-        if story.claimed:
-            story.folder.stop()
+        story.stop()
         raise
+    finally:
+        left_running()
 
 
 @dataclass
@@ -93,6 +93,11 @@ class _Story:
     engine: EngineName | None = None
     claimed: bool = False
     steps: list[dict[str, Any]] = field(default_factory=list)
+
+    def stop(self) -> None:
+        """Stop the server, if this demo started it."""
+        if self.claimed:
+            self.folder.stop()
 
     def tell(self, rows: int, seed: int) -> dict[str, Any]:
         """Return the demo as the documented object."""
@@ -216,7 +221,7 @@ def _progress(text: str, run_id: str) -> Iterator[None]:
             yield
         return
     logger = logging.getLogger("iceberg_datamart")
-    with screen.status(text) as status:
+    with screen.status(text) as status, hidden_at_stop(status.stop):
         handler = _StatusHandler(screen, status, text)
         level = logger.level
         logger.addHandler(handler)

@@ -17,9 +17,10 @@ from rich.table import Table
 from rich.text import Text
 
 from iceberg_datamart.core.report.run import common_exit_code
+from iceberg_datamart.underway.stopping import hide_at_stop
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from iceberg_datamart.core.report.run import Outcome, RunReport
     from iceberg_datamart.errors import DatamartError
@@ -65,13 +66,23 @@ def logging_to_stderr(run_id: str, *, debug: bool = False) -> Iterator[None]:
     logger.setLevel(logging.DEBUG if debug else logging.INFO)
     try:
         if isinstance(handler, _TerminalHandler):
-            with console.status("running"):
+            with console.status("running") as status, hidden_at_stop(status.stop):
                 yield
         else:
             yield
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)
+
+
+@contextmanager
+def hidden_at_stop(hide: Callable[[], None]) -> Iterator[None]:
+    """Have a stop call `hide` first, so that its line does not come into what moves."""
+    taken_back = hide_at_stop(hide)
+    try:
+        yield
+    finally:
+        taken_back()
 
 
 def _line_handler(run_id: str) -> logging.Handler:

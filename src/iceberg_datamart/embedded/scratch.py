@@ -9,9 +9,14 @@ import stat
 import tempfile
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
+
+from iceberg_datamart.underway.stopping import remove_at_stop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PREFIX = "iceberg-datamart-"
 # Who uses a folder holds the lock on this file, so that the lock says whether anybody still does, whatever
@@ -23,10 +28,18 @@ _KEPT_SECONDS = 7 * 86_400
 
 @dataclass(frozen=True)
 class Scratch:
-    """A private folder. `lock` is a descriptor to pass to child processes that use the folder, too."""
+    """A private folder. `lock` is a descriptor to pass to child processes that use the folder, too.
+
+    A stop of this process removes the folder, unless that is done or `_stays`.
+    """
 
     path: Path
     lock: int
+    _stays: Callable[[], None] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Have it removed at a stop."""
+        object.__setattr__(self, "_stays", remove_at_stop(self._remove_files))
 
     def opened(self, name: str) -> IO[str]:
         """Return a new file in the folder, open for writing, that only this user can read."""
@@ -35,6 +48,7 @@ class Scratch:
 
     def keep_only(self, name: str) -> None:
         """Remove all but one file, which people are to read; it stays for a week."""
+        self._stays()
         for path in self.path.iterdir():
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
@@ -44,8 +58,12 @@ class Scratch:
 
     def remove(self) -> None:
         """Remove the folder with all that is in it."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        self._remove_files()
+        self._stays()
         os.close(self.lock)
+
+    def _remove_files(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
 
 
 def make_scratch() -> Scratch:

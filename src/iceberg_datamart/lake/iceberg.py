@@ -20,6 +20,7 @@ from iceberg_datamart.lake.marts import maintain_mart, mart_differences, planned
 from iceberg_datamart.lake.mirrors import Writer, merge_mirror, mirror_differences
 from iceberg_datamart.lake.rejected import RejectedRows
 from iceberg_datamart.lake.runtime import readers_runtime
+from iceberg_datamart.underway.stopping import effect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -143,14 +144,18 @@ class IcebergLake:
         join = planned_join(self._started(), maintenance)
         text = {DEFINITION + maintenance.state.definition: maintenance.definition}
         properties = {**maintenance.properties, **(text if maintenance.definition else {})}
-        schema_id = self._prepare(
-            shape.name, join.columns, shape.key, maintenance.base, properties, exact=True
-        )
+        with effect():
+            schema_id = self._prepare(
+                shape.name, join.columns, shape.key, maintenance.base, properties, exact=True
+            )
         return maintain_mart(self._writer(schema_id), join)
 
     def _prepare_mirror(self, merge: MirrorMerge) -> int | None:
         source = merge.source
-        return self._prepare(merge.table, source.columns, source.primary_key, merge.base, merge.properties)
+        with effect():
+            return self._prepare(
+                merge.table, source.columns, source.primary_key, merge.base, merge.properties
+            )
 
     def _prepare(  # noqa: PLR0913  (what a table is made of)
         self,

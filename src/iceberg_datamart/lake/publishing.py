@@ -17,6 +17,7 @@ from iceberg_datamart.errors import (
 )
 from iceberg_datamart.lake.answering import while_unreachable
 from iceberg_datamart.lake.engine import conflict
+from iceberg_datamart.underway.stopping import effect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,14 +64,15 @@ class Publishing:
         if self._audit is not None:
             self._audit.prepare()
         with self._engine.at_work(change.table):
-            staged = self._engine.stage(change, self._signed(summary))
+            with effect():
+                staged = self._engine.stage(change, self._signed(summary))
             if self._is_on(staged, base):
                 self._judge(staged, touched, change.lineage.run_id)
         return self._published(staged, base)
 
     def stamp(self, table: str, base: int | None, summary: Mapping[str, str]) -> Staged:
         """Commit `summary` alone, in a snapshot without files. Raises: as `commit`."""
-        with self._engine.at_work(table):
+        with self._engine.at_work(table), effect():
             staged = self._engine.stamp(table, self._signed(summary))
         return self._published(staged, base)
 
@@ -124,7 +126,7 @@ class Publishing:
         if not self._is_on(staged, base):
             raise conflict(staged.table)
         try:
-            with self._engine.at_work(staged.table):
+            with self._engine.at_work(staged.table), effect():
                 self._engine.publish(staged)
         except DatamartError as error:
             if not self._is_published(staged, error):

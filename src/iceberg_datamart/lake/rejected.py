@@ -14,6 +14,7 @@ from iceberg_datamart.core.columns import Column
 from iceberg_datamart.errors import CommitConflictError
 from iceberg_datamart.lake.appending import append, conflicts, opened
 from iceberg_datamart.lake.catalog import writing_metadata
+from iceberg_datamart.underway.stopping import effect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -54,7 +55,8 @@ class RejectedRows:
             return ()
         found = digests(rows)
         try:
-            brought = conflicts()(self._append, table + SUFFIX, found)
+            with effect():
+                brought = conflicts()(self._append, table + SUFFIX, found)
         except CommitFailedException as error:
             message = f"another run committed to {table}{SUFFIX} while this one was rejecting rows"
             raise CommitConflictError(message, hint="Run again.") from error

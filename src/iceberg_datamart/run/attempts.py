@@ -18,6 +18,7 @@ from tenacity import (
 from iceberg_datamart.core.report.run import FAILED, Outcome
 from iceberg_datamart.errors import CatalogUnreachableError, CommitConflictError
 from iceberg_datamart.run.gathering import deliberate
+from iceberg_datamart.underway.stopping import wait_if_stopping
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,9 +30,11 @@ _ATTEMPTS = 4
 def timed(name: str, work: Callable[[], Outcome]) -> Outcome:
     """Return the outcome of `work` with its seconds; an error is an outcome, too (R9)."""
     started = time.monotonic()
+    wait_if_stopping()
     try:
         outcome = work()
     except Exception as error:  # noqa: BLE001  (of one table alone, R9)
+        wait_if_stopping()  # what was broken off did not fail
         outcome = Outcome(FAILED, error=deliberate(name, error))
     return replace(outcome, seconds=time.monotonic() - started)
 

@@ -23,6 +23,7 @@ from iceberg_datamart.run.gathering import Points
 from iceberg_datamart.run.log import told
 from iceberg_datamart.run.mart import maintain_mart
 from iceberg_datamart.run.merging import Merging
+from iceberg_datamart.underway.stopping import effect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -157,7 +158,8 @@ class Run:
         if after == before:
             return
         try:
-            self.adapters.run_counts.write(after)
+            with effect():
+                self.adapters.run_counts.write(after)
         except DatamartError as error:
             log.warning("the count of runs since the last reconcile is not kept: %s", error)
 
@@ -180,7 +182,8 @@ class Run:
         TimestampFileConflictError where it was set back, which only a person does.
         """
         try:
-            self.adapters.timestamp_file.write(reached, expected)
+            with effect():
+                self.adapters.timestamp_file.write(reached, expected)
         except TimestampFileConflictError:
             said = self.adapters.timestamp_file.read()
             if said is not None and said >= reached:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from codecs import BOM_UTF8
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -25,6 +26,7 @@ from iceberg_datamart.errors import NeedsSparkError
 from iceberg_datamart.lake.in_process.ahead import ahead
 from iceberg_datamart.lake.in_process.scans import require_distinct_names
 from iceberg_datamart.lake.in_process.types import duckdb_type, element_type, instant_type, travelling_type
+from iceberg_datamart.underway.stopping import CANCEL_SECONDS, remove_at_stop
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -154,7 +156,10 @@ def _chunks(read: QueryRead, statement: str) -> Generator[bytearray]:
     https://www.postgresql.org/docs/current/protocol-message-formats.html (CopyData)
     """
     parameters: dict[str, Any] = dict(read.parameters)
-    with psycopg.connect("", prepare_threshold=None, **parameters) as connection:
+    with (
+        psycopg.connect("", prepare_threshold=None, **parameters) as connection,
+        _cancelled_at_stop(connection),
+    ):
         connection.execute(read.session.encode())
         # As in pg_dump: else a scan begins where another one is, or broke off, and rows come out of order.
         connection.execute("SET LOCAL synchronize_seqscans = off")
@@ -166,6 +171,16 @@ def _chunks(read: QueryRead, statement: str) -> Generator[bytearray]:
                 if len(text) > len(BOM_UTF8):
                     yield text
         connection.rollback()
+
+
+@contextmanager
+def _cancelled_at_stop(connection: psycopg.Connection) -> Iterator[None]:
+    """Have the server end the query at a stop: it would notice only with the first row that nobody takes."""
+    taken_back = remove_at_stop(partial(connection.cancel_safe, timeout=CANCEL_SECONDS))
+    try:
+        yield
+    finally:
+        taken_back()
 
 
 def _received(connection: PGconn) -> Generator[Wait, Ready | int, bytearray]:

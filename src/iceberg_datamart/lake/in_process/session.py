@@ -16,6 +16,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 
 from iceberg_datamart.core.sql.duckdb import DUCKDB, MACROS
 from iceberg_datamart.embedded.scratch import make_scratch
+from iceberg_datamart.underway.stopping import interrupt_at_stop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,6 +61,9 @@ class Session:
         self._threads, self._numbers, self._lock = local(), count(1), Lock()
         self._held: set[str] = set()
         self._is_open = True
+        # Kept, for nobody else can break off what is streamed.
+        self._cursors: list[duckdb.DuckDBPyConnection] = []
+        self._not_interrupted = interrupt_at_stop(self._interrupt)
 
     @property
     def database(self) -> duckdb.DuckDBPyConnection:
@@ -71,7 +75,7 @@ class Session:
         """Return the cursor of this thread."""
         found: duckdb.DuckDBPyConnection | None = getattr(self._threads, "cursor", None)
         if found is None:
-            found = self._threads.cursor = self._database.cursor()
+            found = self._threads.cursor = self._new_cursor()
         return found
 
     def fetched(self, select: str) -> list[tuple[Any, ...]]:
@@ -87,8 +91,18 @@ class Session:
 
         A batch has `BATCH_ROWS`, or fewer where these are more than `BATCH_BYTES`.
         """
-        chunks = self._database.cursor().execute(select).to_arrow_reader(CHUNK_ROWS)
+        chunks = self._new_cursor().execute(select).to_arrow_reader(CHUNK_ROWS)
         return pa.RecordBatchReader.from_batches(chunks.schema, _gathered(chunks))
+
+    def _new_cursor(self) -> duckdb.DuckDBPyConnection:
+        cursor = self._database.cursor()
+        self._cursors.append(cursor)
+        return cursor
+
+    def _interrupt(self) -> None:
+        """Break off what any thread computes, as far as it is within DuckDB."""
+        for cursor in list(self._cursors):
+            cursor.interrupt()
 
     def new_name(self) -> str:
         """Return a name that no relation of this session has."""
@@ -120,6 +134,7 @@ class Session:
         with self._lock:
             was_open, self._is_open = self._is_open, False
         if was_open:
+            self._not_interrupted()
             self._database.close()
             self._scratch.remove()
 

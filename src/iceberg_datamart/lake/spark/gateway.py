@@ -8,6 +8,7 @@ import os
 import shlex
 import tempfile
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from subprocess import TimeoutExpired
 from typing import TYPE_CHECKING, Any
@@ -17,9 +18,11 @@ from pyspark.java_gateway import launch_gateway
 from iceberg_datamart.embedded.java import utf8_locale
 from iceberg_datamart.embedded.scratch import Scratch, make_scratch
 from iceberg_datamart.errors import ConfigError, MissingPartError
+from iceberg_datamart.underway.stopping import end_children, remove_at_stop
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from subprocess import Popen
 
 _logger = logging.getLogger(__name__)
 
@@ -27,6 +30,7 @@ _LOG = "spark.log"
 _JAVA_OPTIONS = ("spark.driver.defaultJavaOptions", "spark.driver.extraJavaOptions")
 _SUBMIT = "PYSPARK_SUBMIT_ARGS"
 _SECONDS_TO_END = 60
+_SECONDS_AT_STOP = 0.6
 _ESCAPES = {
     "\\": r"\\",
     "\n": r"\n",
@@ -47,6 +51,7 @@ def start_gateway(settings: Mapping[str, str]) -> Any:
     """
     options = [option for name in _JAVA_OPTIONS for option in _split(name, settings.get(name, ""))]
     scratch = make_scratch()
+    started = remove_at_stop(end_children)  # of which PySpark does not tell before the JVM answers
     try:
         gateway = _launched(scratch, _written(scratch, options, settings))
     except Exception as error:
@@ -54,6 +59,9 @@ def start_gateway(settings: Mapping[str, str]) -> Any:
     except BaseException:
         scratch.remove()
         raise
+    finally:
+        started()
+    remove_at_stop(partial(_end_jvm, gateway.proc, _SECONDS_AT_STOP))
     atexit.register(_end, gateway, scratch, os.getpid())
     return gateway
 
@@ -161,10 +169,16 @@ def _end(gateway: Any, scratch: Scratch, process: int) -> None:
         scratch.keep_only(_LOG)
         _logger.warning("Spark's JVM has crashed; its log is in %s", scratch.path / _LOG)
         return
+    _end_jvm(jvm, _SECONDS_TO_END)
+    scratch.remove()
+
+
+def _end_jvm(jvm: Popen[bytes], seconds: float) -> None:
+    """Let the JVM end itself, and kill it if it does not."""
+    assert jvm.stdin is not None  # noqa: S101  (PySpark pipes it)
     jvm.stdin.close()  # it waits for this
     try:
-        jvm.wait(_SECONDS_TO_END)
+        jvm.wait(seconds)
     except TimeoutExpired:
         jvm.kill()
         jvm.wait()
-    scratch.remove()

@@ -22,6 +22,7 @@ from iceberg_datamart.lake.spark.gateway import start_gateway
 from iceberg_datamart.lake.spark.java_classes import java, remember_classes
 from iceberg_datamart.lake.spark.jdbc_catalog import CATALOG_NAME, never_sent_twice, unlock_sqlite
 from iceberg_datamart.libpq import JDBC_NAMES, demanded
+from iceberg_datamart.underway.stopping import interrupt_at_stop
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -185,6 +186,8 @@ def spark_context(config: Config) -> SparkContext:
     conf = SparkConf(loadDefaults=False).setAll([*settings.items()])
     context = SparkContext(gateway=gateway, conf=conf)
     context.setLogLevel("ERROR")
+    # What fails removes the files that it wrote.
+    interrupt_at_stop(context.cancelAllJobs)
     return context
 
 

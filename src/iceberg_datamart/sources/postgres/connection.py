@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import psycopg
 from psycopg.pq import TransactionStatus
@@ -27,6 +28,7 @@ from iceberg_datamart.sources.postgres.settings import (
     startup_options,
 )
 from iceberg_datamart.sources.postgres.types import UNFIT
+from iceberg_datamart.underway.stopping import CANCEL_SECONDS, remove_at_stop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,6 +61,7 @@ _LOST = ("08", "57P", "53300", "40001", "40P01", "55P03")
 _ATTEMPTS = 5
 _PATIENCE = 15  # seconds
 _ROW_SECURITY = "row-level security"
+_open = WeakSet[psycopg.Connection[Any]]()
 # Bytes that are not of the encoding, and signs that UTF-8 lacks: most of databases of encoding SQL_ASCII.
 _NO_TEXT = ("22021", "22P05")
 
@@ -112,12 +115,23 @@ def connected(
         connection = psycopg.connect("", autocommit=True, prepare_threshold=None, **parameters)  # type: ignore[arg-type]
     except psycopg.Error as error:
         raise _not_connected(name, " ".join(str(error).split())) from error
+    _open.add(connection)
     try:
         require_known_version(name, connection.info.server_version)
     except SourceRefusedError:
         connection.close()
         raise
     return connection
+
+
+def _cancel_all() -> None:
+    """Have the servers end what runs on any connection: they would notice an ended client only at its end."""
+    for connection in list(_open):
+        if connection.info.transaction_status is TransactionStatus.ACTIVE:
+            connection.cancel_safe(timeout=CANCEL_SECONDS)
+
+
+remove_at_stop(_cancel_all)
 
 
 def connection_parameters(

@@ -1,0 +1,1 @@
+"""What this process is doing: told while it lasts, and stopped when somebody asks."""

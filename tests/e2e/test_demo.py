@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import stat
 import subprocess
 from pathlib import Path
@@ -19,10 +18,9 @@ from iceberg_datamart.demo.settings import config_text, with_url
 from support.worlds.laptop import PROGRAM, within
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from support.shops.loaded_shop import LoadedShop
-    from support.worlds.laptop import Ended
 
 TABLES = ("account", "account_metadata", "account_risk", "queue", "settlement_transaction", "adjustment")
 # What URLs, YAML, SQLite and Hadoop each take for something else.
@@ -44,14 +42,6 @@ def told(place: Path) -> subprocess.CompletedProcess[str]:
     words = [PROGRAM, "demo", "--rows", "1000", "--directory", FOLDER]
     environment = {**os.environ, "COLUMNS": "80"}
     return subprocess.run(words, cwd=place, env=environment, capture_output=True, text=True, check=False)
-
-
-@pytest.fixture
-def command() -> Iterator[Callable[..., Ended]]:
-    """Yield a way to run the program within this process; a demo sets what ends a process."""
-    before = signal.getsignal(signal.SIGTERM)
-    yield within
-    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture
@@ -115,7 +105,6 @@ def test_the_password_is_for_the_owner_alone(folder: DemoFolder) -> None:
 def test_the_commands_that_it_names_work(
     told: subprocess.CompletedProcess[str],
     folder: DemoFolder,
-    command: Callable[..., Ended],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     named = [line.strip() for line in told.stdout.splitlines() if "iceberg-datamart " in line]
@@ -128,7 +117,7 @@ def test_the_commands_that_it_names_work(
     for line in named:
         first, *words = words_for_the_shell(line)
         assert first == program
-        ended = command(*words)
+        ended = within(*words)
         assert ended.exit_code == 0, (line, ended.stderr)
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect(url_of(folder), connect_timeout=2)
@@ -142,14 +131,12 @@ def words_for_the_shell(line: str) -> list[str]:
 
 
 @pytest.mark.usefixtures("spark")
-def test_a_change_is_read_by_the_next_run_and_its_deletes_by_the_next_full_load(
-    folder: DemoFolder, command: Callable[..., Ended]
-) -> None:
+def test_a_change_is_read_by_the_next_run_and_its_deletes_by_the_next_full_load(folder: DemoFolder) -> None:
     config = ("--config", str(folder.config_file), "--json")
-    changed = command("demo", "--directory", str(folder.directory), "--change", "--json")
+    changed = within("demo", "--directory", str(folder.directory), "--change", "--json")
     assert changed.report["changes"]["transactions_inserted"] == 100
     for load_type in ("incremental", "full"):
-        ended = command("run", *config, "--load-type", load_type)
+        ended = within("run", *config, "--load-type", load_type)
         assert ended.exit_code == 0, ended.stderr
         extra = {
             table for table, found in differences(folder, folder.start()).items() if found[0][0] == EXTRA
@@ -172,20 +159,18 @@ def test_the_proof_sees_what_the_job_could_not(folder: DemoFolder) -> None:
     assert found[MART]
 
 
-def test_a_second_demo_in_the_same_folder_is_refused(
-    folder: DemoFolder, command: Callable[..., Ended]
-) -> None:
-    result = command("demo", "--directory", str(folder.directory))
+def test_a_second_demo_in_the_same_folder_is_refused(folder: DemoFolder) -> None:
+    result = within("demo", "--directory", str(folder.directory))
     assert result.exit_code == 1
     assert "--fresh" in result.stderr
     assert not result.stdout
 
 
 @pytest.mark.usefixtures("spark")
-def test_fresh_starts_anew_and_leaves_other_files(folder: DemoFolder, command: Callable[..., Ended]) -> None:
+def test_fresh_starts_anew_and_leaves_other_files(folder: DemoFolder) -> None:
     own = folder.directory / "notes.txt"
     own.write_text("mine")
-    ended = command("demo", "--rows", "500", "--fresh", "--json", "-d", str(folder.directory))
+    ended = within("demo", "--rows", "500", "--fresh", "--json", "-d", str(folder.directory))
     assert ended.exit_code == 0, ended.stderr
     shown = ended.report
     assert shown["status"] == "succeeded"
@@ -196,19 +181,19 @@ def test_fresh_starts_anew_and_leaves_other_files(folder: DemoFolder, command: C
     assert own.read_text() == "mine"
 
 
-def test_fresh_removes_nothing_that_is_no_demo(tmp_path: Path, command: Callable[..., Ended]) -> None:
+def test_fresh_removes_nothing_that_is_no_demo(tmp_path: Path) -> None:
     (tmp_path / "precious.txt").write_text("mine")
-    result = command("demo", "--fresh", "--directory", str(tmp_path))
+    result = within("demo", "--fresh", "--directory", str(tmp_path))
     assert result.exit_code == 1
     assert "precious.txt" in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
 
 
 def test_a_folder_that_a_catalog_address_cannot_name_is_refused(
-    tmp_path: Path, command: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    result = command("demo", "--directory", "what?")
+    result = within("demo", "--directory", "what?")
     assert result.exit_code == 1
     assert "'?'" in result.stderr
     assert not list(tmp_path.iterdir())
@@ -216,10 +201,10 @@ def test_a_folder_that_a_catalog_address_cannot_name_is_refused(
 
 @pytest.mark.parametrize("option", ["--change", "--stop"])
 def test_there_must_be_a_demo_to_go_on_with(
-    tmp_path: Path, command: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, option: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    result = command("demo", option)
+    result = within("demo", option)
     assert result.exit_code == 1
     assert "There is no demo" in result.stderr
 

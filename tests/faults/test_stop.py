@@ -87,18 +87,21 @@ def test_r2_a_run_on_spark_is_stopped_with_its_jvm(
     shop.make_good(full=False)
 
 
+@pytest.mark.parametrize("slow", ["select %", "copy %"])
 def test_a_query_of_a_run_that_is_stopped_runs_on_nowhere(
-    laptop: Laptop, connection: Connection, scratch: Path
+    laptop: Laptop, connection: Connection, scratch: Path, slow: str
 ) -> None:
-    connection.execute("""
+    connection.execute(f"""
         create table slow (id int primary key, name text);
         insert into slow select i, 'name' from generate_series(1, 3) as i;
-        create view slowly as select id, name || coalesce(pg_sleep(20)::text, '') as name from slow
+        create view slowly as
+            select id, name || case when current_query() ilike '{slow}' then pg_sleep(20)::text end as name
+            from slow
     """)
     laptop.configure({"slowly": {"from": "public.slowly", "primary_key": ["id"]}}, {})
-    active = """
+    active = f"""
         select count(*) from pg_stat_activity
-        where state = 'active' and query like '%slowly%' and pid <> pg_backend_pid()
+        where state = 'active' and query ilike '{slow}slowly%' and pid <> pg_backend_pid()
     """
 
     def reads(_: object) -> bool:

@@ -85,7 +85,8 @@ def imported(*words: str) -> set[str]:
 
 @pytest.mark.parametrize("option", ["--help", "-h", "--version"])
 def test_help_and_version_import_nothing_that_a_verb_needs(option: str) -> None:
-    assert imported(option) == {"iceberg_datamart.cli", "iceberg_datamart.errors"}
+    stopping = {"iceberg_datamart.underway", "iceberg_datamart.underway.stopping"}
+    assert imported(option) == {"iceberg_datamart.cli", "iceberg_datamart.errors", *stopping}
 
 
 def test_the_help_of_a_verb_imports_no_other_verb() -> None:

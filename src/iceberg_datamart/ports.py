@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from iceberg_datamart.core.quality.checks import NO_CHECKS
+from iceberg_datamart.core.report.progress import Board
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -324,3 +325,5 @@ class Adapters:
     clock: Clock
     engines: Engines
     open_source: Callable[[str, SourceConfig], SourceSession]
+    # Where a run tells what it is doing.
+    board: Board = field(default_factory=Board)

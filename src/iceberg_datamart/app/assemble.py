@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime, timezone
+from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,7 @@ from iceberg_datamart.app.run_records import run_records
 from iceberg_datamart.core.engines import IN_PROCESS, SPARK, Engines
 from iceberg_datamart.core.names import RUN_TABLE
 from iceberg_datamart.core.report.metrics import run_metrics
+from iceberg_datamart.core.report.progress import Board
 from iceberg_datamart.core.settings.model import GlueSource
 from iceberg_datamart.lake.catalog import LakeCatalog
 from iceberg_datamart.lake.iceberg import IcebergLake
@@ -113,13 +116,13 @@ def send_metrics(config: Config, report: RunReport) -> None:
         send(run_metrics(report, config.database, SystemClock().now()), config.catalog.properties)
 
 
-def open_source(name: str, config: SourceConfig) -> SourceSession:
-    """Return an open session of a source. Raises: SourceError."""
+def open_source(name: str, config: SourceConfig, board: Board | None = None) -> SourceSession:
+    """Return an open session of a source, which tells of waits on `board`. Raises: SourceError."""
     if isinstance(config, GlueSource):
         from iceberg_datamart.sources.glue.session import GlueSession  # noqa: PLC0415  (boto3 is slow to import)
 
-        return GlueSession(name, config, open_source)
-    return PostgresSession(name, _with_login(name, config))
+        return GlueSession(name, config, partial(open_source, board=board))
+    return PostgresSession(name, _with_login(name, config), board)
 
 
 def activity(name: str, config: Config) -> Activity | None:
@@ -144,17 +147,25 @@ def _with_login(name: str, config: PostgresSource) -> PostgresSource:
     return with_login(name, config)
 
 
-def new_run(config: Config, request: RunRequest, run_id: str | None = None) -> Run:
-    """Return a run over the real sources and the real lake, not started yet."""
-    clock = SystemClock()
+def new_board() -> Board:
+    """Return a board on which nothing is in work; it goes by this machine's clock."""
+    return Board(time.monotonic)
+
+
+def new_run(
+    config: Config, request: RunRequest, run_id: str | None = None, board: Board | None = None
+) -> Run:
+    """Return a run over the real sources and the real lake, not started yet; it tells of itself on `board`."""
+    clock, board = SystemClock(), board or new_board()
     run_id = run_id or new_run_id(clock.now())
     adapters = Adapters(
-        lake=IcebergLake(config, run_id, clock),
+        lake=IcebergLake(config, run_id, clock, board),
         timestamp_file=timestamp_file(config.state.timestamp_file, config.catalog.properties),
         run_counts=run_counts(config.state.timestamp_file, config.catalog.properties),
         clock=clock,
         engines=engines_of(config.engine),
-        open_source=open_source,
+        open_source=partial(open_source, board=board),
+        board=board,
     )
     return Run(config, request, adapters, run_id)
 

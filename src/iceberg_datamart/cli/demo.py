@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import textwrap
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,9 +16,11 @@ from rich.text import Text
 from iceberg_datamart.app.assemble import new_run, tables_of
 from iceberg_datamart.cli.demo_screens import changes_text, commands, history_table, proof_table
 from iceberg_datamart.cli.options import EngineName, EngineOption, JsonOption, with_engine
-from iceberg_datamart.cli.output import console, hidden_at_stop, logging_to_stderr, outcomes_table, print_json
+from iceberg_datamart.cli.output import console, outcomes_table, print_json
+from iceberg_datamart.cli.progress import progress_on_stderr
 from iceberg_datamart.core.load_types import FULL, INCREMENTAL
 from iceberg_datamart.core.plan.facts import RunRequest
+from iceberg_datamart.core.report.progress import Board
 from iceberg_datamart.demo.changes import change as change_source
 from iceberg_datamart.demo.changes import late_commit
 from iceberg_datamart.demo.folder import DemoFolder
@@ -29,16 +29,12 @@ from iceberg_datamart.errors import ConfigError, DatamartError
 from iceberg_datamart.underway.stopping import remove_at_stop
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from rich.console import RenderableType
-    from rich.status import Status
 
     from iceberg_datamart.core.report.run import RunReport
 
 _INDENT = 3
 _WIDEST = 100
-_SPINNER = 3
 
 
 def demo(
@@ -130,7 +126,7 @@ class _Story:
         }
 
     def _make_source(self, rows: int, seed: int) -> str:
-        with _progress("starting PostgreSQL and loading its tables", "demo"):
+        with progress_on_stderr("demo", Board(), brief="starting PostgreSQL and loading its tables"):
             if self.fresh and self.folder.is_made:
                 self.folder.empty()
             else:
@@ -149,7 +145,7 @@ class _Story:
     def _run(self, title: str, load_type: str, text: str) -> None:
         self._say(title, text)
         run = new_run(with_engine(self.folder.config(), self.engine), RunRequest(load_type))
-        with _progress(title.lower(), run.run_id), run:
+        with progress_on_stderr(run.run_id, run.adapters.board, brief=title.lower()), run:
             report = run.execute(run.prepare())
         self.steps.append({"step": title.lower(), "load_type": load_type, "report": report.as_json()})
         self._show(outcomes_table(report))
@@ -171,7 +167,7 @@ class _Story:
             "The proof",
             "Each mirror against its source, the mart against PostgreSQL's own join:",
         )
-        with _progress("comparing row by row", "demo"):
+        with progress_on_stderr("demo", Board(), brief="comparing row by row"):
             proofs = list(prove(self.folder.config(), url))
         self._show(proof_table(proofs))
         return proofs
@@ -210,42 +206,3 @@ def _proof_json(proof: Proof) -> dict[str, Any]:
         "differences": comparison.differences,
         "first": first,
     }
-
-
-@contextmanager
-def _progress(text: str, run_id: str) -> Iterator[None]:
-    """Show progress on standard error: a line that comes and goes on a terminal, log lines elsewhere."""
-    screen = Console(stderr=True, highlight=False)
-    if not screen.is_terminal:
-        with logging_to_stderr(run_id):
-            yield
-        return
-    logger = logging.getLogger("iceberg_datamart")
-    with screen.status(text) as status, hidden_at_stop(status.stop):
-        handler = _StatusHandler(screen, status, text)
-        level = logger.level
-        logger.addHandler(handler)
-        logger.setLevel(logging.INFO)
-        try:
-            yield
-        finally:
-            logger.removeHandler(handler)
-            logger.setLevel(level)
-
-
-class _StatusHandler(logging.Handler):
-    """Shows a record in the line that comes and goes, a warning or an error in one that stays."""
-
-    def __init__(self, screen: Console, status: Status, text: str) -> None:
-        super().__init__()
-        self._screen, self._status, self._text = screen, status, text
-
-    def emit(self, record: logging.LogRecord) -> None:
-        message = record.getMessage()
-        if record.levelno >= logging.WARNING:
-            style = "red" if record.levelno >= logging.ERROR else "yellow"
-            self._screen.print(Text(f"{record.levelname.lower()}: {message}", style))
-        else:
-            line = Text(f"{self._text} · {message}")
-            line.truncate(self._screen.width - _SPINNER, overflow="ellipsis")
-            self._status.update(line)

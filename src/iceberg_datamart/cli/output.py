@@ -1,12 +1,8 @@
-"""How reports and errors look: JSON for machines, tables for people, log lines where nobody watches."""
+"""How reports and errors look: JSON for machines, tables for people."""
 
 from __future__ import annotations
 
 import json
-import logging
-import sys
-import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 import typer
@@ -17,10 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from iceberg_datamart.core.report.run import common_exit_code
-from iceberg_datamart.underway.stopping import hide_at_stop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from iceberg_datamart.core.report.run import Outcome, RunReport
     from iceberg_datamart.errors import DatamartError
@@ -53,62 +48,6 @@ def exit_on(failures: Iterable[DatamartError]) -> None:
         print_error(error)
     if found:
         raise typer.Exit(common_exit_code(error.exit_code for error in found))
-
-
-@contextmanager
-def logging_to_stderr(run_id: str, *, debug: bool = False) -> Iterator[None]:
-    """Show log records meanwhile: lines with the run id, or on a terminal a short form above a spinner."""
-    console = Console(stderr=True, highlight=False)
-    handler = _TerminalHandler(console) if console.is_terminal else _line_handler(run_id)
-    logger = logging.getLogger("iceberg_datamart")
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.DEBUG if debug else logging.INFO)
-    try:
-        if isinstance(handler, _TerminalHandler):
-            with console.status("running") as status, hidden_at_stop(status.stop):
-                yield
-        else:
-            yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
-
-
-@contextmanager
-def hidden_at_stop(hide: Callable[[], None]) -> Iterator[None]:
-    """Have a stop call `hide` first, so that its line does not come into what moves."""
-    taken_back = hide_at_stop(hide)
-    try:
-        yield
-    finally:
-        taken_back()
-
-
-def _line_handler(run_id: str) -> logging.Handler:
-    handler = logging.StreamHandler(sys.stderr)
-    formatter = logging.Formatter(f"%(asctime)s %(levelname)s run={run_id} %(message)s", "%Y-%m-%dT%H:%M:%SZ")
-    formatter.converter = time.gmtime
-    handler.setFormatter(formatter)
-    return handler
-
-
-class _TerminalHandler(logging.Handler):
-    """Prints a record as one line, coloured by its level."""
-
-    _STYLES = {logging.WARNING: "yellow", logging.ERROR: "red"}  # noqa: RUF012  (read only)
-
-    def __init__(self, console: Console) -> None:
-        super().__init__()
-        self._console = console
-
-    def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage()
-        if record.levelno >= logging.WARNING:
-            text = f"{record.levelname.lower()}: {text}"
-        self._console.print(Text(text, self._STYLES.get(record.levelno, "")))
-        if record.exc_info:
-            self._console.print(logging.Formatter().formatException(record.exc_info), markup=False)
 
 
 def outcomes_table(report: RunReport) -> Table:

@@ -10,7 +10,8 @@ import typer
 
 from iceberg_datamart.app.assemble import new_run, tables_of
 from iceberg_datamart.cli.options import ConfigOption, DebugOption, EngineOption, JsonOption, loaded
-from iceberg_datamart.cli.output import console, logging_to_stderr, print_json
+from iceberg_datamart.cli.output import console, print_json
+from iceberg_datamart.cli.progress import progress_on_stderr
 from iceberg_datamart.cli.run import run_once, show_report
 from iceberg_datamart.cli.verify import show_verified
 from iceberg_datamart.core.plan.facts import Facts, RunRequest
@@ -74,12 +75,12 @@ def _mart_again(config: Config, mart: str, snapshot_id: int, into: str | None, *
     """Compute a mart's snapshot again, compare, and write the join where that is asked for."""
     run = new_run(config, RunRequest())
     step, lake = maintain_mart(mart, config, Facts(None, {}, engines=run.adapters.engines)), run.adapters.lake
-    with logging_to_stderr(run.run_id, debug=debug), run:
+    with progress_on_stderr(run.run_id, run.adapters.board, debug=debug), run:
         try:
             repetition = repeated(lake, step, snapshot_id)
         except LakeError as error:
             return RerunReport({}, {mart: Verified(error=error)})
-        verified = settled(mart, partial(compared, lake, step, repetition))
+        verified = settled(mart, partial(compared, lake, step, repetition), run.adapters.board)
         wanted = into if verified.error is None else None
         receipt = None if wanted is None else written(lake, run.run_id, step, repetition, wanted)
         return RerunReport({}, {mart: verified}, into=receipt)

@@ -18,8 +18,9 @@ from iceberg_datamart.cli.options import (
     loaded,
     require_known,
 )
-from iceberg_datamart.cli.output import console, logging_to_stderr, print_json, short
+from iceberg_datamart.cli.output import console, print_json, short
 from iceberg_datamart.cli.plan import reads
+from iceberg_datamart.cli.progress import progress_on_stderr
 from iceberg_datamart.core.plan.facts import RunRequest
 from iceberg_datamart.core.plan.steps import MergeWindow, Refuse
 from iceberg_datamart.core.report.run import error_json
@@ -96,7 +97,7 @@ def _as_json(found: Rollback, *, dry_run: bool) -> dict[str, Any]:
 def _foreseen(config: Config, found: Rollback, *, debug: bool) -> dict[str, Any]:
     """Return what the next run would read after the rollback, and which rows the rollback touches."""
     run = new_run(config, RunRequest(tables=(found.table,) if found.table in config.tables else ()))
-    with logging_to_stderr(run.run_id, debug=debug), run:
+    with progress_on_stderr(run.run_id, run.adapters.board, debug=debug), run:
         step = next_step(run, found)
         rows = undone_rows(run, found)
     return {"next_read": None if step is None else _step_json(step), "rows": _rows_json(rows)}

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import typer
 
-from iceberg_datamart.app.assemble import SystemClock, new_run, record_keepers, send_metrics
+from iceberg_datamart.app.assemble import SystemClock, new_board, new_run, record_keepers, send_metrics
 from iceberg_datamart.app.run_records import loaded_versions
 from iceberg_datamart.cli.options import (
     AcceptOption,
@@ -22,8 +22,9 @@ from iceberg_datamart.cli.options import (
     TableOption,
     loaded,
 )
-from iceberg_datamart.cli.output import console, logging_to_stderr, outcomes_table, print_error, print_json
+from iceberg_datamart.cli.output import console, outcomes_table, print_error, print_json
 from iceberg_datamart.cli.plan import as_json
+from iceberg_datamart.cli.progress import progress_on_stderr
 from iceberg_datamart.core.plan.facts import RunRequest
 from iceberg_datamart.core.report.run import RunReport, unplanned_json
 from iceberg_datamart.core.settings.model import Config
@@ -78,12 +79,12 @@ def show_report(report: RunReport) -> None:
 
 def run_once(config: Config, request: RunRequest, *, debug: bool = False) -> RunReport:
     """Return the report of one run. Raises: DatamartError where it could not even be planned."""
-    clock = SystemClock()
+    clock, board = SystemClock(), new_board()
     recording = Recording(config, request, new_run_id(clock.now()), clock)
-    with logging_to_stderr(recording.run_id, debug=debug):
+    with progress_on_stderr(recording.run_id, board, debug=debug):
         with (
             recorded(recording, record_keepers(config), loaded_versions),
-            new_run(config, request, recording.run_id) as run,
+            new_run(config, request, recording.run_id, board) as run,
         ):
             prepared = run.prepare()
             recording.planned(

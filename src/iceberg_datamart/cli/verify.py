@@ -8,7 +8,8 @@ import typer
 
 from iceberg_datamart.app.assemble import new_run
 from iceberg_datamart.cli import options
-from iceberg_datamart.cli.output import compact_table, console, logging_to_stderr, print_error, print_json
+from iceberg_datamart.cli.output import compact_table, console, print_error, print_json
+from iceberg_datamart.cli.progress import progress_on_stderr
 from iceberg_datamart.core.plan.facts import RunRequest
 from iceberg_datamart.core.report.verification import VerifyReport
 from iceberg_datamart.run.verify import verify as verified
@@ -25,7 +26,7 @@ def verify(
 ) -> None:
     """Compare mirrors with their sources and marts with their joins; exit code 0 only if all are equal."""
     run = new_run(options.loaded(config, table, engine), RunRequest(tables=tuple(table or ())))
-    with logging_to_stderr(run.run_id, debug=debug), run:
+    with progress_on_stderr(run.run_id, run.adapters.board, debug=debug), run:
         report = verified(run)
     if json:
         print_json(report.as_json())

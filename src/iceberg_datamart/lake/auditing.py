@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from iceberg_datamart.core.columns import Column
 from iceberg_datamart.core.quality.audits import CountAudit, first_failures
 from iceberg_datamart.core.quality.checks import Findings
+from iceberg_datamart.core.report.progress import CHECKING
 from iceberg_datamart.core.source.reads import wire_name
 from iceberg_datamart.core.sql.changeset import shown
 from iceberg_datamart.core.sql.reserved import ROW
@@ -54,6 +55,7 @@ class Auditor:
 
     def judge(self, snapshot_id: int) -> None:
         """Audit the staged snapshot. Raises: AuditError, with all that must not be published."""
+        self._engine.board.tell(self._table, CHECKING)
         findings, own = Findings(), self._engine.table(self._table, snapshot_id)
         for audit in self.audits:
             text = self._finding(audit, own)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from iceberg_datamart.core.changes import Append, Merge
 from iceberg_datamart.core.quality.touched import Touched
+from iceberg_datamart.core.report.progress import WRITING
 from iceberg_datamart.core.sql.bounds import bounds_of, has_ranges
 from iceberg_datamart.core.sql.changeset import single_changes_sql
 from iceberg_datamart.core.sql.dialect import listed
@@ -101,6 +102,7 @@ class Changeset:
             return None
         change = self._append(lineage) if set(self.counts) == {INSERT} else self._merge(engine, lineage)
         properties = {**summary, **self.summary()}
+        engine.board.tell(self.table, WRITING, total=self.rows - self.deletes)
         staged = publishing.commit(change, self.target.base, properties, self.touched)
         return self.receipt(staged.snapshot_id)
 

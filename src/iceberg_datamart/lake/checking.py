@@ -20,6 +20,7 @@ from iceberg_datamart.core.quality.checks import (
     tally_sql,
     verdicts_sql,
 )
+from iceberg_datamart.core.report.progress import CHECKING
 from iceberg_datamart.core.source.reads import MOST_REJECTED, MOST_REJECTED_TEXT, RejectedRow
 from iceberg_datamart.core.sql.changeset import shown
 from iceberg_datamart.core.sql.dialect import listed
@@ -54,6 +55,7 @@ def checked(engine: Engine, changes: Changeset, checks: Checks, held: int) -> Pa
     inspection = _Inspection(engine, changes, checks)
     with engine.at_work(changes.table):
         if checks.look_at_rows and changes.rows:
+            engine.board.tell(changes.table, CHECKING)
             inspection.inspect()
     kept = inspection.changes
     if changes.deletes:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from iceberg_datamart.core.changes import Change
     from iceberg_datamart.core.columns import Column
+    from iceberg_datamart.core.report.progress import Board
     from iceberg_datamart.core.source.reads import FilesRead, Read, SourceTable
     from iceberg_datamart.core.source.slices import SliceDigest, Slices, Slicing
     from iceberg_datamart.core.sql.dialect import Dialect
@@ -43,6 +44,14 @@ class Engine(Protocol):
     @property
     def name(self) -> str:
         """Return its name in the settings."""
+
+    @property
+    def board(self) -> Board:
+        """Return where the phases of what is in work are told."""
+
+    @property
+    def reads_later(self) -> bool:
+        """Return whether what `read` returns is read only by the first query on it."""
 
     @property
     def dialect(self) -> Dialect:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from iceberg_datamart.core.engines import IN_PROCESS, SPARK
 from iceberg_datamart.core.plan.schema import held_columns, incompatible_columns, schema_change
+from iceberg_datamart.core.report.progress import STARTING, Board
 from iceberg_datamart.core.sql.changeset import Sides, differences_sql
 from iceberg_datamart.core.sql.reserved import LINEAGE, LINEAGE_NAMES
 from iceberg_datamart.core.state.history import DEFINITION
@@ -54,8 +55,12 @@ TABLE_PROPERTIES = {
 class IcebergLake:
     """The Iceberg tables of one run. An engine starts with the first change: a quiet run needs none."""
 
-    def __init__(self, config: Config, run_id: str, clock: Clock) -> None:
-        """Open the catalog; every row this lake writes carries `run_id`. Raises: ConfigError."""
+    def __init__(self, config: Config, run_id: str, clock: Clock, board: Board | None = None) -> None:
+        """Open the catalog; every row this lake writes carries `run_id`. Raises: ConfigError.
+
+        What it is doing it tells on `board`.
+        """
+        self._board = board or Board()
         self._config, self._run_id, self._clock = config, run_id, clock
         self._catalog = LakeCatalog(config.catalog, config.database)
         self._rejected = RejectedRows(self._catalog, run_id, clock)
@@ -202,17 +207,17 @@ class IcebergLake:
     def _started(self) -> Engine:
         with self._starting:
             if self._chosen not in self._engines:
-                self._engines[self._chosen] = opened(self._chosen, self._config, self._run_id)
+                self._engines[self._chosen] = self._opened()
                 crash_point("engine-started")
             return self._engines[self._chosen]
 
+    def _opened(self) -> Engine:
+        """Return the chosen engine; what it stands on is not imported before. Raises: MissingPartError."""
+        if self._chosen == IN_PROCESS:
+            from iceberg_datamart.lake.in_process.engine import InProcessEngine  # noqa: PLC0415
 
-def opened(engine: str, config: Config, run_id: str) -> Engine:
-    """Return an engine, started; what it stands on is not imported before. Raises: MissingPartError."""
-    if engine == IN_PROCESS:
-        from iceberg_datamart.lake.in_process.engine import InProcessEngine  # noqa: PLC0415
+            return InProcessEngine(self._config, self._run_id, self._board)
+        with self._board.work("Spark", STARTING):
+            from iceberg_datamart.lake.spark.engine import SparkEngine  # noqa: PLC0415
 
-        return InProcessEngine(config, run_id)
-    from iceberg_datamart.lake.spark.engine import SparkEngine  # noqa: PLC0415
-
-    return SparkEngine(config, run_id)
+            return SparkEngine(self._config, self._run_id, self._board)

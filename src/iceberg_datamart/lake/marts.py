@@ -10,6 +10,7 @@ from iceberg_datamart.core.changes import Append
 from iceberg_datamart.core.mart.arms import Delta, Taken, changed_keys_sql, joined_arms, restricted_sql
 from iceberg_datamart.core.quality.audits import audits_of
 from iceberg_datamart.core.quality.checks import checks_of
+from iceberg_datamart.core.report.progress import FINDING, JOINING, WRITING
 from iceberg_datamart.core.report.verification import Verified
 from iceberg_datamart.core.sql.bounds import has_ranges, one_of
 from iceberg_datamart.core.sql.changeset import Sides, changeset_sql, differences_sql
@@ -60,12 +61,14 @@ def maintain_mart(writer: Writer, join: MartJoin) -> Merged:
     engine, maintenance = writer.engine, join.maintenance
     shape, summary = maintenance.shape, maintenance.state.summary()
     with engine.at_work(shape.name):
+        engine.board.tell(shape.name, JOINING)
         join.require_one_row_a_key()
         checks = checks_of(f"marts.{shape.name}", maintenance.checks, join.columns)
         auditor = _auditor(engine, maintenance, join.columns)
         current = None if maintenance.base is None else maintenance.base.current
         if current is None and not checks.look_at_rows:
             rows = engine.define(join.rows_sql())
+            engine.board.tell(shape.name, f"{JOINING} and {WRITING}")
             append = Append(shape.name, rows, shape.columns, writer.lineage(), order=join.order)
             first = writer.append(append, auditor, summary)
             return Merged(first.inserted, first, warnings=auditor.warnings)
@@ -167,7 +170,10 @@ class MartJoin:
 
     def changeset(self) -> Changeset:
         """Return what must change in the mart, restricted to what the mirrors' changes can touch (R8)."""
+        board = self._engine.board
+        board.tell(self._shape.name, FINDING)
         sides = self._sides(self._arms())
+        board.tell(self._shape.name, JOINING)
         return computed(self._engine, self._target(), changeset_sql(self._dialect, sides, full=True))
 
     def _sides(self, arms: Sequence[Taken]) -> Sides:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from iceberg_datamart.core.changes import Append, Lineage
 from iceberg_datamart.core.columns import Column
+from iceberg_datamart.core.report.progress import COMPARING, READING, WRITING
 from iceberg_datamart.core.sql.bounds import has_ranges, key_ranges, within
 from iceberg_datamart.core.sql.changeset import Sides, changeset_sql, differences_sql
 from iceberg_datamart.core.sql.dialect import listed
@@ -86,8 +87,11 @@ def merge_mirror(writer: Writer, merge: MirrorMerge) -> Merged:
     current = None if merge.base is None else merge.base.current
     auditor = Auditor(engine, merge.table, merge.audits)
     with engine.at_work(merge.table):
+        later = f"{READING} and " if engine.reads_later else ""
+        engine.board.tell(merge.table, READING, total=merge.probe.rows)
         batch = batch_of(engine, merge)
         if current is None and not merge.checks.look_at_rows:
+            engine.board.tell(merge.table, later + WRITING, total=merge.probe.rows)
             # The rows stream from the source into files.
             columns, rows = _names(merge.source), engine.define(_new_rows_sql(engine, merge, batch))
             change = Append(
@@ -100,6 +104,7 @@ def merge_mirror(writer: Writer, merge: MirrorMerge) -> Merged:
             )
             receipt = writer.append(change, auditor, merge.state.summary())
             return Merged(merge.probe.rows, receipt, warnings=auditor.warnings)
+        engine.board.tell(merge.table, later + COMPARING)
         changes = (
             _first(engine, merge, batch)
             if current is None

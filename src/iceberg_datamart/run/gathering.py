@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from iceberg_datamart.core.plan.facts import TableFacts
 from iceberg_datamart.core.plan.schema import IGNORE, unread_columns
+from iceberg_datamart.core.report.progress import CONNECTING
 from iceberg_datamart.core.source.recipe import whole_recipe
 from iceberg_datamart.crash_points import crash_point
 from iceberg_datamart.errors import DatamartError, SourceError
@@ -76,7 +77,8 @@ class Points:
         errors: dict[str, DatamartError] = {}
         for name in dict.fromkeys(self._source(table) for table in tables):
             try:
-                self.sessions[name] = self.adapters.open_source(name, self.config.sources[name])
+                with self.adapters.board.work(name, CONNECTING):
+                    self.sessions[name] = self.adapters.open_source(name, self.config.sources[name])
                 crash_point("source-opened")
             except SourceError as error:  # noqa: PERF203  (a few sources)
                 errors[name] = error

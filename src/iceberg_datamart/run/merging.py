@@ -15,6 +15,7 @@ from iceberg_datamart.core.plan.overtaking import overtaken_by
 from iceberg_datamart.core.plan.planner import chosen_tables, merge_order, plan_run, plan_table
 from iceberg_datamart.core.plan.steps import Refuse
 from iceberg_datamart.core.plan.windows import known_complete
+from iceberg_datamart.core.report.progress import LOOKING
 from iceberg_datamart.core.report.run import FAILED, UNCHANGED, Outcome
 from iceberg_datamart.errors import CommitConflictError, SourceUnreachableError
 from iceberg_datamart.run.attempts import retried, timed
@@ -120,7 +121,8 @@ class Merging:
     def _merge_after(self, before: Iterable[Future[Outcome]], step: MergeWindow | Refuse) -> Outcome:
         # Those began before this one, so that a pool of any size gets on.
         wait(before)
-        outcome = timed(step.table, partial(self._merge, step))
+        with self.points.adapters.board.work(step.table, LOOKING):
+            outcome = timed(step.table, partial(self._merge, step))
         if isinstance(step, Refuse) or isinstance(outcome.error, SourceUnreachableError):
             return outcome
         return told(step.table, outcome)

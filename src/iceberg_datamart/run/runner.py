@@ -14,6 +14,7 @@ from iceberg_datamart.core.plan.facts import Facts
 from iceberg_datamart.core.plan.planner import chosen_tables, plan_run
 from iceberg_datamart.core.plan.steps import WriteTimestamp
 from iceberg_datamart.core.plan.windows import next_timestamp
+from iceberg_datamart.core.report.progress import LOOKING
 from iceberg_datamart.core.report.run import FAILED, RunReport
 from iceberg_datamart.crash_points import crash_point
 from iceberg_datamart.errors import DatamartError, TimestampFileConflictError
@@ -141,7 +142,9 @@ class Run:
             return maintain_mart(lake, self.run_id, step, tables)
 
         attempt = partial(outcome_on_engine, step.mart, self.adapters.lake, step.engine, work)
-        return told(step.mart, timed(step.mart, partial(retried, attempt)))
+        with self.adapters.board.work(step.mart, LOOKING):
+            outcome = timed(step.mart, partial(retried, attempt))
+        return told(step.mart, outcome)
 
     def _remember(self, plan: Plan, facts: Facts, tables: Mapping[str, Outcome]) -> datetime | None:
         """Count the run and move the timestamp file on; return what the file says then."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from iceberg_datamart.core.instants import CursorKind
 from iceberg_datamart.core.plan.keys import require_unique
 from iceberg_datamart.core.plan.steps import Refuse
+from iceberg_datamart.core.report.progress import COMPARING
 from iceberg_datamart.core.report.verification import Differences, Verified, VerifyReport, notes_of
 from iceberg_datamart.core.source.slices import differing
 from iceberg_datamart.core.state.fingerprint import Fingerprint
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from iceberg_datamart.core.plan.steps import MaintainMart, MergeWindow
+    from iceberg_datamart.core.report.progress import Board
     from iceberg_datamart.core.state.history import TableHistory
     from iceberg_datamart.ports import ConsumedMirror, DescribedTable, Lake
     from iceberg_datamart.run.runner import Run
@@ -33,20 +35,21 @@ def verify(run: Run) -> VerifyReport:
 
     Raises: DatamartError where not even facts can be had.
     """
-    prepared, lake = run.prepare(), run.adapters.lake
+    prepared, lake, board = run.prepare(), run.adapters.lake, run.adapters.board
     plan = prepared.plan
     tables = {
-        step.table: settled(step.table, partial(_table, lake, prepared.tables, step))
+        step.table: settled(step.table, partial(_table, lake, prepared.tables, step), board)
         for step in plan.table_steps
     }
-    marts = {step.mart: settled(step.mart, partial(_mart, lake, step)) for step in plan.mart_steps}
+    marts = {step.mart: settled(step.mart, partial(_mart, lake, step), board) for step in plan.mart_steps}
     return VerifyReport(tables, marts, plan.warnings)
 
 
-def settled(name: str, work: Callable[[], Verified]) -> Verified:
+def settled(name: str, work: Callable[[], Verified], board: Board) -> Verified:
     """Return what `work` found; an error is a finding of that table alone (R9)."""
     try:
-        return work()
+        with board.work(name, COMPARING):
+            return work()
     except Exception as error:  # noqa: BLE001  (of one table alone, R9)
         return Verified(error=deliberate(name, error))
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from iceberg_datamart.core.columns import Column
+from iceberg_datamart.core.report.progress import Board
 from iceberg_datamart.lake.catalog import LakeCatalog
 from iceberg_datamart.lake.iceberg import TABLE_PROPERTIES
 from iceberg_datamart.lake.in_process.staging import Staging
@@ -62,7 +63,7 @@ class LocalLake:
         self.catalog.evolve(name, change, self.tables.load(name).metadata.current_schema_id)
 
     def staging(self, run_id: str = "run-1") -> Staging:
-        return Staging(self.tables, run_id)
+        return Staging(self.tables, run_id, Board())
 
     def reader(self, select: str) -> pa.RecordBatchReader:
         """Return the rows of a SELECT as a stream on a connection of its own."""

@@ -21,7 +21,7 @@ from iceberg_datamart.lake.in_process.file_statistics import statistics_of
 from iceberg_datamart.lake.in_process.live_files import name_of
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Callable, Generator, Mapping
 
     from pyiceberg.schema import Schema
     from pyiceberg.table import Table
@@ -40,8 +40,12 @@ _CODECS = {
 }
 
 
-def write_data_files(table: Table, rows: pa.RecordBatchReader, written: Written) -> list[DataFile]:
+def write_data_files(
+    table: Table, rows: pa.RecordBatchReader, written: Written, count: Callable[[int], None]
+) -> list[DataFile]:
     """Write all rows, in their order, into files of the table's target size; none where there are no rows.
+
+    `count` is told of rows that are written.
 
     Raises: LakeError where the rows are not as the table's columns want them.
     """
@@ -58,6 +62,7 @@ def write_data_files(table: Table, rows: pa.RecordBatchReader, written: Written)
                 if open_file is None:
                     open_file = ParquetFile(table, names.next(), schema, written)
                 open_file.add(group)
+                count(group.num_rows)
                 if open_file.size >= target:
                     files.append(open_file.closed(table.schema(), DataFileContent.DATA))
                     open_file = None

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import partial
+from threading import local
 from typing import TYPE_CHECKING, Any
 
 from iceberg_datamart.core.changes import Append
 from iceberg_datamart.core.columns import Column, types_of
 from iceberg_datamart.core.engines import IN_PROCESS
+from iceberg_datamart.core.report.progress import Board
 from iceberg_datamart.core.source.reads import QueryRead
 from iceberg_datamart.core.sql.duckdb import DUCKDB
 from iceberg_datamart.core.sql.spark import SPARK
@@ -25,7 +28,7 @@ from iceberg_datamart.lake.in_process.writing import Writing
 from iceberg_datamart.lake.opening import open_catalog
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from iceberg_datamart.core.changes import Change
     from iceberg_datamart.core.settings.model import Config
@@ -41,19 +44,22 @@ class InProcessEngine:
     """
 
     name = IN_PROCESS
+    reads_later = False
     dialect = DUCKDB
 
-    def __init__(self, config: Config, run_id: str) -> None:
+    def __init__(self, config: Config, run_id: str, board: Board | None = None) -> None:
         """Open the catalog, and DuckDB."""
+        self.board, self._here = board or Board(), local()
         self._names = (config.catalog.name, config.database)
         self._tables = Tables(open_catalog(config.catalog), config.database)
-        self._staging = Staging(self._tables, run_id)
+        self._staging = Staging(self._tables, run_id, self.board)
         self._session = Session(config.run.memory)
         self._tables.attach(self._session.database)
         self._writing = Writing(self._session, self._tables, self._staging)
 
     @contextmanager
     def at_work(self, table: str) -> Iterator[None]:  # noqa: D102  (as in the protocol, and so below)
+        self._here.table = table
         with translating(table):
             yield
 
@@ -72,7 +78,11 @@ class InProcessEngine:
     def read(self, read: Read, source: SourceTable) -> str:  # noqa: D102
         if not isinstance(read, QueryRead):
             raise NeedsSparkError("files and Iceberg sources are not read in process")
-        return read_into_table(self._session, read, source)
+        return read_into_table(self._session, read, source, self._counting())
+
+    def _counting(self) -> Callable[[int], None]:
+        """Return what counts rows of the table that this thread is at work on."""
+        return partial(self.board.count, getattr(self._here, "table", ""))
 
     def require_whole_lines(self, read: FilesRead) -> None:  # noqa: ARG002, D102
         raise NeedsSparkError("files are not read in process")

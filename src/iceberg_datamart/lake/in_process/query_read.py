@@ -29,7 +29,7 @@ from iceberg_datamart.lake.in_process.types import duckdb_type, element_type, in
 from iceberg_datamart.underway.stopping import CANCEL_SECONDS, remove_at_stop
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from psycopg.pq.abc import PGconn
 
@@ -44,8 +44,13 @@ _INFINITY = 2**63 - 1
 _ROWS = "_datamart_rows"
 
 
-def read_into_table(session: Session, read: QueryRead, source: SourceTable) -> str:
-    """Return the name of a table that holds the rows of `read`, each column as the mirror holds it."""
+def read_into_table(
+    session: Session, read: QueryRead, source: SourceTable, count: Callable[[int], None]
+) -> str:
+    """Return the name of a table that holds the rows of `read`, each column as the mirror holds it.
+
+    `count` is told of rows as they come.
+    """
     require_distinct_names(column.name for column in read.columns)
     columns = _travelling(read, source)
     marks = [mark for mark in (read.deleted, read.pending) if mark is not None]
@@ -56,7 +61,7 @@ def read_into_table(session: Session, read: QueryRead, source: SourceTable) -> s
     cursor.execute(f"CREATE TABLE {table} ({', '.join(kinds)})")
     session.keep(table)
     schema = _schema(columns, marks)
-    with _fed(cursor, schema, _batches(read, columns, marks)):
+    with _fed(cursor, schema, _counted(_batches(read, columns, marks), count)):
         # One statement: each of several would add its rows twice, to its own transaction and to the table.
         cursor.execute(f"INSERT INTO {table} SELECT {', '.join(values)} FROM {_ROWS}")
     return table
@@ -142,6 +147,13 @@ def _batches(
     with closing(ahead(chunks)) as texts:
         for text in texts:
             yield from _timed(_parsed(text, sent), columns).to_batches()
+
+
+def _counted(batches: Generator[pa.RecordBatch], count: Callable[[int], None]) -> Generator[pa.RecordBatch]:
+    with closing(batches):
+        for batch in batches:
+            yield batch
+            count(batch.num_rows)
 
 
 def _schema(columns: Sequence[_Travelling], marks: Sequence[str]) -> pa.Schema:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pyiceberg.exceptions import CommitFailedException
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pyiceberg.manifest import DataFile
     from pyiceberg.table import Table
 
+    from iceberg_datamart.core.report.progress import Board
     from iceberg_datamart.lake.in_process.tables import Tables
 
 # As Iceberg calls it in Java: https://iceberg.apache.org/docs/1.10.0/branching/#audit-branch
@@ -41,9 +43,9 @@ _ATTEMPTS = 8
 class Staging:
     """Stages and publishes the snapshots of one run."""
 
-    def __init__(self, tables: Tables, run_id: str) -> None:
-        """Write tables of `tables` in the name of a run."""
-        self._tables, self._run_id = tables, run_id
+    def __init__(self, tables: Tables, run_id: str, board: Board) -> None:
+        """Write tables of `tables` in the name of a run, and count written rows on its board."""
+        self._tables, self._run_id, self._board = tables, run_id, board
 
     def change(
         self,
@@ -66,7 +68,8 @@ class Staging:
         live = self._tables.files(table, parent)
         written = Written(table.io)
         try:
-            data = [] if rows is None else write_data_files(table, rows, written)
+            count = partial(self._board.count, name)
+            data = [] if rows is None else write_data_files(table, rows, written, count)
             deletes = [] if positions is None else write_delete_files(table, positions, live, written)
             staged_id = table.metadata.new_snapshot_id()
             draft = _Draft(table, staged_id, Manifests(table, staged_id, written), data, deletes)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from iceberg_datamart.core import engines
 from iceberg_datamart.core.columns import Column
+from iceberg_datamart.core.report.progress import Board
 from iceberg_datamart.core.source.reads import IcebergRead, QueryRead, as_held
 from iceberg_datamart.core.sql.spark import SPARK
 from iceberg_datamart.lake.spark.analysis import require_row_local
@@ -37,10 +38,12 @@ class SparkEngine:
     """One Spark session; see `lake.engine.Engine` for what each method does."""
 
     name = engines.SPARK
+    reads_later = True
     dialect = SPARK
 
-    def __init__(self, config: Config, run_id: str) -> None:
+    def __init__(self, config: Config, run_id: str, board: Board | None = None) -> None:
         """Start Spark, or join the session that is there. Raises: MissingPartError."""
+        self.board = board or Board()
         self._session = open_session(config)
         self._staging = Staging(self._session, run_id)
         self._relations = Relations(self._session, config.catalog.name, config.database)

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import errors, sql
 
+from iceberg_datamart.core.report.progress import LOCKED, Board
 from iceberg_datamart.errors import DatamartError, SourceError, SourceLockedError, SourceUnreachableError
 from iceberg_datamart.sources.postgres import catalog
 from iceberg_datamart.sources.postgres.connection import translated
@@ -52,6 +54,7 @@ class Locks:
     source: str
     guard: psycopg.Connection[Any]
     patience: float
+    board: Board = field(default_factory=Board)
     statements: dict[str, sql.Composed] = field(default_factory=dict)
     _failed: dict[str, DatamartError] = field(default_factory=dict)
     _changes: dict[str, int] = field(default_factory=dict)
@@ -60,6 +63,11 @@ class Locks:
 
     def take(self, tables: Mapping[str, TableConfig]) -> dict[str, DatamartError]:
         """Lock the tables, all at once; return those that are not locked, with the reason."""
+        with ExitStack() as told:
+            return self._taken(tables, told)
+
+    def _taken(self, tables: Mapping[str, TableConfig], told: ExitStack) -> dict[str, DatamartError]:
+        """Return what `take` returns; waits are on the board until `told` ends."""
         started = time.monotonic()
         wanted = dict(tables)
         while (blocked := self._attempt(wanted)) is not None:
@@ -69,7 +77,9 @@ class Locks:
                 self._failed[blocked] = self._given_up(blocked, wanted[blocked], now - since)
             elif now > since and now >= self._told + _TOLD_EVERY:
                 self._told = now
-                log.warning(self._waiting(blocked, wanted[blocked]))
+                holders = self._holders(wanted[blocked])
+                log.warning(self._waiting(blocked, wanted[blocked], holders))
+                told.enter_context(self.board.work(blocked, LOCKED, note=holders))
             # Waited for first, while no lock of another table is held.
             wanted = {blocked: wanted.pop(blocked), **wanted}
             wanted = {name: table for name, table in wanted.items() if name not in self._failed}
@@ -136,9 +146,9 @@ class Locks:
             return translated(self.source, error)
         return SourceError(f"source table {name} is replaced again and again", hint="Run it again.")
 
-    def _waiting(self, name: str, table: TableConfig) -> str:
+    def _waiting(self, name: str, table: TableConfig, holders: str) -> str:
         return (
-            f"table '{name}': waiting for a lock on {table.from_}, {self._holders(table)}; "
+            f"table '{name}': waiting for a lock on {table.from_}, {holders}; "
             f"given up after {self.patience:g} s (sources.{self.source}.lock_wait_seconds)"
         )
 

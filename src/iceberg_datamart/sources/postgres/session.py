@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
+from iceberg_datamart.core.report.progress import Board
 from iceberg_datamart.sources.postgres.connection import translated
 from iceberg_datamart.sources.postgres.describing import described
 from iceberg_datamart.sources.postgres.locks import Locks
@@ -24,10 +25,13 @@ if TYPE_CHECKING:
 class PostgresSession:
     """One connection that holds one snapshot open; every read of a run imports it."""
 
-    def __init__(self, name: str, config: PostgresSource) -> None:
-        """Connect. Raises: SourceUnreachableError, SourceRefusedError."""
+    def __init__(self, name: str, config: PostgresSource, board: Board | None = None) -> None:
+        """Connect. Raises: SourceUnreachableError, SourceRefusedError.
+
+        Waits for locks are told on `board`.
+        """
         self._name, self._point = name, Point(name, config)
-        self._locks = Locks(name, self._point.connection, config.lock_wait_seconds)
+        self._locks = Locks(name, self._point.connection, config.lock_wait_seconds, board or Board())
         self._described: dict[str, TableSql] = {}
         self.warnings: list[str] = []
 

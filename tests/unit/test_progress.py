@@ -26,7 +26,7 @@ def test_a_line_says_each_phase_with_its_rows_and_its_seconds() -> None:
             "still reading settlement_transaction: 1,200,000 of 5,000,000 rows, 45 s; "
             "waiting for a lock on queue, held by process 7: 45 s"
         )
-        assert board.in_work()[0].rate_text(watch()) == "26,667 rows/s"
+        assert board.in_work()[0].rate_text(watch()) == "26,667/s"
 
 
 def test_a_phase_begins_with_no_rows_and_what_is_done_is_not_in_work() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.live import Live
-from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 _BAR = 20
 # Narrower, the figures alone have room.
 _WIDE = 110
+# Figures stand below each other behind names up to here; a longer one goes on to where its own begin.
+_USUAL = 50
+_SPINNER = 2
 
 
 class Screen:
@@ -27,20 +30,14 @@ class Screen:
         self._board, self._text, self._spinner = board, text, Spinner("dots", style="green")
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Yield a line for each table or mart; what does not fit the width ends in an ellipsis."""
+        """Yield a line for each table or mart."""
         works, now = self._board.in_work(), self._board.now()
+        usual = max((len(work.doing) for work in works if len(work.doing) <= _USUAL), default=0)
         lines = Table.grid(padding=(0, 1, 0, 0))
-        lines.add_column()
-        lines.add_column(no_wrap=True, overflow="ellipsis")
+        for work in works:
+            lines.add_row(self._spinner, line_of(work, now, usual, options.max_width - _SPINNER))
         if not works:
             lines.add_row(self._spinner, self._text)
-        is_wide = options.max_width >= _WIDE and any(work.total for work in works)
-        for _ in range(3 + is_wide):
-            lines.add_column(justify="right", no_wrap=True)
-        for work in works:
-            figures = [work.rows_text(), work.rate_text(now), f"{now - work.since:.0f} s"]
-            bar = [_bar(work)] if is_wide else []
-            lines.add_row(self._spinner, work.doing, *bar, *figures)
         yield lines
 
 
@@ -49,7 +46,22 @@ def live(screen: Screen, console: Console) -> Live:
     return Live(screen, console=console, refresh_per_second=8, transient=True)
 
 
-def _bar(work: Work) -> ProgressBar | str:
+def line_of(work: Work, now: float, usual: int, width: int) -> Text:
+    """Return a line of at most `width`: the phase, behind it from `usual` on a bar if there is room, figures.
+
+    What does not fit of the phase ends in an ellipsis.
+    """
+    rate, seconds = work.rate_text(now), f"{now - work.since:.0f} s"
+    figures = _bar(work) if width >= _WIDE else Text()
+    figures.append("  ".join(filter(None, (work.rows_text(), rate, seconds))))
+    doing = Text(work.doing.ljust(usual))
+    doing.truncate(max(1, width - 2 - len(figures)), overflow="ellipsis")
+    return Text("  ", no_wrap=True).join([doing, figures])
+
+
+def _bar(work: Work) -> Text:
+    """Return how much of a phase is done, with room behind it; nothing where that is not known."""
     if not work.total:
-        return ""
-    return ProgressBar(total=work.total, completed=min(work.rows, work.total), width=_BAR)
+        return Text()
+    done = min(_BAR, _BAR * work.rows // work.total)
+    return Text.assemble(("━" * done, "green"), ("━" * (_BAR - done), "bright_black"), "  ")

@@ -50,9 +50,9 @@ class Work:
         return f"{self.rows:,}{of} rows"
 
     def rate_text(self, now: float) -> str:
-        """Return the rows for each second of the phase; empty for less than a second."""
+        """Return the rows in each second of the phase; empty for less than a second."""
         seconds = now - self.since
-        return f"{self.rows / seconds:,.0f} rows/s" if self.rows and seconds >= 1 else ""
+        return f"{self.rows / seconds:,.0f}/s" if self.rows and seconds >= 1 else ""
 
 
 class Board:

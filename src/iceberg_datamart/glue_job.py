@@ -24,7 +24,7 @@ from iceberg_datamart.core.plan.facts import RunRequest
 from iceberg_datamart.core.report.run import unplanned_json
 from iceberg_datamart.core.settings.s3_address import has_scheme, object_problem
 from iceberg_datamart.errors import ConfigError, DatamartError
-from iceberg_datamart.underway.stopping import stoppable, wait_if_stopping
+from iceberg_datamart.underway.stopping import stoppable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -158,7 +158,6 @@ def _run(arguments: Sequence[str]) -> int:
     config = job_config(parameters, os.environ)
     job = _glue_job(parameters, config)
     report = _report(parameters, config)
-    wait_if_stopping()
     print_json(report.as_json())
     for failure in report.failures:
         print_error(failure)

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from iceberg_datamart.core.report.run import common_exit_code
+from iceberg_datamart.underway.stopping import wait_if_stopping
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -23,11 +24,13 @@ if TYPE_CHECKING:
 
 def print_json(value: Any) -> None:
     """Print one object, indented, on standard output."""
+    wait_if_stopping()  # or it would tell of what was broken off
     print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def console() -> Console:
     """Return standard output for people; wide where it is no terminal, so that nothing is cut in a log."""
+    wait_if_stopping()  # as above
     plain = Console(highlight=False)
     return plain if plain.is_terminal else Console(highlight=False, width=200)
 

@@ -32,7 +32,6 @@ from iceberg_datamart.crash_points import crash_point
 from iceberg_datamart.errors import DatamartError
 from iceberg_datamart.run.recording import Recording, recorded
 from iceberg_datamart.run.runner import new_run_id
-from iceberg_datamart.underway.stopping import wait_if_stopping
 
 
 def run(
@@ -56,7 +55,6 @@ def report_of(
     try:
         report = run_once(loaded(config, list(request.tables), engine), request, debug=debug)
         crash_point("report-ready")
-        wait_if_stopping()
     except DatamartError as error:
         if json:
             print_json(unplanned_json(error))

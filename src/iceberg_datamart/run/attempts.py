@@ -34,7 +34,6 @@ def timed(name: str, work: Callable[[], Outcome]) -> Outcome:
     try:
         outcome = work()
     except Exception as error:  # noqa: BLE001  (of one table alone, R9)
-        wait_if_stopping()  # what was broken off did not fail
         outcome = Outcome(FAILED, error=deliberate(name, error))
     return replace(outcome, seconds=time.monotonic() - started)
 

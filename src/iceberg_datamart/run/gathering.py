@@ -12,6 +12,7 @@ from iceberg_datamart.core.report.progress import CONNECTING
 from iceberg_datamart.core.source.recipe import whole_recipe
 from iceberg_datamart.crash_points import crash_point
 from iceberg_datamart.errors import DatamartError, SourceError
+from iceberg_datamart.underway.stopping import wait_if_stopping
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -149,7 +150,11 @@ class Points:
 
 
 def deliberate(name: str, error: Exception) -> DatamartError:
-    """Return the error itself, or one of this package for an unforeseen one, whose trace goes to the log."""
+    """Return the error itself, or one of this package for an unforeseen one, whose trace goes to the log.
+
+    Return nothing while the process stops: what was broken off did not fail.
+    """
+    wait_if_stopping()
     if isinstance(error, DatamartError):
         return error
     log.debug("'%s' failed unexpectedly", name, exc_info=error)

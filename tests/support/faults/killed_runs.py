@@ -14,7 +14,7 @@ from iceberg_datamart import crash_points
 from support.worlds.laptop import PROGRAM
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from support.worlds.laptop import Laptop
 
@@ -24,9 +24,10 @@ _GRACE_SECONDS = 60
 
 @dataclass(frozen=True)
 class RunningJob:
-    """`iceberg-datamart run` in a session of its own, whose processes can be told from all others."""
+    """A program, mostly `iceberg-datamart run`, in a session of its own, so that its processes are known."""
 
     process: subprocess.Popen[bytes]
+    stdout: Path
     stderr: Path
 
     def survivors(self) -> list[str]:
@@ -57,25 +58,29 @@ class RunningJob:
 
 @contextmanager
 def running_job(
-    laptop: Laptop, *arguments: str, crash_at: str = "", name: str = "run"
+    laptop: Laptop, *arguments: str, crash_at: str = "", name: str = "run", program: Sequence[str] = ()
 ) -> Iterator[RunningJob]:
-    """Yield a run that has just been started; it dies by itself at a crash point, if one is given."""
+    """Yield a run that has just been started; it dies by itself at a crash point, if one is given.
+
+    `program` takes the place of `run` and its settings.
+    """
     environment = {**os.environ, crash_points.VARIABLE: crash_at}
-    stderr = laptop.directory / f"{name}.stderr"
-    command = [str(PROGRAM), "run", "--config", str(laptop.file), *arguments]
+    stdout, stderr = (laptop.directory / f"{name}.{stream}" for stream in ("stdout", "stderr"))
+    words = program or (str(PROGRAM), "run", "--config", str(laptop.file))
     # A file, since a pipe's end would stay open in what the job leaves running.
     with (
+        stdout.open("wb") as report,
         stderr.open("wb") as errors,
         subprocess.Popen(
-            command,
+            [*words, *arguments],
             cwd=laptop.directory,
             env=environment,
-            stdout=subprocess.DEVNULL,
+            stdout=report,
             stderr=errors,
             start_new_session=True,
         ) as process,
     ):
-        yield RunningJob(process, stderr)
+        yield RunningJob(process, stdout, stderr)
 
 
 def crash(laptop: Laptop, point: str, *arguments: str) -> RunningJob:

@@ -155,7 +155,7 @@ def new_board() -> Board:
 def new_run(
     config: Config, request: RunRequest, run_id: str | None = None, board: Board | None = None
 ) -> Run:
-    """Return a run over the real sources and the real lake, not started yet; it tells of itself on `board`."""
+    """Return a run over the real sources and the real lake, not started yet; `board` tells of it."""
     clock, board = SystemClock(), board or new_board()
     run_id = run_id or new_run_id(clock.now())
     adapters = Adapters(

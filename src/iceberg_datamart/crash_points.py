@@ -30,6 +30,8 @@ Point = Literal[
     "changes-held",
     "staged",
     "published",
+    "snapshots-expired",
+    "files-removed",
     "mirrors-merged",
     "marts-maintained",
     "runs-counted",

@@ -9,8 +9,10 @@ from iceberg_datamart.core.quality.checks import NO_CHECKS
 from iceberg_datamart.core.report.progress import Board
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from datetime import datetime
+
+    from typing_extensions import Self
 
     from iceberg_datamart.core.columns import Column
     from iceberg_datamart.core.engines import Engines
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from iceberg_datamart.core.state.commit import CommitReceipt, MartState, MirrorState
     from iceberg_datamart.core.state.history import TableHistory
     from iceberg_datamart.core.state.watermark import Horizon, ReadWindow, Watermark
+    from iceberg_datamart.core.upkeep.layout import Layout, Rewrite
     from iceberg_datamart.errors import DatamartError
 
 
@@ -212,7 +215,7 @@ class SourceSession(Protocol):
 class Lake(Protocol):
     """The Iceberg tables of one run."""
 
-    def using(self, engine: str) -> Lake:
+    def using(self, engine: str) -> Self:
         """Return the same lake, worked on by one engine from here on: see `core.engines`."""
 
     def history(self, table: str) -> TableHistory | None:
@@ -264,6 +267,43 @@ class Lake(Protocol):
 
     def close(self) -> None:
         """Release what the lake holds."""
+
+
+class Upkeep(Protocol):
+    """The Iceberg tables of one lake, kept in few files."""
+
+    def using(self, engine: str) -> Self:
+        """Return the same, with files written anew by one engine from here on: see `core.engines`."""
+
+    def history(self, table: str) -> TableHistory | None:
+        """Return a table's columns and ancestors, or None where there is no table."""
+
+    def layout(self, table: str, snapshot_id: int | None) -> Layout:
+        """Return how a table lies in its files.
+
+        Raises: CommitConflictError where it is at another snapshot.
+        """
+
+    def rewrite(self, rewrite: Rewrite, summary: Mapping[str, str]) -> None:
+        """Commit the same rows in other files, with `summary` among the snapshot's properties.
+
+        Raises: CommitConflictError where the table is not at the rewrite's base any more; NeedsSparkError.
+        """
+
+    def expire(self, table: str, current: int, expired: Collection[int]) -> int:
+        """Remove snapshots, and files that no other one is made of; return how many files went.
+
+        Raises: CommitConflictError where the table is not at `current` any more, or has other tags.
+        """
+
+    def orphans(self, table: str, before: datetime) -> Sequence[str]:
+        """Return the files of a table that nothing names, and that were written before then."""
+
+    def remove_orphans(self, table: str, orphans: Collection[str]) -> int:
+        """Remove such files; return how many went."""
+
+    def close(self) -> None:
+        """Release what the engines hold."""
 
 
 class TimestampFile(Protocol):

@@ -9,7 +9,7 @@ import pytest
 from support.faults.other_tool import MAINTENANCE, MART, maintain, maintain_away, roll_back
 from support.oracles.oracle import SHADOW
 from support.shops.shop import open_shop
-from support.shops.shop_rules import UNCHANGED, outcomes, rename
+from support.shops.shop_rules import UNCHANGED, changed_mirrors, outcomes, rename
 
 if TYPE_CHECKING:
     import psycopg
@@ -76,7 +76,7 @@ def test_r4_a_mirror_rolled_back_to_before_the_first_merge_is_loaded_fully(
 
 
 def test_r11_all_foreign_maintenance_until_no_summary_is_left_loses_neither_rows_nor_state(
-    laptop: Laptop, connection: Connection, oracle: Oracle
+    laptop: Laptop, connection: Connection, oracle: Oracle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     change(connection, 1)
     laptop.run()
@@ -84,7 +84,22 @@ def test_r11_all_foreign_maintenance_until_no_summary_is_left_loses_neither_rows
     maintain(laptop, MAINTENANCE[:3])
     laptop.run()
     oracle.check(laptop, against_source=True)
+    watermark = laptop.status()["tables"]["customer"]["watermark"]
+    maintain_away(laptop)
+    assert laptop.status()["tables"]["customer"]["watermark"] == watermark is not None
+    assert outcomes(laptop.run()) == UNCHANGED
+    changed = changed_mirrors(monkeypatch)
     change(connection, 3)
+    laptop.run()
+    assert changed == [["customer", "purchase"]], "the mart is not compared whole"
+    oracle.check(laptop, against_source=True)
+
+
+def test_r11_where_it_cannot_be_told_whose_state_is_known_all_rows_are_compared(
+    laptop: Laptop, connection: Connection, oracle: Oracle
+) -> None:
+    change(connection, 3)
+    maintain(laptop, MAINTENANCE[:1])
     maintain_away(laptop)
     connection.execute("delete from purchase where purchase_id = 5")
     assert laptop.plan()["customer"]["load_type"] == "reconcile"
@@ -92,6 +107,7 @@ def test_r11_all_foreign_maintenance_until_no_summary_is_left_loses_neither_rows
     oracle.follow(full=True)
     oracle.check(laptop, against_source=True)
     assert laptop.status()["tables"]["customer"]["watermark"] is not None
+    maintain(laptop, MAINTENANCE[:1])
     maintain_away(laptop)
     laptop.timestamp_file.unlink()
     change(connection, 4)

@@ -42,8 +42,12 @@ MINUTES = float(os.environ.get("MINUTES", "0"))
 _STORMS, _STEPS = (5, 14) if MINUTES else (3, 10)
 # Those that later runs reach, too.
 _CRASHES = [
-    point for point in POINTS if point not in {"database-created", "table-created", "columns-changed"}
+    point
+    for point in POINTS
+    if point
+    not in {"database-created", "table-created", "columns-changed", "snapshots-expired", "files-removed"}
 ]
+_OF_MAINTAIN = ("", "", "staged", "published", "snapshots-expired")
 _TABLES = st.sampled_from(sorted(KEYS))
 _COLUMN_DEEDS = st.sampled_from(DEEDS)
 # Either engine goes on from what the other left.
@@ -153,6 +157,10 @@ class Storms(RuleBasedStateMachine):
     @rule(table=st.sampled_from([*KEYS, MART]), deed=st.sampled_from(["roll_back", "compact", "expire"]))
     def other_tool(self, table: str, deed: str) -> None:
         getattr(self._do(f"{deed.replace('_', ' ')} by another tool"), deed)(table)
+
+    @rule(engine=st.sampled_from([IN_PROCESS, SPARK]), point=st.sampled_from(_OF_MAINTAIN))
+    def maintain(self, engine: str, point: str) -> None:
+        self._do("maintain").maintain(engine, point, self.storm.dice.randint(1, 3))
 
     @rule(deed=st.sampled_from(["rewind_timestamp", "remove_timestamp"]))
     def edit_the_timestamp_file(self, deed: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -360,7 +361,8 @@ def test_the_first_example_of_the_reference_works_and_its_problems_are_reported_
 
 def test_the_other_examples_of_the_reference_are_valid_blocks() -> None:
     reference = (ROOT / "docs" / "configuration.md").read_text("utf-8")
-    glue, tables, marts, checks, audits = re.findall(r"```yaml\n(.*?)```", reference, re.DOTALL)[1:]
+    examples = re.findall(r"```yaml\n(.*?)```", reference, re.DOTALL)
+    glue, tables, marts, checks, audits, maintain = examples[1:]
     queue = "  queue: {source: prd, from: queue}\n"
     others = queue + checks.removeprefix("tables:\n")
     config = parsed(SMALL + tables.removeprefix("tables:\n") + others + marts)
@@ -368,5 +370,7 @@ def test_the_other_examples_of_the_reference_are_valid_blocks() -> None:
     assert [audit.tables for audit in audited] == [(), (), ("queue",), ("payment", "account")]
     assert parsed(SMALL.partition("sources:")[0] + glue).tables["account"].source == "crawled"
     assert len(config.tables["payment"].checks) == 6
+    upkeep = parsed(SMALL.partition("tables:")[0] + maintain)
+    assert upkeep.tables["account"].maintain.over(upkeep.maintain).keep == timedelta(days=30)
     assert config.tables["Order Items"].from_ == SourceName("Sales.2024", "Order Items")
     assert config.marts["orders"].joins[1].on == (("queue_id", "paid_queue"),)

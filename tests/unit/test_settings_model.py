@@ -334,9 +334,13 @@ def reference_rows() -> list[str]:
     """Return the table row that docs/configuration.md must have for each setting."""
     return [
         f"| `{name}` | {shown_default(field)} | {field.description} |"
-        for block in Settings.__subclasses__()
+        for block in blocks_below(Settings)
         for name, field in settings_of(block).items()
     ]
+
+
+def blocks_below(block: type[Settings]) -> list[type[Settings]]:
+    return [each for below in block.__subclasses__() for each in (below, *blocks_below(below))]
 
 
 def shown_default(field: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from datetime import datetime, timezone
 from functools import partial
@@ -39,7 +40,9 @@ if TYPE_CHECKING:
     from iceberg_datamart.core.source.reads import Activity
     from iceberg_datamart.lake.repair import PointerRepair
     from iceberg_datamart.ports import RunCounts, SourceSession, TimestampFile
+    from iceberg_datamart.run.upkeep import Maintaining
 
+log = logging.getLogger(__name__)
 S3 = "s3://"
 
 
@@ -168,6 +171,33 @@ def new_run(
         board=board,
     )
     return Run(config, request, adapters, run_id)
+
+
+def new_upkeep(config: Config, *, dry_run: bool = False, with_orphans: bool = True) -> Maintaining:
+    """Return the upkeep of the real lake, not started yet. Raises: ConfigError, TimestampFileError."""
+    from iceberg_datamart.lake.upkeep import LakeUpkeep  # noqa: PLC0415  (`maintain` alone needs it)
+    from iceberg_datamart.run.upkeep import Maintaining  # noqa: PLC0415  (as above)
+
+    said = timestamp_file(config.state.timestamp_file, config.catalog.properties).read()
+    return Maintaining(
+        config,
+        LakeUpkeep(config, new_run_id(SystemClock().now())),
+        engines_of(config.engine),
+        SystemClock(),
+        said,
+        dry_run=dry_run,
+        with_orphans=with_orphans,
+    )
+
+
+def maintain_after(config: Config, report: RunReport) -> None:
+    """Maintain what a run changed, where the settings ask for it; where that fails, there is a warning."""
+    if config.maintain.when != "auto":
+        return
+    try:
+        new_upkeep(config, with_orphans=False).after_run(report)
+    except Exception as error:  # noqa: BLE001  (the run is done, whatever becomes of its files)
+        log.warning("nothing more was maintained after the run: %s", error)
 
 
 def engines_of(asked: str) -> Engines:

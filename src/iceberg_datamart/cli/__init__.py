@@ -36,6 +36,8 @@ VERBS = {
     "status": "Show the timestamp file, where each table stands and how it is, and what holds it back.",
     "runs": "List the newest runs, or show one of them, by the records that they left.",
     "history": "Show the snapshots of each table, newest first.",
+    "maintain": "Compact small files and deletes, expire old snapshots, remove orphans: where it is "
+    "worth it.",
     "repair": "Where a table's metadata file is gone, set the table back to the file before it.",
 }
 # What is said when a verb is stopped: of `run`, and of those that are not like it.

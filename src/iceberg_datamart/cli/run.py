@@ -8,7 +8,14 @@ from typing import NoReturn
 
 import typer
 
-from iceberg_datamart.app.assemble import SystemClock, new_board, new_run, record_keepers, send_metrics
+from iceberg_datamart.app.assemble import (
+    SystemClock,
+    maintain_after,
+    new_board,
+    new_run,
+    record_keepers,
+    send_metrics,
+)
 from iceberg_datamart.app.run_records import loaded_versions
 from iceberg_datamart.cli.options import (
     AcceptOption,
@@ -90,4 +97,5 @@ def run_once(config: Config, request: RunRequest, *, debug: bool = False) -> Run
             )
             report = recording.report = run.execute(prepared)
         send_metrics(config, report)
+        maintain_after(config, report)
         return report

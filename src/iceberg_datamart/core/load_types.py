@@ -5,6 +5,8 @@ FULL, INCREMENTAL, RECONCILE = "full", "incremental", "reconcile"
 BACKFILL = "backfill"
 # What a mart's commit records instead.
 MART = "mart"
+# What a commit of `maintain` counts as: it compared no row.
+MAINTAIN = "maintain"
 # After these a mirror holds exactly what its source held, deletes included.
 WHOLE = frozenset({FULL, RECONCILE})
 # These compare every row. Of marts any commit does, where another tool came before it.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, TableAlreadyExistsError
 
 from iceberg_datamart.core.state.history import Snapshot, TableHistory
+from iceberg_datamart.core.state.origin import origin_of
 from iceberg_datamart.crash_points import crash_point
 from iceberg_datamart.embedded.java import refuse_unnameable
 from iceberg_datamart.errors import CommitConflictError, MetadataMissingError
@@ -97,19 +98,21 @@ class LakeCatalog:
         ids = {snapshot.snapshot_id for snapshot in ancestors}
         # No rollback and no expiry takes a sequence number back. Tables of format 1 have none.
         last = getattr(found.metadata, "last_sequence_number", 0)
+        others = tuple(as_snapshot(s) for s in found.metadata.snapshots if s.snapshot_id not in ids)
         return TableHistory(
             columns,
             _primary_key(found),
             ancestors,
             is_superseded=bool(ancestors) and last > ancestors[0].sequence_number,
             has_required=any(field.required for field in fields),
-            others=tuple(_snapshot(s) for s in found.metadata.snapshots if s.snapshot_id not in ids),
+            others=others,
             log=tuple((_instant(e.timestamp_ms), e.snapshot_id) for e in found.metadata.snapshot_log),
             last_sequence_number=last,
             properties=dict(found.properties),
             schema_id=found.metadata.current_schema_id,
             format_version=found.metadata.format_version,
             is_partitioned=any(spec.fields for spec in found.metadata.partition_specs),
+            origin=origin_of(found.properties, ancestors),
         )
 
     def surveyed(
@@ -277,13 +280,14 @@ def _ancestors(table: Table) -> list[Snapshot]:
     found = []
     current = table.current_snapshot()
     while current is not None:
-        found.append(_snapshot(current))
+        found.append(as_snapshot(current))
         parent = current.parent_snapshot_id
         current = None if parent is None else table.snapshot_by_id(parent)
     return found
 
 
-def _snapshot(snapshot: IcebergSnapshot) -> Snapshot:
+def as_snapshot(snapshot: IcebergSnapshot) -> Snapshot:
+    """Return one of PyIceberg's snapshots as a history tells it."""
     summary = snapshot.summary
     return Snapshot(
         snapshot_id=snapshot.snapshot_id,

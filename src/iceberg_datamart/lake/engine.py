@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from iceberg_datamart.core.source.reads import FilesRead, Read, SourceTable
     from iceberg_datamart.core.source.slices import SliceDigest, Slices, Slicing
     from iceberg_datamart.core.sql.dialect import Dialect
+    from iceberg_datamart.core.upkeep.layout import Rewrite
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,9 @@ class Engine(Protocol):
 
     def stamp(self, table: str, summary: Mapping[str, str]) -> Staged:
         """Stage a snapshot without files."""
+
+    def rewrite(self, rewrite: Rewrite, summary: Mapping[str, str]) -> Staged:
+        """Stage the table's rows in other files. Raises: CommitConflictError where it is not at the base."""
 
     def publish(self, staged: Staged) -> None:
         """Make a snapshot the current one. Raises: CommitConflictError where its parent is not current."""

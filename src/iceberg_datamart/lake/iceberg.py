@@ -207,17 +207,18 @@ class IcebergLake:
     def _started(self) -> Engine:
         with self._starting:
             if self._chosen not in self._engines:
-                self._engines[self._chosen] = self._opened()
+                self._engines[self._chosen] = opened(self._chosen, self._config, self._run_id, self._board)
                 crash_point("engine-started")
             return self._engines[self._chosen]
 
-    def _opened(self) -> Engine:
-        """Return the chosen engine; what it stands on is not imported before. Raises: MissingPartError."""
-        if self._chosen == IN_PROCESS:
-            from iceberg_datamart.lake.in_process.engine import InProcessEngine  # noqa: PLC0415
 
-            return InProcessEngine(self._config, self._run_id, self._board)
-        with self._board.work("Spark", STARTING):
-            from iceberg_datamart.lake.spark.engine import SparkEngine  # noqa: PLC0415
+def opened(engine: str, config: Config, run_id: str, board: Board) -> Engine:
+    """Return an engine, started; what it stands on is not imported before. Raises: MissingPartError."""
+    if engine == IN_PROCESS:
+        from iceberg_datamart.lake.in_process.engine import InProcessEngine  # noqa: PLC0415
 
-            return SparkEngine(self._config, self._run_id, self._board)
+        return InProcessEngine(config, run_id, board)
+    with board.work("Spark", STARTING):
+        from iceberg_datamart.lake.spark.engine import SparkEngine  # noqa: PLC0415
+
+        return SparkEngine(config, run_id, board)

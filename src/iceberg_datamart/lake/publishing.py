@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from iceberg_datamart.core.changes import Change
     from iceberg_datamart.core.quality.touched import Touched
+    from iceberg_datamart.core.upkeep.layout import Rewrite
     from iceberg_datamart.lake.engine import Engine, Staged
 
 log = logging.getLogger(__name__)
@@ -79,6 +80,12 @@ class Publishing:
     def _is_on(self, staged: Staged, base: int | None) -> bool:
         """Return whether a snapshot was written on what was compared: that snapshot, in those columns."""
         return staged.parent == base and staged.schema_id == self._schema_id
+
+    def rewrite(self, rewrite: Rewrite, summary: Mapping[str, str]) -> Staged:
+        """Commit the same rows in other files. Raises: as `commit`."""
+        with self._engine.at_work(rewrite.table):
+            staged = self._engine.rewrite(rewrite, self._signed(summary))
+        return self._published(staged, staged.parent)
 
     def _signed(self, summary: Mapping[str, str]) -> dict[str, str]:
         """Return the properties with the name of the engine that commits them."""

@@ -28,7 +28,8 @@ class Runtime:
     `jdbc` and `embedded_aws` are properties of the Spark catalog:
     of one in a database, and of one on AWS when this package brings the jars. `resends_commits`,
     `keeps_lost_connections` and `keeps_sqlite_locked` name faults of Iceberg's JDBC catalog: see
-    `lake/spark/jdbc_catalog.py`. `region_property` says whether Iceberg takes `client.region`.
+    `lake/spark/jdbc_catalog.py`. `region_property` says whether Iceberg takes `client.region`,
+    `rewrites_position_deletes` whether it has a procedure for them.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Runtime:
     keeps_lost_connections: bool
     keeps_sqlite_locked: bool
     region_property: bool
+    rewrites_position_deletes: bool
     jdbc: Mapping[str, str] = field(default_factory=dict)
     embedded_aws: Mapping[str, str] = field(default_factory=dict)
 
@@ -54,6 +56,7 @@ GLUE_4_0 = Runtime(
     keeps_lost_connections=True,
     keeps_sqlite_locked=True,
     region_property=False,
+    rewrites_position_deletes=False,
     # The bundle of AWS's client that knows endpoints from the environment has this HTTP client alone.
     embedded_aws={"http-client.type": "apache"},
 )
@@ -67,6 +70,7 @@ GLUE_5_1 = Runtime(
     keeps_lost_connections=False,
     keeps_sqlite_locked=False,
     region_property=True,
+    rewrites_position_deletes=True,
     # PyIceberg makes the catalog's own tables; Spark would lock a SQLite file while it looks for them.
     jdbc={"jdbc.init-catalog-tables": "false"},
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from tenacity import (
     RetryCallState,
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 _ATTEMPTS = 4
 
 
@@ -38,7 +39,7 @@ def timed(name: str, work: Callable[[], Outcome]) -> Outcome:
     return replace(outcome, seconds=time.monotonic() - started)
 
 
-def retried(attempt: Callable[[], Outcome]) -> Outcome:
+def retried(attempt: Callable[[], T]) -> T:
     """Return what `attempt` returns, tried again where another writer committed first (R12).
 
     So, too, where the catalog was lost for a moment: fresh state says what was committed before.

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from iceberg_datamart.core.engines import SPARK, EngineChoice
 from iceberg_datamart.errors import DatamartError, NeedsSparkError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from typing_extensions import Self
 
     from iceberg_datamart.core.report.run import Outcome
     from iceberg_datamart.ports import Lake
@@ -19,8 +21,18 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
+class OnEngine(Protocol):
+    """What one engine or another works on."""
+
+    def using(self, engine: str) -> Self:
+        """Return the same, worked on by one engine from here on."""
+
+
+L = TypeVar("L", bound=OnEngine)
+
+
 def on_engine(
-    name: str, lake: Lake, choice: EngineChoice | DatamartError, work: Callable[[Lake], T]
+    name: str, lake: L, choice: EngineChoice | DatamartError, work: Callable[[L], T]
 ) -> tuple[T, EngineChoice]:
     """Return what `work` did, and the engine that did it, which has written nothing where it gave up.
 

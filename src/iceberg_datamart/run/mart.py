@@ -16,11 +16,11 @@ from iceberg_datamart.errors import LakeError, MetadataMissingError
 from iceberg_datamart.ports import ConsumedMirror, MartMaintenance
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from iceberg_datamart.core.mart.shape import MartShape
     from iceberg_datamart.core.plan.steps import MaintainMart
-    from iceberg_datamart.core.state.history import Snapshot, TableHistory
+    from iceberg_datamart.core.state.history import TableHistory
     from iceberg_datamart.ports import Lake
 
 log = logging.getLogger(__name__)
@@ -132,23 +132,21 @@ def _has_other_types(mart: TableHistory, shape: MartShape, mirrors: Mapping[str,
 def _consumed(table: str, mirror: TableHistory, saved: MartState | None) -> ConsumedMirror:
     """Return what happened to a mirror since the mart consumed it, as far as its history tells.
 
-    A rollback, an expired snapshot, other columns or a foreign commit that may have changed rows cannot be
-    followed; a foreign compaction can: it changes no row.
+    A rollback, other columns or a foreign commit that may have changed rows cannot be followed, nor can most
+    expired snapshots; a foreign compaction can: it changes no row.
     """
     now = None if mirror.current is None else mirror.current.snapshot_id
     before = None if saved is None else saved.consumed.get(table)
     if saved is not None and before is None and now is None:
         return ConsumedMirror(table, None, followed=True)
-    since = None if before is None else mirror.since(before)
-    if since is None or any(s.is_foreign for s in since) or _has_other_columns(mirror, since):
+    found = None if before is None else mirror.since_known(before)
+    if found is None:
+        return ConsumedMirror(table, now)
+    since, consumed, readable = found
+    if any(s.is_foreign for s in since) or mirror.schema_id != consumed.schema_id:
         return ConsumedMirror(table, now)
     runs = tuple(dict.fromkeys(s.run_id for s in since if s.run_id is not None and s.changes_rows))
-    return ConsumedMirror(table, now, before, runs, any(s.changed("deleted") for s in since), followed=True)
-
-
-def _has_other_columns(mirror: TableHistory, since: Sequence[Snapshot]) -> bool:
-    """Return whether a mirror's columns are others than at the snapshot before those of `since`."""
-    return mirror.schema_id != mirror.snapshots[len(since)].schema_id
+    return ConsumedMirror(table, now, readable, runs, any(s.changed("deleted") for s in since), followed=True)
 
 
 def _joinable(

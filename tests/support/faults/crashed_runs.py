@@ -29,11 +29,11 @@ def _crash(_: str) -> None:
     raise Crash
 
 
-def crashed(laptop: Laptop, trap: Trap, *arguments: str) -> bool:
+def crashed(laptop: Laptop, trap: Trap, *arguments: str, verb: str = "run") -> bool:
     """Run with a trap such as this, whose crash is an exception; return whether it ended the run."""
     crash_points.trap, ended = (trap := replace(trap, spring=_crash)), False
     try:
-        laptop.command("run", *arguments)
+        laptop.command(verb, *arguments)
     except Crash:
         ended = True
     finally:

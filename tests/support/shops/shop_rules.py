@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Any
 from iceberg_datamart.app.assemble import new_run
 from iceberg_datamart.app.settings_file import load_config
 from iceberg_datamart.core.plan.facts import RunRequest
+from iceberg_datamart.lake.iceberg import IcebergLake
 from support.oracles.oracle import Mirrored, Oracle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     import psycopg
+    import pytest
 
     from iceberg_datamart.core.report.run import RunReport
+    from iceberg_datamart.ports import MartMaintenance, Merged
     from support.worlds.laptop import Laptop
 
     Connection = psycopg.Connection[Any]
@@ -33,6 +36,22 @@ def rename(connection: Connection, name: str, ids: str = "customer_id <= 3") -> 
 
 def outcomes(report: dict[str, Any]) -> set[str]:
     return {part["outcome"] for part in (*report["tables"].values(), *report["marts"].values())}
+
+
+def changed_mirrors(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[str] | None]:
+    """Return a list to which each mart adds, when it is maintained, its mirrors that changed.
+
+    It adds None where it is compared whole.
+    """
+    found: list[Sequence[str] | None] = []
+    maintain = IcebergLake.maintain
+
+    def noted(lake: IcebergLake, maintenance: MartMaintenance) -> Merged:
+        found.append(maintenance.changed)
+        return maintain(lake, maintenance)
+
+    monkeypatch.setattr(IcebergLake, "maintain", noted)
+    return found
 
 
 @contextmanager

@@ -193,6 +193,21 @@ class Storm:
         assert self.broken is not None or report.exit_code in {0, 75}, report
         self.tally.faults["overtaken run"] += 1
 
+    def maintain(self, engine: str, point: str = "", visit: int = 1) -> None:
+        """Compact and expire as much as may be, where `point` does not end it before."""
+        keep = self.dice.randint(1, 3)
+        days = self.dice.choice([0, 7])
+        self.laptop.settings["maintain"] = {"keep_snapshots": keep, "keep_days": days, "min_files": 2}
+        self.laptop.save()
+        if point:
+            crash = crashed(self.laptop, Trap(point, visit), "--engine", engine, verb="maintain")
+            self.tally.faults[f"crash of maintain at {point}"] += crash
+            return
+        ended = self.laptop.command("maintain", "--engine", engine)
+        assert ended.exit_code == 0, f"{ended.stdout}\n{ended.stderr}"
+        for part in ended.report["tables"].values():
+            self.tally.operations[f"maintain: {part['outcome']}"] += 1
+
     # --- faults
 
     def break_table(self, table: str) -> None:
@@ -243,7 +258,8 @@ class Storm:
         mirror, now = "datamart.datamart.customer", "timestamp '2030-01-01 00:00:00'"
         known = {"customer_id": str(self.dice.randint(1000, 9999)), "updated_at": now, "_merged_at": now}
         known |= {"name": "'x'", "_run_id": "'x'"}
-        row = [known.get(name, "null") for name in self.laptop.table("customer").schema().column_names]
+        names = [column.name for column in self.laptop.table("customer").schema().fields]
+        row = [known.get(name, "null") for name in names]
         texts = {
             "insert": f"insert into {mirror} values ({', '.join(row)})",
             "update": f"update {mirror} set name = 'by a stranger' where customer_id <= 3",

@@ -75,7 +75,8 @@ def _states_since(now: TableHistory | None, planned: TableHistory | None, run_id
         return []
     base = None if planned is None or planned.current is None else planned.current.snapshot_id
     since = now.snapshots if base is None else now.since(base) or ()
-    states = (mirror_state(found.summary) for found in since if found.run_id != run_id)
+    others = (found for found in since if found.run_id != run_id and not found.is_upkeep)
+    states = (mirror_state(found.summary) for found in others)
     return [state for state in states if state is not None]
 
 

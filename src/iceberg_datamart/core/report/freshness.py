@@ -112,8 +112,8 @@ def _has_moved_on(mirror: TableHistory | None, consumed: int | None) -> bool:
     if mirror is None or mirror.current is None:
         return False
     # Of a mirror that was empty then, nothing is consumed.
-    since = None if consumed is None else mirror.since(consumed)
-    return since is None or any(snapshot.changes_rows or snapshot.is_foreign for snapshot in since)
+    found = None if consumed is None else mirror.since_known(consumed)
+    return found is None or any(snapshot.changes_rows or snapshot.is_foreign for snapshot in found[0])
 
 
 def _as_consumed(

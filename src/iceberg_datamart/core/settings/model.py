@@ -37,6 +37,7 @@ from iceberg_datamart.core.settings.rules import (
     settings_of,
 )
 from iceberg_datamart.core.settings.sources import GlueSource, PostgresSource, SourceConfig, SourceOfAKind
+from iceberg_datamart.core.settings.upkeep import Maintain, MaintainConfig, UpkeepConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -49,6 +50,7 @@ __all__ = [
     "Config",
     "GlueSource",
     "JoinConfig",
+    "MaintainConfig",
     "MartConfig",
     "PostgresSource",
     "Problem",
@@ -60,6 +62,7 @@ __all__ = [
     "SparkConfig",
     "StateConfig",
     "TableConfig",
+    "UpkeepConfig",
     "settings_of",
 ]
 
@@ -260,6 +263,9 @@ class TableConfig(Settings):
         description="Iceberg table properties, laid over the defaults; set by the next run that changes the "
         "table.",
     )
+    maintain: UpkeepConfig = Field(
+        default_factory=UpkeepConfig, description="What `maintain` does to this table otherwise than to all."
+    )
     enabled: bool = Field(default=True, description="`false` leaves the table out of every run.")
 
     @property
@@ -329,6 +335,9 @@ class MartConfig(Settings):
         description="Iceberg table properties, laid over the defaults; set by the next run that changes the "
         "table.",
     )
+    maintain: UpkeepConfig = Field(
+        default_factory=UpkeepConfig, description="What `maintain` does to this table otherwise than to all."
+    )
 
     @classmethod
     def broken_rules(cls, plain: Mapping[str, Any]) -> Iterable[Problem]:
@@ -385,6 +394,10 @@ class Config(Settings):
         "for each table and mart.",
     )
     run: RunConfig = Field(default_factory=RunConfig, description="Limits of a run.")
+    maintain: Maintain = Field(
+        default_factory=MaintainConfig,
+        description="How long snapshots are kept, and when files are compacted.",
+    )
     spark: SparkConfig = Field(default_factory=SparkConfig, description="Settings of Spark.")
 
     @classmethod

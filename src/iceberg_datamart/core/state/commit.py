@@ -19,6 +19,8 @@ PREFIX = "iceberg-datamart."
 _CONSUMED = PREFIX + "consumed."
 # Which engine wrote the commit.
 ENGINE = PREFIX + "engine"
+# Marks a commit of `maintain`, and says what it did. Beside it stands the state of the commit before.
+UPKEEP = PREFIX + "maintain"
 _FAILED_INPUTS = PREFIX + "uneven"
 
 

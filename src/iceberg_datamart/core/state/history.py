@@ -6,8 +6,15 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from iceberg_datamart.core.load_types import BACKFILL, COMPARES_ALL, FINDS_ALL, WHOLE
-from iceberg_datamart.core.state.commit import PREFIX, MartState, MirrorState, mart_state, mirror_state
+from iceberg_datamart.core.load_types import BACKFILL, COMPARES_ALL, FINDS_ALL, MAINTAIN, WHOLE
+from iceberg_datamart.core.state.commit import (
+    PREFIX,
+    UPKEEP,
+    MartState,
+    MirrorState,
+    mart_state,
+    mirror_state,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,13 +49,18 @@ class Snapshot:
 
     @property
     def run_id(self) -> str | None:
-        """Return the run that wrote it; None for a foreign commit, such as a compaction."""
+        """Return the run that wrote it, or whose state it carries; None for a foreign commit."""
         return self.summary.get(PREFIX + "run-id")
 
     @property
     def load_type(self) -> str | None:
-        """Return the load type that it records; `mart` for a mart's."""
-        return self.summary.get(PREFIX + "load-type")
+        """Return the load type that it records; `mart` for a mart's, `maintain` where it compared nothing."""
+        return MAINTAIN if self.is_upkeep else self.summary.get(PREFIX + "load-type")
+
+    @property
+    def is_upkeep(self) -> bool:
+        """Return whether `maintain` committed it: the same rows in other files, and the state before it."""
+        return UPKEEP in self.summary
 
     @property
     def rows(self) -> int:
@@ -75,6 +87,8 @@ class Snapshot:
 
     def changed(self, kind: str) -> int:
         """Return the rows `inserted`, `updated` or `deleted` by this commit, 0 where it is foreign."""
+        if self.is_upkeep:
+            return 0
         if kind == "inserted" and self.run_id is not None and PREFIX + kind not in self.summary:
             return self._number("added-records")
         return self._number(PREFIX + kind)
@@ -82,7 +96,7 @@ class Snapshot:
     @property
     def is_foreign(self) -> bool:
         """Return whether another tool committed it and may have changed rows; a compaction changes none."""
-        return self.run_id is None and self.operation != _REPLACE
+        return self.run_id is None and self.operation != _REPLACE and not self.is_upkeep
 
     @property
     def changes_rows(self) -> bool:
@@ -103,7 +117,8 @@ class TableHistory:
     can still be read and are no ancestors; `log` tells which snapshot became current when, oldest first.
     `last_sequence_number` is the greatest that any snapshot ever had. `properties` are the table's, the
     definitions that a mart ever had among them. `schema_id` is that of its present columns.
-    `is_partitioned` says whether any file may be one of a partition.
+    `is_partitioned` says whether any file may be one of a partition. `origin` is the parent of the oldest of
+    `snapshots`, where it has expired and what it recorded is known still: see `origin`.
     """
 
     columns: Mapping[str, str]
@@ -118,6 +133,7 @@ class TableHistory:
     schema_id: int | None = None
     format_version: int = 2
     is_partitioned: bool = False
+    origin: Snapshot | None = None
 
     @property
     def current(self) -> Snapshot | None:
@@ -130,6 +146,27 @@ class TableHistory:
             if snapshot.snapshot_id == snapshot_id:
                 return self.snapshots[:position]
         return None
+
+    def since_known(self, snapshot_id: int | None) -> tuple[tuple[Snapshot, ...], Snapshot, int] | None:
+        """Return the snapshots after one, that one, and which holds its rows and can be read.
+
+        It may have expired where what came next changed no row: another tool compacted. None where it is no
+        ancestor, or its rows cannot be read.
+        """
+        since = self.since(snapshot_id)
+        if since is not None:
+            found = self.snapshots[len(since)]
+            return since, found, found.snapshot_id
+        if self.origin is None or self.origin.snapshot_id != snapshot_id:
+            return None
+        next_one = self.snapshots[-1]
+        same = next_one.operation == _REPLACE or next_one.is_upkeep
+        return (self.snapshots, self.origin, next_one.snapshot_id) if same else None
+
+    @property
+    def recorded(self) -> tuple[Snapshot, ...]:
+        """Return the ancestors whose summaries are known, newest first: `snapshots`, and `origin`."""
+        return self.snapshots if self.origin is None else (*self.snapshots, self.origin)
 
     def as_of(self, snapshot_id: int) -> TableHistory | None:
         """Return the history after a rollback to the snapshot; None where it is no ancestor."""
@@ -185,7 +222,7 @@ class TableHistory:
 
         Another tool may have dropped, renamed or exchanged some, of which no snapshot tells.
         """
-        ours = next((s.schema_id for s in self.snapshots if s.run_id is not None), None)
+        ours = next((s.schema_id for s in self.recorded if s.run_id is not None), None)
         return None not in (ours, self.schema_id) and ours != self.schema_id
 
     @property
@@ -203,7 +240,9 @@ class TableHistory:
     def _undid(self, load_types: AbstractSet[str], *, made_good_by: AbstractSet[str]) -> bool:
         """Return whether a commit that changed rows was current once, and is no ancestor of what is now."""
         were_current = {snapshot_id for _, snapshot_id in self.log}
-        since = max((s.sequence_number for s in self.snapshots if s.load_type in made_good_by), default=0)
+        # What needs a reconcile is not maintained before it is done.
+        settled = made_good_by | {MAINTAIN}
+        since = max((s.sequence_number for s in self.recorded if s.load_type in settled), default=0)
         return any(
             s.load_type in load_types and s.changes_rows and s.sequence_number > since
             for s in self.others
@@ -217,7 +256,7 @@ class TableHistory:
         a run makes good whatever was rolled back before it.
         """
         known = {s.sequence_number for s in (*self.snapshots, *self.others)}
-        newest = max((s.sequence_number for s in self.snapshots if s.run_id is not None), default=None)
+        newest = max((s.sequence_number for s in self.recorded if s.run_id is not None), default=None)
         if newest is None:
             return False
         return not known.issuperset(range(newest + 1, self.last_sequence_number + 1))
@@ -231,7 +270,7 @@ class TableHistory:
         """Return the commits of other tools that may have changed rows since all rows were compared last."""
         found = []
         for snapshot in self.snapshots:
-            if snapshot.summary.get(PREFIX + "load-type") in COMPARES_ALL:
+            if snapshot.load_type in COMPARES_ALL:
                 break
             found += [snapshot] if snapshot.is_foreign else []
         return tuple(found)
@@ -239,7 +278,7 @@ class TableHistory:
     @cached_property
     def mirror_states(self) -> tuple[MirrorState, ...]:
         """Return the CDC states of the ancestors, newest first (R11: commits without one are passed over)."""
-        found = (mirror_state(snapshot.summary) for snapshot in self.snapshots)
+        found = (mirror_state(snapshot.summary) for snapshot in self.recorded)
         return tuple(state for state in found if state is not None)
 
     @property
@@ -250,5 +289,5 @@ class TableHistory:
     @cached_property
     def mart_state(self) -> MartState | None:
         """Return what the mart consumed last, or None where no ancestor says."""
-        found = (mart_state(snapshot.summary) for snapshot in self.snapshots)
+        found = (mart_state(snapshot.summary) for snapshot in self.recorded)
         return next((state for state in found if state is not None), None)

@@ -17,15 +17,17 @@ from pyiceberg.table.update import (
     AssertCurrentSchemaId,
     AssertRefSnapshotId,
     AssertTableUUID,
+    SetPropertiesUpdate,
     SetSnapshotRefUpdate,
     ValidatableTableRequirement,
     _apply_table_update,
 )
 from pyiceberg.typedef import IcebergBaseModel
 
+from iceberg_datamart.core.state.origin import origin_properties
 from iceberg_datamart.errors import LakeError
 from iceberg_datamart.lake.answering import answering
-from iceberg_datamart.lake.catalog import writing_metadata
+from iceberg_datamart.lake.catalog import as_snapshot, writing_metadata
 from iceberg_datamart.lake.engine import conflict
 
 if TYPE_CHECKING:
@@ -94,14 +96,14 @@ def add_snapshot(catalog: Catalog, table: Table, snapshot: Snapshot) -> None:
         AssertCurrentSchemaId.model_validate({"current-schema-id": metadata.current_schema_id}),
     ]
     updates: list[Any] = [AddSnapshotUpdate(snapshot=snapshot)]
-    if _is_ours(catalog):
+    if is_ours(catalog):
         requirements.append(AssertLastSequenceNumber(last_sequence_number=last_sequence_number(metadata)))
         updates += [TellNoCurrentSnapshot()] if current is None else []
-    _commit(catalog, table, tuple(requirements), tuple(updates))
+    commit(catalog, table, tuple(requirements), tuple(updates))
 
 
 def set_current(catalog: Catalog, table: Table, snapshot_id: int, parent: int | None) -> None:
-    """Make a snapshot the current one where its parent is.
+    """Make a snapshot the current one where its parent is; the state that it records is kept beside it.
 
     Raises: CommitConflictError where that is not; CatalogUnreachableError where it may be current by now.
     """
@@ -114,12 +116,22 @@ def set_current(catalog: Catalog, table: Table, snapshot_id: int, parent: int | 
     # How long the branch keeps its snapshots stays as it is set.
     kept = {} if main is None else main.model_dump(exclude={"snapshot_id", "snapshot_ref_type"})
     moved: dict[str, Any] = {**kept, "ref-name": MAIN_BRANCH, "snapshot-id": snapshot_id}
-    update = SetSnapshotRefUpdate(**moved, type=SnapshotRefType.BRANCH)
+    updates: list[Any] = [SetSnapshotRefUpdate(**moved, type=SnapshotRefType.BRANCH)]
+    snapshot = table.snapshot_by_id(snapshot_id)
+    if snapshot is not None and (told := _origin(table, snapshot)):
+        updates.append(SetPropertiesUpdate(updates=told))
     name = str(table.name()[-1])
     try:
-        _commit(catalog, table, requirements, (update,))
+        commit(catalog, table, requirements, tuple(updates))
     except CommitFailedException as error:
         raise conflict(name) from error
+
+
+def _origin(table: Table, snapshot: Snapshot) -> dict[str, str]:
+    def is_kept(snapshot_id: int) -> bool:
+        return table.snapshot_by_id(snapshot_id) is not None
+
+    return origin_properties(as_snapshot(snapshot), table.properties, is_kept)
 
 
 def is_malformed(error: CommitFailedException) -> bool:
@@ -137,7 +149,7 @@ def _main_is_at(snapshot_id: int | None) -> AssertRefSnapshotId:
     return AssertRefSnapshotId(ref=MAIN_BRANCH, **where)
 
 
-def _is_ours(catalog: Catalog) -> bool:
+def is_ours(catalog: Catalog) -> bool:
     """Return whether the metadata is ours to write, and its old files to delete.
 
     The server of a REST catalog does both itself, and knows no other requirements than the format's.
@@ -145,12 +157,16 @@ def _is_ours(catalog: Catalog) -> bool:
     return isinstance(catalog, MetastoreCatalog)
 
 
-def _commit(
+def commit(
     catalog: Catalog,
     table: Table,
     requirements: tuple[TableRequirement, ...],
     updates: tuple[TableUpdate, ...],
 ) -> None:
+    """Change a table's metadata where it is as required, once; the oldest metadata files go with it.
+
+    Raises: CommitFailedException where it is not; CatalogUnreachableError where it may be changed by now.
+    """
     name = str(table.name()[-1])
     with answering(name), writing_metadata(empty=False):
         try:
@@ -158,7 +174,7 @@ def _commit(
         except BadRequestError as error:
             # So a REST catalog's server refuses a sequence number that is taken: Iceberg's own, up to 1.10.
             raise CommitFailedException(str(error)) from error
-    if not _is_ours(catalog):
+    if not is_ours(catalog):
         return
     try:
         # As Iceberg's own `write.metadata.delete-after-commit.enabled` does.

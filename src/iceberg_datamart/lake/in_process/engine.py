@@ -19,6 +19,7 @@ from iceberg_datamart.errors import NeedsSparkError
 from iceberg_datamart.lake.in_process.digests import digest_of, digests_sql, in_slices
 from iceberg_datamart.lake.in_process.failures import translating
 from iceberg_datamart.lake.in_process.query_read import read_into_table
+from iceberg_datamart.lake.in_process.rewriting import Rewriting
 from iceberg_datamart.lake.in_process.scans import require_distinct_names
 from iceberg_datamart.lake.in_process.session import Session
 from iceberg_datamart.lake.in_process.staging import Staging
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from iceberg_datamart.core.settings.model import Config
     from iceberg_datamart.core.source.reads import FilesRead, Read, SourceTable
     from iceberg_datamart.core.source.slices import SliceDigest, Slices, Slicing
+    from iceberg_datamart.core.upkeep.layout import Rewrite
     from iceberg_datamart.lake.engine import Staged
 
 
@@ -56,6 +58,7 @@ class InProcessEngine:
         self._session = Session(config.run.memory)
         self._tables.attach(self._session.database)
         self._writing = Writing(self._session, self._tables, self._staging)
+        self._rewriting = Rewriting(self._session, self._tables, self._staging)
 
     @contextmanager
     def at_work(self, table: str) -> Iterator[None]:  # noqa: D102  (as in the protocol, and so below)
@@ -135,6 +138,9 @@ class InProcessEngine:
 
     def stamp(self, table: str, summary: Mapping[str, str]) -> Staged:  # noqa: D102
         return self._staging.stamp(table, summary)
+
+    def rewrite(self, rewrite: Rewrite, summary: Mapping[str, str]) -> Staged:  # noqa: D102
+        return self._rewriting.rewrite(rewrite, summary)
 
     def publish(self, staged: Staged) -> None:  # noqa: D102
         self._staging.publish(staged)

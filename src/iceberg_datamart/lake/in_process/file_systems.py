@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _LOCAL, _S3 = "file:", ("s3", "s3a", "s3n")
 # https://duckdb.org/docs/stable/sql/functions/pattern_matching#globbing
+_SLASHES = re.compile("/+")
 _PATTERN = re.compile(r"[*?\[]")
 
 
@@ -36,6 +37,18 @@ def located(location: str) -> Located:
     if not separator or kind in _S3:
         return Located("", location)
     raise NeedsSparkError(f"files at {kind}:// cannot be read in process")
+
+
+def canonical(location: str) -> str:
+    """Return the one name of a file that may be written in several ways: `file:/a`, `file:///a` and `/a`.
+
+    Two slashes in a row count as one: Iceberg 1.0 names delete files on S3 so, and not every listing does.
+    """
+    kind, separator, rest = location.partition("://")
+    if separator and kind in _S3:
+        return f"s3://{_SLASHES.sub('/', rest)}"
+    found = located(location).path if location.startswith(_LOCAL) else location
+    return found if "://" in found else _SLASHES.sub("/", found)
 
 
 def exact(path: str) -> str:

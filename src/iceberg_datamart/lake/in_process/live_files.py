@@ -208,7 +208,7 @@ def _told(table: Table, manifest: ManifestFile, entry: ManifestEntry) -> DataFil
     if (file.content == DataFileContent.DATA) != (manifest.content == ManifestContent.DATA):
         raise LakeError(f"{name_of(table)}: {manifest.manifest_path} mixes data files and deletes")
     if file.content == DataFileContent.POSITION_DELETES:
-        return DeleteFile(file.file_path, entry.sequence_number, file.record_count, *_path_bounds(file))
+        return DeleteFile(file.file_path, entry.sequence_number, file.record_count, *path_bounds(file))
     return DataFile(
         file.file_path,
         entry.sequence_number,
@@ -222,7 +222,7 @@ def _bounds(bounds: Mapping[int, bytes] | None) -> Mapping[int, bytes]:
     return dict(bounds or {})
 
 
-def _path_bounds(file: IcebergFile) -> tuple[str | None, str | None]:
+def path_bounds(file: IcebergFile) -> tuple[str | None, str | None]:
     """Return the first and the last data file that a delete file may name.
 
     A bound that is cut within a character tells nothing that could be compared.

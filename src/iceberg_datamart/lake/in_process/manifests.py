@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import uuid
 from copy import deepcopy
+from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from iceberg_datamart.lake.in_process.live_files import live_manifests
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from collections.abc import Set as AbstractSet
 
     from pyiceberg.avro.codecs import AvroCompressionCodec
     from pyiceberg.manifest import DataFile, ManifestFile
@@ -42,6 +44,15 @@ class DeleteManifestWriter(ManifestWriterV2):
     @property
     def _meta(self) -> dict[str, str]:
         return {**super()._meta, "content": "deletes"}
+
+
+@dataclass
+class Rewritten:
+    """The manifests of a snapshot with the rows of the one before, and which files go and are there."""
+
+    manifests: list[ManifestFile] = field(default_factory=list)
+    gone: list[DataFile] = field(default_factory=list)
+    live: list[DataFile] = field(default_factory=list)
 
 
 class Manifests:
@@ -66,6 +77,44 @@ class Manifests:
             found += self._merged(content, before) if files else before
         return found
 
+    def rewritten(
+        self,
+        parent: Snapshot,
+        data: Sequence[DataFile],
+        deletes: Sequence[DataFile],
+        removed: AbstractSet[str],
+    ) -> Rewritten:
+        """Return manifests in which new files take the place of `removed` ones; small ones are merged."""
+        kept = list(live_manifests(self._table.io, parent))
+        found = Rewritten()
+        for content, files in ((ManifestContent.DATA, data), (ManifestContent.DELETES, deletes)):
+            if files:
+                found.manifests.append(self._manifest(content, [self._added(file) for file in files]))
+            before = [manifest for manifest in kept if manifest.content == content]
+            for group in _packed(before, self._target):
+                entries = [entry for each in group for entry in each.fetch_manifest_entry(self._table.io)]
+                gone = [entry for entry in entries if entry.data_file.file_path in removed]
+                live = [entry for entry in entries if entry.data_file.file_path not in removed]
+                found.gone += [entry.data_file for entry in gone]
+                found.live += [entry.data_file for entry in live]
+                if len(group) == 1 and not gone:
+                    found.manifests += group
+                    continue
+                told = [*map(_existing, live), *(self._deleted(entry) for entry in gone)]
+                found.manifests.append(self._manifest(content, told))
+            found.live += files
+        return found
+
+    def _deleted(self, entry: ManifestEntry) -> ManifestEntry:
+        """Return the entry of a file that this snapshot removes."""
+        return ManifestEntry.from_args(
+            status=ManifestEntryStatus.DELETED,
+            snapshot_id=self._snapshot_id,
+            sequence_number=entry.sequence_number,
+            file_sequence_number=entry.file_sequence_number,
+            data_file=entry.data_file,
+        )
+
     def _added(self, file: DataFile) -> ManifestEntry:
         """Return the entry of a new file; its sequence number is the snapshot's, which is not known yet."""
         return ManifestEntry.from_args(
@@ -84,11 +133,7 @@ class Manifests:
         properties = self._table.properties
         if properties.get(TableProperties.MANIFEST_MERGE_ENABLED, "true").lower() != "true":
             return manifests
-        target = int(
-            properties.get(
-                TableProperties.MANIFEST_TARGET_SIZE_BYTES, TableProperties.MANIFEST_TARGET_SIZE_BYTES_DEFAULT
-            )
-        )
+        target = self._target
         most = int(
             properties.get(
                 TableProperties.MANIFEST_MIN_MERGE_COUNT, TableProperties.MANIFEST_MIN_MERGE_COUNT_DEFAULT
@@ -99,22 +144,14 @@ class Manifests:
         if len(small) + 1 < most:
             return manifests
         large = [manifest for manifest in manifests if manifest.manifest_length > target // 2]
-        return [self._existing(content, group) for group in _packed(small, target)] + large
+        return [self._of_several(content, group) for group in _packed(small, target)] + large
 
-    def _existing(self, content: ManifestContent, group: list[ManifestFile]) -> ManifestFile:
+    def _of_several(self, content: ManifestContent, group: list[ManifestFile]) -> ManifestFile:
         """Return one manifest of the live entries of several, with the numbers that they have."""
         if len(group) == 1:
             return group[0]
         entries = [
-            ManifestEntry.from_args(
-                status=ManifestEntryStatus.EXISTING,
-                snapshot_id=entry.snapshot_id,
-                sequence_number=entry.sequence_number,
-                file_sequence_number=entry.file_sequence_number,
-                data_file=entry.data_file,
-            )
-            for manifest in group
-            for entry in manifest.fetch_manifest_entry(self._table.io)
+            _existing(entry) for manifest in group for entry in manifest.fetch_manifest_entry(self._table.io)
         ]
         return self._manifest(content, entries)
 
@@ -147,11 +184,28 @@ class Manifests:
             writer.add_manifests(deepcopy(list(manifests)))
         return location
 
+    @property
+    def _target(self) -> int:
+        """Return how many bytes a manifest is to have."""
+        name = TableProperties.MANIFEST_TARGET_SIZE_BYTES
+        return int(self._table.properties.get(name, TableProperties.MANIFEST_TARGET_SIZE_BYTES_DEFAULT))
+
     def _codec(self) -> AvroCompressionCodec:
         codec: AvroCompressionCodec = self._table.properties.get(  # type: ignore[assignment]
             TableProperties.WRITE_AVRO_COMPRESSION, TableProperties.WRITE_AVRO_COMPRESSION_DEFAULT
         )
         return codec
+
+
+def _existing(entry: ManifestEntry) -> ManifestEntry:
+    """Return the entry of a file that stays, with the numbers that it has."""
+    return ManifestEntry.from_args(
+        status=ManifestEntryStatus.EXISTING,
+        snapshot_id=entry.snapshot_id,
+        sequence_number=entry.sequence_number,
+        file_sequence_number=entry.file_sequence_number,
+        data_file=entry.data_file,
+    )
 
 
 def _packed(manifests: Sequence[ManifestFile], target: int) -> list[list[ManifestFile]]:

@@ -108,7 +108,7 @@ def _arms(
         rows = sum(file.rows for _, file in group)
         source = _read_parquet([found.path for found, _ in group], kinds, rows, told)
         if deletes is not None:
-            gone = _deletes_sql(deletes, [file for _, file in group])
+            gone = deletes_sql(deletes, [file for _, file in group])
             source += f" ANTI JOIN {gone} ON gone_path = {path} AND gone_pos = {ROW_NUMBER}"
         yield f"SELECT {', '.join(map(_value, columns))}{place} FROM {source}"
 
@@ -156,8 +156,11 @@ def _read_parquet(
     return f"read_parquet([{listed}], {known}, hive_partitioning = false{options})"
 
 
-def _deletes_sql(deletes: Deletes, data: Sequence[DataFile]) -> str:
-    """Return the places that delete files name, as a relation of `gone_path` and `gone_pos`."""
+def deletes_sql(deletes: Deletes, data: Sequence[DataFile]) -> str:
+    """Return the places that delete files name, as a relation of `gone_path` and `gone_pos`.
+
+    Of data files that are gone, or that these files do not hold for, there may be places in it, too.
+    """
     kinds = {FILE_PATH_ID: ("gone_path", "VARCHAR"), POS_ID: ("gone_pos", "BIGINT")}
     paths = {located(file.path).path: file for file in deletes.files}
     rows = sum(file.rows for file in deletes.files)

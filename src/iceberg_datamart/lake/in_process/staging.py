@@ -25,7 +25,7 @@ from iceberg_datamart.lake.in_process.manifests import Manifests
 from iceberg_datamart.lake.in_process.written import Written
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import pyarrow as pa  # type: ignore[import-untyped]
     from pyiceberg.manifest import DataFile
@@ -67,21 +67,18 @@ class Staging:
         name, parent = name_of(table), table.current_snapshot()
         live = self._tables.files(table, parent)
         written = Written(table.io)
-        try:
-            count = partial(self._board.count, name)
-            data = [] if rows is None else write_data_files(table, rows, written, count)
+        with written.removed_on_failure():
+            data = [] if rows is None else write_data_files(table, rows, written, self.counting(name))
             deletes = [] if positions is None else write_delete_files(table, positions, live, written)
             staged_id = table.metadata.new_snapshot_id()
-            draft = _Draft(table, staged_id, Manifests(table, staged_id, written), data, deletes)
+            draft = Draft(table, staged_id, Manifests(table, staged_id, written), data, deletes)
             draft.write_manifests()
-            told = draft.summary({WAP_ID: self._run_id, **summary})
-        except BaseException:
-            written.remove_all()
-            raise
-        self._add(name, draft, told, written)
-        parent_id = None if parent is None else parent.snapshot_id
-        figures = {field: told[field] for field in SUMMARY_FIELDS}
-        return Staged(name, staged_id, parent_id, table.metadata.current_schema_id, figures)
+            told = draft.summary(self.signed(summary))
+        return self.add(name, draft, told, written)
+
+    def counting(self, name: str) -> Callable[[int], None]:
+        """Return what is to be told of written rows of a table."""
+        return partial(self._board.count, name)
 
     def stamp(self, name: str, summary: Mapping[str, str]) -> Staged:
         """Stage a snapshot without new files. Raises: as `change`."""
@@ -111,8 +108,12 @@ class Staging:
             current = None if parent is None else table.snapshot_by_id(parent)
         return found
 
-    def _add(self, name: str, draft: _Draft, summary: Summary, written: Written) -> None:
-        """Add the snapshot to the table's metadata, under the next sequence number that nobody takes.
+    def signed(self, summary: Mapping[str, str]) -> dict[str, str]:
+        """Return the properties with those by which a run's staged snapshots are told apart."""
+        return {WAP_ID: self._run_id, **summary}
+
+    def add(self, name: str, draft: Draft, summary: Summary, written: Written) -> Staged:
+        """Return the snapshot, added to the table's metadata under the next number that nobody takes.
 
         Files are removed where it is certain that no metadata names them, and only there.
         """
@@ -129,12 +130,12 @@ class Staging:
                 # What is refused cannot come true later: it names the metadata that it replaces.
                 table = self._tables.load(name)
                 if table.snapshot_by_id(draft.snapshot_id) is not None:
-                    return
+                    return draft.staged(name, summary)
                 if is_malformed(error) and snapshot.sequence_number == table.metadata.next_sequence_number():
                     written.remove_all()
                     raise LakeError(f"{name}: the catalog refuses the snapshot: {error}") from error
             else:
-                return
+                return draft.staged(name, summary)
             written.remove(snapshot.manifest_list)
             if not draft.fits(table):
                 break
@@ -142,7 +143,7 @@ class Staging:
         raise conflict(name)
 
 
-class _Draft:
+class Draft:
     """A snapshot to be: its files are written, its sequence number and manifest list are not."""
 
     def __init__(
@@ -153,6 +154,7 @@ class _Draft:
         data: Sequence[DataFile],
         deletes: Sequence[DataFile],
     ) -> None:
+        """Take what writes manifests, and the files that are new."""
         self.table, self.snapshot_id = table, snapshot_id
         self._parent = table.current_snapshot()
         self._writer, self._data, self._deletes = manifests, data, deletes
@@ -160,6 +162,12 @@ class _Draft:
     def write_manifests(self) -> None:
         """Write all but the list of them."""
         self._manifests = self._writer.write(self._parent, self._data, self._deletes)
+
+    def staged(self, name: str, summary: Summary) -> Staged:
+        """Return what the snapshot is, once it is added."""
+        parent = None if self._parent is None else self._parent.snapshot_id
+        figures = {field: summary[field] for field in SUMMARY_FIELDS}
+        return Staged(name, self.snapshot_id, parent, self.table.metadata.current_schema_id, figures)
 
     def fits(self, table: Table) -> bool:
         """Return whether a table, loaded again, is still what this was written on."""

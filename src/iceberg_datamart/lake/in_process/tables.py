@@ -68,11 +68,7 @@ class Tables:
 
     def _present_columns(self, table: Table, snapshot_id: int | None, *, placed: bool) -> str:
         snapshot = _snapshot(table, snapshot_id)
-        then = {field.field_id for field in _schema_of(table, snapshot).fields}
-        columns = [
-            _selected(table, field, is_there=field.field_id in then) for field in table.schema().fields
-        ]
-        return scan_sql(self._live.of(table, snapshot), columns, placed=placed)
+        return scan_sql(self._live.of(table, snapshot), columns_of(table, snapshot), placed=placed)
 
     def as_it_was(self, name: str, snapshot_id: int) -> str:
         """Return a table's rows at a snapshot in the columns of its time; those that came later are NULL."""
@@ -97,6 +93,12 @@ class Tables:
     def files(self, table: Table, snapshot: Snapshot | None) -> SnapshotFiles:
         """Return the live files of a snapshot of a loaded table."""
         return self._live.of(table, snapshot)
+
+
+def columns_of(table: Table, snapshot: Snapshot | None) -> list[Selected]:
+    """Return how a snapshot's rows are selected in the table's present columns; later ones are NULL."""
+    then = {field.field_id for field in _schema_of(table, snapshot).fields}
+    return [_selected(table, field, is_there=field.field_id in then) for field in table.schema().fields]
 
 
 def _snapshot(table: Table, snapshot_id: int | None) -> Snapshot | None:

@@ -60,7 +60,7 @@ class Writing:
     ) -> Staged:
         """Stage a SELECT's rows, in `order`. Raises: OutOfOrderError where they do not nearly come so."""
         loaded = self._tables.load(table)
-        self._require_room(loaded)
+        require_room(self._session, loaded)
         with closing(self._session.streamed(select)) as rows:
             return self._staging.change(loaded, in_order(rows, order) if order else rows, None, summary)
 
@@ -71,7 +71,7 @@ class Writing:
         became current meanwhile.
         """
         table = self._tables.load(merge.table)
-        self._require_room(table)
+        require_room(self._session, table)
         matched = self._session.kept(matched_sql(merge, self._tables.placed(table)))
         try:
             self._require_one_change_a_row(merge.table, matched)
@@ -84,24 +84,23 @@ class Writing:
         finally:
             self._session.give_up(matched)
 
-    def _require_room(self, table: Table) -> None:
-        """Raise NeedsSparkError where the fewest rows that DuckDB tells may be more than memory has."""
-        told = table.properties.get(BATCH_SIZE)
-        if told is None:
-            return
-        bytes_at_a_time = CHUNK_ROWS * (BUDGET // int(told))
-        if bytes_at_a_time > self._session.memory:
-            message = (
-                f"{name_of(table)}: {CHUNK_ROWS} rows may be {bytes_at_a_time} bytes, more than run.memory"
-            )
-            raise NeedsSparkError(message)
-
     def _require_one_change_a_row(self, table: str, matched: str) -> None:
         counts = f"SELECT count(*), count(DISTINCT ({FILE}, {POS})) FROM {matched}"
         changes, rows = self._session.fetched(counts)[0]
         if changes != rows:
             message = f"{table}: {changes} changes are of {rows} rows: a key was to be changed twice"
             raise LakeError(message, hint="Nothing of this table was published. Run again.")
+
+
+def require_room(session: Session, table: Table) -> None:
+    """Raise NeedsSparkError where the fewest rows that DuckDB tells may be more than memory has."""
+    told = table.properties.get(BATCH_SIZE)
+    if told is None:
+        return
+    bytes_at_a_time = CHUNK_ROWS * (BUDGET // int(told))
+    if bytes_at_a_time > session.memory:
+        message = f"{name_of(table)}: {CHUNK_ROWS} rows may be {bytes_at_a_time} bytes, more than run.memory"
+        raise NeedsSparkError(message)
 
 
 def matched_sql(merge: Merge, placed: str) -> str:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pyiceberg.io import FileIO
 
 log = logging.getLogger(__name__)
@@ -31,6 +34,15 @@ class Written:
             return
         except OSError as error:
             log.warning("%s is left behind, and no table names it: %s", location, error)
+
+    @contextmanager
+    def removed_on_failure(self) -> Iterator[None]:
+        """Remove all files where what is done meanwhile fails."""
+        try:
+            yield
+        except BaseException:
+            self.remove_all()
+            raise
 
     def remove_all(self) -> None:
         """Remove all files. Only for a commit that did not happen, and cannot happen any more."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from iceberg_datamart.core.settings.model import Config
     from iceberg_datamart.core.source.reads import FilesRead, Read, SourceTable
     from iceberg_datamart.core.source.slices import SliceDigest, Slices, Slicing
+    from iceberg_datamart.core.upkeep.layout import Rewrite
     from iceberg_datamart.lake.engine import Staged
 
 
@@ -121,6 +122,9 @@ class SparkEngine:
 
     def stamp(self, table: str, summary: Mapping[str, str]) -> Staged:  # noqa: D102
         return self._staging.stamp(table, self.table(table), summary)
+
+    def rewrite(self, rewrite: Rewrite, summary: Mapping[str, str]) -> Staged:  # noqa: D102
+        return self._staging.rewrite(rewrite, self.table(rewrite.table), summary)
 
     def publish(self, staged: Staged) -> None:  # noqa: D102
         self._staging.publish(staged, self.table(staged.table))

@@ -43,3 +43,15 @@ def test_a_phase_begins_with_no_rows_and_what_is_done_is_not_in_work() -> None:
     board.tell("queue", READING)
     board.count("queue", 1)
     assert board.in_work() == []
+
+
+def test_a_wait_that_is_told_again_lasts_since_its_beginning() -> None:
+    watch = Watch()
+    board = Board(watch)
+    with board.work("queue", LOCKED, note="held by process 7"):
+        watch.now += 5
+        with board.work("queue", LOCKED, note="held by process 8"):
+            watch.now += 5
+            assert still_text(board.in_work(), watch()) == (
+                "still waiting for a lock on queue, held by process 8: 10 s"
+            )

@@ -151,8 +151,7 @@ def _end(reading: int, number: int, text: str) -> None:
     limit = time.monotonic() + _MOST_SECONDS
     with _stop.changed:
         _stop.is_asked = True
-    _tell(text)
-    cleaning = Thread(target=_clean, daemon=True, name="stop")
+    cleaning = Thread(target=_clean, args=(text,), daemon=True, name="stop")
     cleaning.start()
     while cleaning.is_alive() and time.monotonic() < limit:
         ready, _, _ = select.select([reading], [], [], _BETWEEN)
@@ -174,7 +173,9 @@ def _tell(text: str) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
-def _clean() -> None:
+def _clean(text: str) -> None:
+    # Here, for a terminal may be halted (Ctrl-S).
+    _tell(text)
     limit = time.monotonic() + _COMMIT_SECONDS
     with _stop.changed:
         while True:

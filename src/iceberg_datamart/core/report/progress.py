@@ -69,8 +69,13 @@ class Board:
 
     @contextmanager
     def work(self, name: str, phase: str, *, note: str = "") -> Iterator[None]:
-        """Have something in work meanwhile, in a first phase."""
-        self._works[name] = Work(name, phase, self.now(), note)
+        """Have something in work meanwhile, in a first phase.
+
+        Where it is in that phase already, only the note is new.
+        """
+        before = self._works.get(name)
+        since = self.now() if before is None or before.phase != phase else before.since
+        self._works[name] = Work(name, phase, since, note)
         try:
             yield
         finally:

@@ -179,6 +179,6 @@ def _end_jvm(jvm: Popen[bytes], seconds: float) -> None:
     jvm.stdin.close()  # it waits for this
     try:
         jvm.wait(seconds)
-    except TimeoutExpired:
+    except (TimeoutExpired, KeyboardInterrupt):  # all is done but this: nobody need wait
         jvm.kill()
         jvm.wait()

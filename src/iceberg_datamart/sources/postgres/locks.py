@@ -68,7 +68,7 @@ class Locks:
 
     def _taken(self, tables: Mapping[str, TableConfig], told: ExitStack) -> dict[str, DatamartError]:
         """Return what `take` returns; waits are on the board until `told` ends."""
-        started = time.monotonic()
+        started, shown = time.monotonic(), ""
         wanted = dict(tables)
         while (blocked := self._attempt(wanted)) is not None:
             now = time.monotonic()
@@ -79,6 +79,9 @@ class Locks:
                 self._told = now
                 holders = self._holders(wanted[blocked])
                 log.warning(self._waiting(blocked, wanted[blocked], holders))
+                if blocked != shown:
+                    told.close()
+                    shown = blocked
                 told.enter_context(self.board.work(blocked, LOCKED, note=holders))
             # Waited for first, while no lock of another table is held.
             wanted = {blocked: wanted.pop(blocked), **wanted}

@@ -106,19 +106,22 @@ def running(connection: Connection, statements: str) -> bool:
     return bool(connection.execute(query, [f"{statements}slowly%"]).fetchall())
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("instant", [(signal.SIGINT, " INFO "), (signal.SIGTERM, "'purchase' merged")])
 def test_r2_a_run_that_is_stopped_is_made_good_by_the_next(
-    laptop: Laptop, connection: Connection, oracle: Oracle, scratch: Path, number: signal.Signals
+    laptop: Laptop,
+    connection: Connection,
+    oracle: Oracle,
+    scratch: Path,
+    instant: tuple[signal.Signals, str],
 ) -> None:
-    shop = BusyShop(laptop, connection, oracle)
-    for instant in (says("Z INFO"), says("'purchase' merged")):
-        shop.change()
-        before = laptop.timestamp()
-        with running_job(laptop) as job:
-            stopped(job, number, instant)
-        assert laptop.timestamp() == before
-        assert not [*scratch.glob("iceberg-datamart-*")]
-        shop.make_good(full=False)
+    number, line = instant
+    shop, before = BusyShop(laptop, connection, oracle), laptop.timestamp()
+    shop.change()
+    with running_job(laptop) as job:
+        stopped(job, number, says(line))
+    assert laptop.timestamp() == before
+    assert not [*scratch.glob("iceberg-datamart-*")]
+    shop.make_good(full=False)
 
 
 def test_a_commit_that_is_under_way_gets_its_answer_and_no_file_is_left_that_no_snapshot_names(

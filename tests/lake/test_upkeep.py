@@ -114,7 +114,7 @@ def test_columns_of_different_times_come_together_and_values_stay_what_they_are(
         widened=(Column("n", "long"),),
         dropped=("v",),
     )
-    lake.catalog.evolve("t", change)
+    lake.evolve(change)
     lake.change("SELECT 2::BIGINT AS id, 2::BIGINT << 40 AS n, 'x' AS late, -0.0::DOUBLE AS d")
     lake.change("SELECT 3::BIGINT AS id, NULL::BIGINT AS n, '' AS late, 'NaN'::DOUBLE AS d")
     before = list(map(repr, lake.rows()))

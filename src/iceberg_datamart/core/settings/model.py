@@ -278,13 +278,13 @@ class MartConfig(Settings):
     audits: tuple[AuditConfig, ...] = Field(
         default=(), description="What must hold for the table as a whole before it is published."
     )
+    maintain: UpkeepConfig = Field(
+        default_factory=UpkeepConfig, description="What `maintain` does to this table otherwise than to all."
+    )
     properties: Texts = Field(
         default={},
         description="Iceberg table properties, laid over the defaults; set by the next run that changes the "
         "table.",
-    )
-    maintain: UpkeepConfig = Field(
-        default_factory=UpkeepConfig, description="What `maintain` does to this table otherwise than to all."
     )
 
     @classmethod

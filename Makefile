@@ -117,7 +117,7 @@ matrix:  ## The same with every variation, all of it on both runtimes: an hour o
 	@echo "Paste the table into docs/reliability.md."
 
 foreword:
-	@echo "make test: about 20 minutes on two cores; the first time a few more, for the environments and jars."
+	@echo "make test: about 15 minutes on two cores; the first time a few more, for the environments and jars."
 	@echo "  needs   Python 3.10 or 3.11 and 8 GB of memory; PyPI and Maven Central the first time"
 	@echo "  wants   Python 3.10 as well (else Glue 4.0 is left out), Terraform (else infra/ is)"
 	@echo "  starts  PostgreSQL, S3, AWS's stand-in and Spark on free ports of this machine alone; all end with it"

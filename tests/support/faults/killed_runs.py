@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import time
 from contextlib import contextmanager
@@ -56,6 +57,11 @@ class RunningJob:
         return (self.stderr.read_text().splitlines() or [""])[-1]
 
 
+def _heed_ctrl_c() -> None:
+    """Let SIGINT end the process, also where the tests ignore it, as in the background of a shell."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextmanager
 def running_job(
     laptop: Laptop, *arguments: str, crash_at: str = "", name: str = "run", program: Sequence[str] = ()
@@ -78,6 +84,7 @@ def running_job(
             stdout=report,
             stderr=errors,
             start_new_session=True,
+            preexec_fn=_heed_ctrl_c,  # noqa: PLW1509  (it calls no more than signal)
         ) as process,
     ):
         yield RunningJob(process, stdout, stderr)

@@ -84,7 +84,7 @@ def test_no_policy_allows_a_wildcard_action(client: Callable[[str], Any]) -> Non
     policy = client("iam").get_role_policy(RoleName="iceberg-datamart-job", PolicyName="job")[
         "PolicyDocument"
     ]
-    assert len(policy["Statement"]) == 18
+    assert len(policy["Statement"]) == 19
     listed = [each["Action"] for each in policy["Statement"]]
     actions = [action for each in listed for action in ([each] if isinstance(each, str) else each)]
     assert [action for action in actions if "*" in action] == []

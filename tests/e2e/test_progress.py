@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import termios
 import time
@@ -73,6 +74,7 @@ def on_a_terminal(laptop: Laptop, *words: str) -> Iterator[Terminal]:
     """Yield a command on the settings that has a terminal of 80 columns."""
     process, keyboard = pty.fork()
     if process == 0:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # who runs the tests may ignore it
         os.environ["TERM"] = "xterm"
         os.execv(PROGRAM, [str(PROGRAM), *words, "--config", str(laptop.file)])  # noqa: S606
     fcntl.ioctl(keyboard, termios.TIOCSWINSZ, struct.pack("HHHH", 24, _WIDTH, 0, 0))

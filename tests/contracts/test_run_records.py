@@ -100,10 +100,10 @@ def record(number: int, timestamp_file: str = "last.csv") -> RunRecord:
 
 
 def test_what_is_written_is_read_back_the_newest_first(kept: Kept) -> None:
-    assert newest_records(kept.config, 9) == []
+    assert [*newest_records(kept.config, 9)] == []
     kept.write(record(1), record(3), record(2))
-    assert newest_records(kept.config, 9) == [record(3), record(2), record(1)]
-    assert newest_records(kept.config, 2) == [record(3), record(2)]
+    assert [*newest_records(kept.config, 9)] == [record(3), record(2), record(1)]
+    assert [*newest_records(kept.config, 2)] == [record(3), record(2)]
     assert kept.names() == {f"{record(number).run_id}.json" for number in (1, 2, 3)}
 
 
@@ -133,13 +133,13 @@ def test_a_file_that_is_no_record_is_passed_over(kept: Kept) -> None:
         [b"", b'{"version": 1', json.dumps({**whole, "version": 2}).encode()], 2
     ):
         kept.put(f"{record(number).run_id}.json", content)
-    assert newest_records(kept.config, 9) == [record(1)]
+    assert [*newest_records(kept.config, 9)] == [record(1)]
     assert run_records(kept.config).find(record(2).run_id) is None
 
 
 def test_runs_of_another_timestamp_file_in_the_same_folder_are_not_told(kept: Kept) -> None:
     kept.write(record(1), record(2, "others.csv"), record(3))
-    assert newest_records(kept.config, 2) == [record(3), record(1)]
+    assert [*newest_records(kept.config, 2)] == [record(3), record(1)]
 
 
 # --- on a disk
@@ -177,7 +177,7 @@ def test_a_process_killed_while_it_writes_leaves_no_torn_record(tmp_path: Path) 
         os._exit(0)
     _, status = os.waitpid(child, 0)
     assert os.WTERMSIG(status) == signal.SIGXFSZ
-    assert newest_records(kept.config, 9) == [record(1)]
+    assert [*newest_records(kept.config, 9)] == [record(1)]
     assert f"{record(2).run_id}.json" not in kept.names()
 
 

@@ -178,13 +178,13 @@ def new_upkeep(config: Config, *, dry_run: bool = False, with_orphans: bool = Tr
     from iceberg_datamart.lake.upkeep import LakeUpkeep  # noqa: PLC0415  (`maintain` alone needs it)
     from iceberg_datamart.run.upkeep import Maintaining  # noqa: PLC0415  (as above)
 
-    said = timestamp_file(config.state.timestamp_file, config.catalog.properties).read()
+    clock = SystemClock()
     return Maintaining(
         config,
-        LakeUpkeep(config, new_run_id(SystemClock().now())),
+        LakeUpkeep(config, new_run_id(clock.now())),
         engines_of(config.engine),
-        SystemClock(),
-        said,
+        clock,
+        timestamp_file(config.state.timestamp_file, config.catalog.properties).read(),
         dry_run=dry_run,
         with_orphans=with_orphans,
     )

@@ -13,6 +13,8 @@ from iceberg_datamart.stores.run_records import FOLDER, LocalFolder, StoredRunRe
 from iceberg_datamart.stores.timestamp_file import local_path
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from iceberg_datamart.core.report.record import RunRecord
     from iceberg_datamart.core.settings.model import Config
     from iceberg_datamart.ports import RunRecords
@@ -34,12 +36,12 @@ def run_records(config: Config) -> RunRecords:
     return StoredRunRecords(LocalFolder(local_path(location).parent / FOLDER), name, most)
 
 
-def newest_records(config: Config, limit: int) -> list[RunRecord]:
-    """Return the records of the newest runs, the newest first: one listing, then one read for each.
+def newest_records(config: Config, limit: int) -> Iterator[RunRecord]:
+    """Yield the records of the newest runs, newest first: one listing, then one read as each is asked for.
 
     Raises: ConfigError, StateRefusedError, StateUnreachableError.
     """
-    return list(islice(run_records(config).newest(), limit))
+    return islice(run_records(config).newest(), limit)
 
 
 def loaded_versions() -> dict[str, str]:

@@ -244,8 +244,7 @@ def _current(history: TableHistory) -> int | None:
 
 
 def _counts(layout: Layout, history: TableHistory) -> Counts:
-    snapshots = len(history.snapshots) + len(history.others)
-    return Counts(len(layout.data), len(layout.deletes), layout.manifests, snapshots)
+    return Counts(len(layout.data), len(layout.deletes), layout.manifests, history.snapshot_count)
 
 
 def _told(outcome: UpkeepOutcome) -> str:

@@ -37,7 +37,7 @@ class Figures:
     @classmethod
     def of(cls, table: TableHistory | None) -> Figures:
         """Return the figures of a table at its current snapshot; zeros where there is none."""
-        snapshots = 0 if table is None else len(table.snapshots) + len(table.others)
+        snapshots = 0 if table is None else table.snapshot_count
         if table is None or table.current is None:
             return cls(0, 0, 0, snapshots)
         total = table.current.total

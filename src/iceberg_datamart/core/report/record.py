@@ -101,16 +101,20 @@ class RunRecord:
 def failed_last(records: Iterable[RunRecord], tables: Iterable[str]) -> dict[str, LastFailure]:
     """Return the tables and marts that failed in the newest of `records`, newest first, that tells of them.
 
-    An error of a whole run tells of each of `tables` of which the run tells nothing else.
+    An error of a whole run tells of each of `tables` of which the run tells nothing else. No record is asked
+    for behind those that tell of all `tables`.
     """
     found: dict[str, LastFailure | None] = {}
+    wanted = frozenset(tables)
     for record in records:
         whole = record.errors.get(None)
-        asked = (record.request.get("tables") or tables) if whole is not None else ()
+        asked = (record.request.get("tables") or wanted) if whole is not None else ()
         for name in (*record.outcomes, *asked):
             error = record.errors.get(name) or (whole if name not in record.outcomes else None)
             told = None if error is None else LastFailure(record.run_id, error["message"])
             found.setdefault(name, told)
+        if wanted <= found.keys():
+            break
     return {name: failure for name, failure in found.items() if failure is not None}
 
 

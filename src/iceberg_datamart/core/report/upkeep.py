@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from iceberg_datamart.core.report.run import error_json
@@ -33,12 +33,7 @@ class Counts:
 
     def as_json(self) -> dict[str, int]:
         """Return the documented object."""
-        return {
-            "data_files": self.data_files,
-            "delete_files": self.delete_files,
-            "manifests": self.manifests,
-            "snapshots": self.snapshots,
-        }
+        return asdict(self)
 
 
 @dataclass(frozen=True)

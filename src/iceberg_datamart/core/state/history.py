@@ -212,6 +212,11 @@ class TableHistory:
         """Return when the snapshot became current last; None where the log does not tell, or it never was."""
         return next((since for since, found in reversed(self.log) if found == snapshot_id), None)
 
+    @property
+    def snapshot_count(self) -> int:
+        """Return how many snapshots are still there: current, earlier, rolled back or never published."""
+        return len(self.snapshots) + len(self.others)
+
     def can_read(self, snapshot_id: int) -> bool:
         """Return whether a snapshot is still there, current, rolled back or never published."""
         return any(found.snapshot_id == snapshot_id for found in (*self.snapshots, *self.others))

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from iceberg_datamart.core.settings.upkeep import UpkeepConfig
-    from iceberg_datamart.core.state.history import Snapshot, TableHistory
+    from iceberg_datamart.core.state.history import TableHistory
     from iceberg_datamart.core.upkeep.layout import LaidFile, Layout
     from iceberg_datamart.core.upkeep.retention import Retention
 
@@ -139,14 +139,11 @@ def due_by_summary(history: TableHistory, settings: UpkeepConfig) -> bool:
     current = history.current
     if current is None:
         return False
-    files = sum(_number(current, f"total-{kind}-files") for kind in ("data", "delete"))
-    snapshots = len(history.snapshots) + len(history.others)
-    return files > settings.saved_files or snapshots >= settings.most_snapshots + _fewest(settings)
+    files = sum(current.total(kind) or 0 for kind in ("data-files", "delete-files"))
+    return files > settings.saved_files or history.snapshot_count >= settings.most_snapshots + _fewest(
+        settings
+    )
 
 
 def _fewest(settings: UpkeepConfig) -> int:
     return max(1, settings.most_snapshots // _PART_EXPIRED)
-
-
-def _number(snapshot: Snapshot, key: str) -> int:
-    return int(snapshot.summary.get(key, "0"))

@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 
     from pyiceberg.table import Table
 
+    from iceberg_datamart.lake.in_process.live_files import DataFile as LiveFile
     from iceberg_datamart.lake.in_process.live_files import SnapshotFiles
     from iceberg_datamart.lake.in_process.written import Written
 
 FILE_PATH, POS = "file_path", "pos"
+_BEFORE_ALL = -(2**63)
 # https://iceberg.apache.org/spec/#position-delete-files
 _SCHEMA = Schema(
     NestedField(FILE_PATH_ID, FILE_PATH, StringType(), required=True),
@@ -51,8 +53,11 @@ def write_delete_files(
     """
     names, files = FileNames(table, "-deletes"), []
     for path, parts in groupby(_of_one_file(positions), key=itemgetter(0)):
-        rows = _rows_of(table, live, path)
-        files.append(_write(table, names.next(), path, (_within(rows, *part) for part in parts), written))
+        file = live.by_path.get(path)
+        if file is None:
+            raise conflict(name_of(table))
+        known = (_within(table, file, pos) for _, pos in parts)
+        files.append(_write(table, names.next(), path, known, written))
     return files
 
 
@@ -73,22 +78,16 @@ def _of_one_file(positions: pa.RecordBatchReader) -> Iterator[tuple[str, pa.Arra
 
 
 def _each_once(pos: pa.Array, last: int | None) -> pa.Array:
-    """Return rising positions behind `last`, each once."""
-    earlier = pa.concat_arrays([pa.array([-1 if last is None else last]), pos[:-1]])
+    """Return rising positions, which begin at `last` at the earliest, each once and without that one."""
+    earlier = pa.concat_arrays([pa.array([_BEFORE_ALL if last is None else last]), pos[:-1]])
     return pos.filter(pc.not_equal(pos, earlier))
 
 
-def _rows_of(table: Table, live: SnapshotFiles, path: str) -> int:
-    file = live.by_path.get(path)
-    if file is None:
-        raise conflict(name_of(table))
-    return file.rows
-
-
-def _within(rows: int, path: str, pos: pa.Array) -> pa.Array:
-    """Return positions that a file of `rows` rows has. Raises: LakeError for others."""
-    if pos[0].as_py() < 0 or pos[-1].as_py() >= rows:
-        raise LakeError(f"{path} has {rows} rows; one at {pos[-1]} cannot be deleted")
+def _within(table: Table, file: LiveFile, pos: pa.Array) -> pa.Array:
+    """Return rising positions, which the file has. Raises: LakeError where it has not."""
+    if pos[0].as_py() < 0 or pos[-1].as_py() >= file.rows:
+        message = f"{name_of(table)}: {file.path} has {file.rows} rows; one at {pos[-1]} cannot be deleted"
+        raise LakeError(message)
     return pos
 
 

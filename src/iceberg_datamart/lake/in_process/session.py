@@ -141,13 +141,14 @@ class Session:
 
 def _gathered(chunks: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
     held: list[pa.RecordBatch] = []
+    rows = size = 0
     with closing(chunks):
         for chunk in chunks:
             held.append(chunk)
-            rows, size = sum(each.num_rows for each in held), sum(each.nbytes for each in held)
+            rows, size = rows + chunk.num_rows, size + chunk.nbytes
             if rows >= BATCH_ROWS or size >= BATCH_BYTES:
                 yield pa.concat_batches(held)
-                held = []
+                held, rows, size = [], 0, 0
     if held:
         yield pa.concat_batches(held)
 
